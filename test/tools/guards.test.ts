@@ -1,0 +1,64 @@
+// The guards of biome.json hold: what a core, a library module and the rest may not touch is refused by `npm run check`.
+
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
+const biome = join(root, 'node_modules/.bin/biome')
+let place: string
+
+beforeAll(() => {
+  place = mkdtempSync(join(tmpdir(), 'moonmesh-guards-'))
+  const config = JSON.parse(readFileSync(join(root, 'biome.json'), 'utf8'))
+  config.vcs.enabled = false
+  delete config.$schema
+  writeFileSync(join(place, 'biome.json'), JSON.stringify(config))
+})
+
+afterAll(() => rmSync(place, { recursive: true, force: true }))
+
+/** What the linter says about a file of this path and content. */
+function lint(path: string, source: string): string {
+  mkdirSync(dirname(join(place, path)), { recursive: true })
+  writeFileSync(join(place, path), source)
+  const { stdout, stderr } = spawnSync(biome, ['lint', '--colors=off', path], { cwd: place, encoding: 'utf8' })
+  return stdout + stderr
+}
+
+describe('guards', () => {
+  test.each([
+    ['a Node module', "import { readFileSync } from 'node:fs'\nexport const x = readFileSync\n", 'noNodejsModules'],
+    ['a package', "import pino from 'pino'\nexport const x = pino\n", 'noRestrictedImports'],
+    ['a driver', "import { Host } from '../host.ts'\nexport const x = Host\n", 'noRestrictedImports'],
+    ['the clock', 'export const x = Date.now()\n', 'noRestrictedGlobals'],
+    ['chance', 'export const x = Math.random()\n', 'noJsRestrictedProperties'],
+    ['a timer', 'export const x = setTimeout\n', 'noRestrictedGlobals'],
+  ])('a core cannot use %s', (_what, source, rule) => {
+    expect(lint('runtime/process/core/example.ts', source)).toContain(rule)
+  })
+
+  test('a core can use another core and base', () => {
+    const source =
+      "import { assert } from '../../base/assert.ts'\nimport { Links } from './links.ts'\nexport const x = [assert, Links]\n"
+    expect(lint('runtime/process/core/example.ts', source)).not.toContain('lint/')
+  })
+
+  test('fengari is imported in runtime/lua/fengari* only', () => {
+    const source = "import fengari from 'fengari'\nexport const x = fengari\n"
+    for (const path of ['runtime/process/host.ts', 'runtime/lua/sandbox.ts', 'lua-stdlib/time.ts', 'test/x.test.ts']) {
+      expect(lint(path, source), path).toContain('noRestrictedImports')
+    }
+    expect(lint('runtime/lua/fengari-load.ts', source)).not.toContain('noRestrictedImports')
+  })
+
+  test('a library module sees neither the runtime behind the seam nor the cluster', () => {
+    const source = "import { Host } from '../runtime/process/host.ts'\nexport const x = Host\n"
+    expect(lint('lua-stdlib/example.ts', source)).toContain('noRestrictedImports')
+    const allowed = "import { SUSPEND } from '../runtime/lua/engine.ts'\nexport const x = SUSPEND\n"
+    expect(lint('lua-stdlib/example.ts', allowed)).not.toContain('lint/')
+  })
+})
