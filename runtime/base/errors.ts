@@ -1,0 +1,46 @@
+// Failures of the world, as one class. The kind is the same word in Lua, the admin interface and the logs.
+
+/** The kinds that code may branch on. Scripts may use further ones of their own. */
+export type ErrorKind =
+  | 'Invalid'
+  | 'NotFound'
+  | 'AlreadyExists'
+  | 'PermissionDenied'
+  | 'Unavailable'
+  | 'Internal'
+  | 'Canceled'
+  | 'Conflict'
+  | 'Timeout'
+  | 'RateLimited'
+  | 'InvalidState'
+  | 'LimitExceeded'
+  | 'Terminated'
+  | 'Exited'
+
+export interface ErrorOptions {
+  /** Whether trying again may help; absent: unknown. */
+  retryable?: boolean
+  /** Facts for programs, in plain data. */
+  details?: Record<string, unknown>
+  cause?: unknown
+}
+
+/** A failure that reaches callers. Branch on `kind`; `message` tells a person what happened, with which value, and what to do. */
+export class MoonmeshError extends Error {
+  override readonly name = 'MoonmeshError'
+  readonly kind: ErrorKind | (string & {})
+  readonly retryable: boolean | undefined
+  readonly details: Record<string, unknown> | undefined
+
+  constructor(kind: ErrorKind | (string & {}), message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.kind = kind
+    this.retryable = options.retryable
+    this.details = options.details
+  }
+}
+
+/** The text of anything thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}

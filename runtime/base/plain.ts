@@ -1,0 +1,131 @@
+// Plain JavaScript data <-> neutral values, for the TypeScript side of the package and for what YAML and JSON bring in.
+// Text becomes UTF-8 bytes and back.
+
+import { toBytes, toText } from './bytes.ts'
+import { MoonmeshError } from './errors.ts'
+import { ErrorValue, Float, integerValue, TableValue, type Value } from './value.ts'
+
+/** What `fromPlain` accepts and `toPlain` returns. `undefined` and `null` are both nil. */
+export type Plain =
+  | undefined
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Error
+  | readonly Plain[]
+  | { readonly [key: string]: Plain }
+  | ReadonlyMap<Plain, Plain>
+
+const DEPTH_MAX = 200
+
+/**
+ * Plain data as a neutral value. Arrays become 1..n, objects and Maps become tables, errors become error objects; what cannot
+ * travel (functions, symbols) becomes nil. A number with a whole value is an integer.
+ * @throws MoonmeshError `Invalid` when nested deeper than 200 levels or cyclic
+ */
+export function fromPlain(plain: unknown, depth = 0): Value {
+  if (depth > DEPTH_MAX)
+    throw new MoonmeshError('Invalid', `data is nested deeper than ${DEPTH_MAX} levels or refers to itself`)
+  switch (typeof plain) {
+    case 'boolean':
+      return plain
+    case 'number':
+      return Object.is(plain, -0) ? new Float(plain) : plain
+    case 'bigint':
+      return integerValue(BigInt.asIntN(64, plain))
+    case 'string':
+      return toBytes(plain)
+    case 'object':
+      break
+    default:
+      return undefined
+  }
+  if (plain === null) return undefined
+  if (plain instanceof Float || plain instanceof TableValue || plain instanceof ErrorValue) return plain
+  if (plain instanceof Error) return errorFrom(plain)
+  if (Array.isArray(plain)) return arrayFrom(plain, depth)
+  const pairs = plain instanceof Map ? plain : Object.entries(plain)
+  const keys: Value[] = []
+  const values: Value[] = []
+  for (const [key, value] of pairs) {
+    const v = fromPlain(value, depth + 1)
+    const k = fromPlain(key, depth + 1)
+    if (v === undefined || k === undefined) continue
+    keys.push(k)
+    values.push(v)
+  }
+  return new TableValue([], keys, values)
+}
+
+/** A hole or nil inside an array keeps the position of what follows it. */
+function arrayFrom(items: readonly unknown[], depth: number): TableValue {
+  const array: Value[] = []
+  const keys: Value[] = []
+  const values: Value[] = []
+  let dense = true
+  for (const [i, item] of items.entries()) {
+    const value = fromPlain(item, depth + 1)
+    if (value === undefined) dense = false
+    else if (dense) array.push(value)
+    else {
+      keys.push(i + 1)
+      values.push(value)
+    }
+  }
+  return new TableValue(array, keys, values)
+}
+
+/** A neutral value as plain data: sequences become arrays, other tables objects with text keys, floats plain numbers. */
+export function toPlain(value: Value, seen = new Map<TableValue, Plain>()): Plain {
+  if (typeof value === 'string') return toText(value)
+  if (value instanceof Float) return value.value
+  if (value instanceof ErrorValue) return errorTo(value)
+  if (!(value instanceof TableValue)) return value
+  const known = seen.get(value)
+  if (known !== undefined) return known
+  if (value.keys.length === 0) {
+    const out: Plain[] = []
+    seen.set(value, out)
+    for (const item of value.array) out.push(toPlain(item, seen))
+    return out
+  }
+  const out: Record<string, Plain> = {}
+  seen.set(value, out)
+  for (const [i, item] of value.array.entries()) setOwn(out, String(i + 1), toPlain(item, seen))
+  for (const [i, key] of value.keys.entries()) {
+    const name = key instanceof TableValue || key instanceof ErrorValue ? undefined : toPlain(key)
+    if (name !== undefined) setOwn(out, String(name), toPlain(value.values[i], seen))
+  }
+  return out
+}
+
+/** Own property even for `__proto__`, which a peer's data may hold. */
+function setOwn(target: Record<string, Plain>, key: string, value: Plain): void {
+  Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true })
+}
+
+/** Any thrown thing as an error object; a MoonmeshError keeps kind, retryable and details. */
+export function errorFrom(thrown: unknown): ErrorValue {
+  if (thrown instanceof ErrorValue) return thrown
+  if (thrown instanceof MoonmeshError) {
+    const details = thrown.details === undefined ? undefined : fromPlain(thrown.details)
+    return new ErrorValue(
+      toBytes(thrown.kind),
+      toBytes(thrown.message),
+      thrown.retryable,
+      details instanceof TableValue && details.keys.length > 0 ? details : undefined,
+    )
+  }
+  return new ErrorValue('Internal', toBytes(thrown instanceof Error ? thrown.message : String(thrown)))
+}
+
+/** An error object as the package's error class. */
+export function errorTo(error: ErrorValue): MoonmeshError {
+  const details = error.details === undefined ? undefined : toPlain(error.details)
+  return new MoonmeshError(toText(error.kind), toText(error.message), {
+    ...(error.retryable === undefined ? {} : { retryable: error.retryable }),
+    ...(details === undefined ? {} : { details: details as Record<string, unknown> }),
+  })
+}

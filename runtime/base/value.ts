@@ -1,0 +1,81 @@
+// The neutral value: what a message is made of once it has left a script. It belongs to no engine and no thread, is never
+// changed after it was made, and may be shared between receivers. lua-core.md §7.4.
+
+/**
+ * - `undefined` is nil.
+ * - A `number` that is a safe integer (and not -0) is a Lua integer; any other number is a Lua float.
+ * - `Float` is a float with a whole value; a `bigint` is an integer outside the safe range. Neither occurs for a value that a plain
+ *   number can say, so equal values have one form.
+ * - A `string` is a byte string (see bytes.ts).
+ */
+export type Value = undefined | boolean | number | bigint | string | Float | TableValue | ErrorValue
+
+/** A float whose value is whole: 3.0, -0.0. */
+export class Float {
+  readonly value: number
+  constructor(value: number) {
+    this.value = value
+  }
+}
+
+/**
+ * A table. `array` holds the values of keys 1..n; all other pairs stand in `keys` and `values` side by side, in traversal order.
+ * Shared references and cycles are kept by identity.
+ */
+export class TableValue {
+  readonly array: Value[]
+  readonly keys: Value[]
+  readonly values: Value[]
+  constructor(array: Value[] = [], keys: Value[] = [], values: Value[] = []) {
+    this.array = array
+    this.keys = keys
+    this.values = values
+  }
+
+  /** The value under a string key, or nil. Linear: for small records that the runtime itself makes or reads. */
+  get(key: string): Value {
+    const at = this.keys.indexOf(key)
+    return at < 0 ? undefined : this.values[at]
+  }
+}
+
+/** An error object in transit. `message` is a byte string; `details` has string keys at the top. */
+export class ErrorValue {
+  readonly kind: string
+  readonly message: string
+  readonly retryable: boolean | undefined
+  readonly details: TableValue | undefined
+  /** Contexts added by errors.wrap, outermost first, then frames; a byte string of lines, may be empty. */
+  readonly stack: string
+  constructor(kind: string, message: string, retryable?: boolean, details?: TableValue, stack = '') {
+    this.kind = kind
+    this.message = message
+    this.retryable = retryable
+    this.details = details
+    this.stack = stack
+  }
+}
+
+/** The one form of a float: a plain number unless its value is a safe integer. */
+export function floatValue(value: number): number | Float {
+  return Number.isSafeInteger(value) || Object.is(value, -0) ? new Float(value) : value
+}
+
+/** The one form of a 64-bit integer. */
+export function integerValue(value: bigint): number | bigint {
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value
+}
+
+/** A string-keyed record; fields that are `undefined` are left out. */
+export function record(fields: Record<string, Value>): TableValue {
+  const keys: Value[] = []
+  const values: Value[] = []
+  for (const [key, value] of Object.entries(fields)) {
+    if (value === undefined) continue
+    keys.push(key)
+    values.push(value)
+  }
+  return new TableValue([], keys, values)
+}
+
+export const list = (items: Value[]): TableValue => new TableValue(items)
