@@ -1,0 +1,197 @@
+// The seam between Moonmesh and a Lua engine. Library modules and the process runtime know an engine only through this file: values,
+// tables, functions, "suspend until", raise, budget. An engine (fengari*.ts) implements `Engine` and nothing here knows which.
+
+import type { ErrorValue, Float, Value } from '../base/value.ts'
+
+declare const brand: unique symbol
+/** A table of the engine, by identity. */
+export type LuaTable = { readonly [brand]: 'table' }
+/** A function of the engine, by identity. */
+export type LuaFunction = { readonly [brand]: 'function' }
+/** A coroutine of the engine, by identity. */
+export type LuaThread = { readonly [brand]: 'thread' }
+/** A compiled chunk; immutable, shared by every process that runs it. */
+export type LuaCode = { readonly [brand]: 'code' }
+
+/** A value of the engine that has no other form on our side. */
+export type LuaHandle = LuaTable | LuaFunction | LuaThread
+
+/**
+ * A script value on our side. Scalars have the forms of `Value` (base/value.ts): strings are byte strings, a number that is a safe
+ * integer is a Lua integer. An integer that the engine cannot hold arrives in the script as a float, never wrapped.
+ */
+export type LuaValue =
+  | undefined
+  | boolean
+  | number
+  | bigint
+  | string
+  | Float
+  | LuaTable
+  | LuaFunction
+  | LuaThread
+  | HostObject
+
+export type LuaType = 'nil' | 'boolean' | 'number' | 'string' | 'table' | 'function' | 'thread' | 'userdata'
+
+/** An object of ours that scripts hold as userdata. One object is one userdata: `==` in a script is identity here. */
+export abstract class HostObject {
+  /** The engine's own wrapper; belongs to the engine alone. */
+  box: unknown = undefined
+  /** The name of the HostClass whose methods the script sees. */
+  abstract get className(): string
+  /** What the object becomes when it leaves its process (lua-core.md §7.4); nil unless a class says otherwise. */
+  leave(): Value {
+    return undefined
+  }
+}
+
+/** An error object as a script holds it. */
+export class ErrorObject extends HostObject {
+  readonly error: ErrorValue
+  constructor(error: ErrorValue) {
+    super()
+    this.error = error
+  }
+  override get className(): string {
+    return 'Error'
+  }
+  override leave(): Value {
+    return this.error
+  }
+}
+
+/** The methods and metamethods of a kind of HostObject. `self` is argument 1. */
+export interface HostClass {
+  readonly name: string
+  readonly methods: Readonly<Record<string, HostFunction>>
+  /** Keys without the underscores, e.g. `tostring`, `concat`, `len`, `eq`, `lt`, `call`. `index` replaces the lookup of methods. */
+  readonly metamethods?: Readonly<Record<string, HostFunction>>
+}
+
+/** What a module offers: functions, constants (plain values) and nested tables of these. The script sees it read-only. */
+export interface ModuleTable {
+  readonly [name: string]: HostFunction | boolean | number | string | Float | ModuleTable | HostObject | LuaHandle
+}
+
+/** A function of ours, called by a script. It may not be re-entered by what it calls, except through `Call.tostring`. */
+export type HostFunction = (call: Call) => Returns
+
+/** Returned by a HostFunction whose caller must wait; the results come later, through `Engine.run`. */
+export const SUSPEND: unique symbol = Symbol('suspend')
+
+/** Nothing: no values. An array: that many values. Anything else: one value. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement returns no values
+export type Returns = void | LuaValue | readonly LuaValue[] | typeof SUSPEND
+
+/** One call of a HostFunction. Valid only until the function returns. */
+export interface Call {
+  readonly engine: Engine
+  /** What `Engine.run` was given: the process that runs. */
+  readonly owner: unknown
+  /** How many arguments there are, trailing nils included. */
+  readonly count: number
+  /** The 1-based argument, nil beyond the last. */
+  arg(index: number): LuaValue
+  /** All arguments from this index on. */
+  args(from: number): LuaValue[]
+  type(index: number): LuaType | 'none'
+  /** The argument as `tostring` shows it, with metamethods; those may not suspend. */
+  tostring(index: number): string
+  /** `entry-id:line` of the calling Lua code, or an empty string. */
+  where(): string
+  /** Whether SUSPEND would work here; it does not inside metamethods, sort comparators and gsub callbacks on some engines. */
+  readonly canSuspend: boolean
+}
+
+/** Thrown by a HostFunction: the script sees `value` raised. */
+export class Raise {
+  readonly value: LuaValue
+  /** Prefix a string with the position of the caller, as `error(text)` does. */
+  readonly withPosition: boolean
+  constructor(value: LuaValue, withPosition = typeof value === 'string') {
+    this.value = value
+    this.withPosition = withPosition
+  }
+}
+
+/** Source that does not compile. `line` is 1-based; `text` is the engine's message without the position. */
+export class LuaSyntaxError extends Error {
+  override readonly name = 'LuaSyntaxError'
+  readonly chunkName: string
+  readonly line: number
+  readonly text: string
+  constructor(chunkName: string, line: number, text: string) {
+    super(`${chunkName}:${line}: ${text}`)
+    this.chunkName = chunkName
+    this.line = line
+    this.text = text
+  }
+}
+
+/**
+ * How a turn of a thread ended.
+ * - `done`: the function returned; `results` are its values.
+ * - `error`: it raised; `results[0]` is the error value, `traceback` its Lua stack. The thread is dead.
+ * - `suspended`: a HostFunction returned SUSPEND; the next `run` supplies what that call returns.
+ * - `yielded`: coroutine.yield outside of any coroutine of the script's own: it gave up its turn.
+ * - `preempted`: the instruction budget is used up; the next `run` goes on as if nothing had happened.
+ */
+export type RunStatus = 'done' | 'error' | 'suspended' | 'yielded' | 'preempted'
+
+/** What `run` hands to a thread: the arguments of its function at the first turn, the results of the suspended call later. */
+export type RunInput = { values: readonly LuaValue[] } | { raise: LuaValue }
+
+export interface Engine {
+  readonly name: string
+  /** Integers that do not fit this many bits arrive as floats. */
+  readonly integerBits: 32 | 64
+
+  // ---- code
+  /** @throws LuaSyntaxError */
+  compile(chunkName: string, source: string): LuaCode
+  /** The chunk as a function whose globals are `environment`. */
+  load(code: LuaCode, environment: LuaTable): LuaFunction
+
+  // ---- what scripts see
+  /** Makes the class known; objects of it may be handed to scripts from then on. */
+  defineClass(definition: HostClass): void
+  /** A read-only table of a module. */
+  moduleTable(name: string, module: ModuleTable): LuaTable
+  /** The engine's own standard library, in the restricted form: global functions, and libraries by name. */
+  readonly standardLibrary: { readonly globals: ModuleTable; readonly libraries: Readonly<Record<string, ModuleTable>> }
+  /** What `s:method()` finds on strings. */
+  setStringMethods(library: LuaTable): void
+  /** A function of ours as a value. */
+  function(name: string, fn: HostFunction): LuaFunction
+  /** A fresh, writable table of globals over a shared read-only `base`; `_G` is itself. */
+  newEnvironment(base: LuaTable): LuaTable
+
+  // ---- values
+  typeOf(value: LuaValue): LuaType
+  newTable(): LuaTable
+  /** Raw access. */
+  get(table: LuaTable, key: LuaValue): LuaValue
+  set(table: LuaTable, key: LuaValue, value: LuaValue): void
+  /** A border of the table, as `#` without metamethods. */
+  length(table: LuaTable): number
+  each(table: LuaTable, visit: (key: LuaValue, value: LuaValue) => void): void
+  /** A copy that belongs to nobody (lua-core.md §7.4). @throws Raise when nested too deeply to copy */
+  copyOut(value: LuaValue): Value
+  copyIn(value: Value): LuaValue
+
+  // ---- running
+  /** @param isMain what coroutine.running tells about it: the first coroutine of a process */
+  newThread(fn: LuaFunction, isMain?: boolean): LuaThread
+  /**
+   * Runs the thread for at most about `budget` VM instructions. After it `results` and `traceback` hold what the status says.
+   * @param owner what `Call.owner` is for every HostFunction called meanwhile
+   */
+  run(thread: LuaThread, owner: unknown, budget: number, input: RunInput): RunStatus
+  readonly results: readonly LuaValue[]
+  readonly traceback: string
+  /** VM instructions that the last `run` used, to the grain of the engine. */
+  readonly usedBudget: number
+  /** Releases everything. The engine is not used afterwards. */
+  close(): void
+}

@@ -1,0 +1,321 @@
+// fengari's standard library in the restricted form of lua-core.md §2: without what reaches files, the loader or the debugger; error
+// objects serve as strings; coroutines pass the runtime's suspensions through; sizes are bounded.
+
+import { toUint8Array } from '../base/bytes.ts'
+import type { Engine, ModuleTable } from './engine.ts'
+import { ErrorObject } from './engine.ts'
+import type { FengariEngine } from './fengari.ts'
+import type { CFunction, Continuation, State, Table, TString, Udata } from './fengari-types.ts'
+import { FLOAT, INTEGER, LIGHT_FUNCTION, LONG_STRING, NIL, STRING, TABLE, THREAD, USERDATA } from './fengari-values.ts'
+
+const GLOBALS = [
+  'assert',
+  'error',
+  'getmetatable',
+  'ipairs',
+  'next',
+  'pairs',
+  'pcall',
+  'rawequal',
+  'rawget',
+  'select',
+  'setmetatable',
+  'tonumber',
+  'tostring',
+  'type',
+  'xpcall',
+]
+const STRING_FUNCTIONS = ['byte', 'char', 'dump', 'find', 'gmatch', 'gsub', 'len', 'lower', 'match', 'pack', 'packsize']
+  .concat(['reverse', 'sub', 'unpack', 'upper'])
+  .filter((name) => name !== 'dump')
+const TABLE_FUNCTIONS = ['insert', 'move', 'pack', 'remove', 'sort', 'unpack']
+const MATH_FUNCTIONS = [
+  'abs',
+  'acos',
+  'asin',
+  'atan',
+  'ceil',
+  'cos',
+  'deg',
+  'exp',
+  'floor',
+  'fmod',
+  'log',
+  'max',
+  'min',
+  'modf',
+].concat(['rad', 'random', 'sin', 'sqrt', 'tan', 'tointeger', 'type', 'ult'])
+
+/** The longest string that string['rep'] and table['concat'] make. */
+const STRING_BYTES_MAX = 256 * 1024 * 1024
+
+type Functions = Record<string, CFunction>
+
+export function restrictedLibrary(engine: FengariEngine, L: State): Engine['standardLibrary'] {
+  const globals = pick(globalTable(L), GLOBALS)
+  const string = pick(library(L, 'string'), STRING_FUNCTIONS)
+  const original = functionsOf(library(L, 'string'))
+  for (const [name, fn] of Object.entries(string)) string[name] = withMessages(engine, fn)
+  string['rep'] = withMessages(engine, boundedRep(engine, original['rep'] as CFunction))
+  string['format'] = withMessages(engine, formatWithTruncation(engine, original['format'] as CFunction))
+  const table = pick(library(L, 'table'), TABLE_FUNCTIONS)
+  table['concat'] = concat(engine)
+  const math = pick(library(L, 'math'), MATH_FUNCTIONS)
+  math['randomseed'] = () => 0
+  globals['rawset'] = guardedRawset(engine, functionsOf(globalTable(L))['rawset'] as CFunction)
+  return {
+    globals: { ...asModule(engine, globals), _VERSION: 'Lua 5.3' },
+    libraries: {
+      string: asModule(engine, string),
+      table: asModule(engine, table),
+      math: {
+        ...asModule(engine, math),
+        pi: Math.PI,
+        huge: Number.POSITIVE_INFINITY,
+        maxinteger: 2147483647,
+        mininteger: -2147483648,
+      },
+      coroutine: asModule(engine, coroutines(engine)),
+    },
+  }
+}
+
+function asModule(engine: FengariEngine, functions: Functions): ModuleTable {
+  return Object.fromEntries(Object.entries(functions).map(([name, fn]) => [name, engine.native(fn)]))
+}
+
+function globalTable(L: State): Table {
+  const registry = (L.l_G as unknown as { l_registry: { value: Table } }).l_registry.value
+  return registry.strong.get(2)?.value.value as Table
+}
+
+function library(L: State, name: string): Table {
+  for (let entry = globalTable(L).f; entry !== undefined; entry = entry.n) {
+    if (keyOf(entry.key.value) === name) return entry.value.value as Table
+  }
+  throw new Error(`fengari has no library ${name}`)
+}
+
+const keyOf = (key: unknown): string => Buffer.from((key as TString).realstring).toString('latin1')
+
+function functionsOf(table: Table): Functions {
+  const out: Functions = {}
+  for (let entry = table.f; entry !== undefined; entry = entry.n) {
+    if (entry.value.type === LIGHT_FUNCTION) out[keyOf(entry.key.value)] = entry.value.value as CFunction
+    else if ((entry.value.type & 15) === 6) out[keyOf(entry.key.value)] = (entry.value.value as { f: CFunction }).f
+  }
+  return out
+}
+
+function pick(table: Table, names: readonly string[]): Functions {
+  const all = functionsOf(table)
+  return Object.fromEntries(names.flatMap((name) => (all[name] === undefined ? [] : [[name, all[name]]])))
+}
+
+/** Error objects among the arguments become their messages (lua-core.md §2.4). */
+function withMessages(engine: FengariEngine, fn: CFunction): CFunction {
+  return (L) => {
+    for (let i = L.ci.funcOff + 1; i < L.top; i++) {
+      const tv = L.stack[i]
+      if (tv?.type !== USERDATA) continue
+      const { data } = tv.value as Udata
+      if (data instanceof ErrorObject) L.stack[i] = engine.values.make(data.error.message)
+    }
+    return fn(L)
+  }
+}
+
+function raise(engine: FengariEngine, L: State, text: string): number {
+  return engine.fengari.lauxlib.luaL_error(L, toUint8Array(text))
+}
+
+function boundedRep(engine: FengariEngine, rep: CFunction): CFunction {
+  return (L) => {
+    const base = L.ci.funcOff
+    const text = L.stack[base + 1]
+    const count = L.stack[base + 2]
+    const separator = L.stack[base + 3]
+    if (text !== undefined && count !== undefined && L.top > base + 2) {
+      const size = lengthOf(text) + (separator === undefined || L.top <= base + 3 ? 0 : lengthOf(separator))
+      if (size * Number(count.value) > STRING_BYTES_MAX) return raise(engine, L, 'resulting string too large')
+    }
+    return rep(L)
+  }
+}
+
+const isString = (type: number): boolean => type === STRING || type === LONG_STRING
+
+const lengthOf = (tv: { type: number; value: unknown }): number =>
+  isString(tv.type) ? (tv.value as TString).realstring.length : 24
+
+/** `%d` and `%i` truncate a fraction (lua-core.md §2.1), and print floats beyond fengari's 32-bit integers whole. */
+function formatWithTruncation(engine: FengariEngine, format: CFunction): CFunction {
+  return (L) => {
+    const base = L.ci.funcOff
+    const template = L.stack[base + 1]
+    if (L.top <= base + 2 || template === undefined || !isString(template.type)) return format(L)
+    let index = 1
+    let isChanged = false
+    const text = engine.values.readString(template.value as TString)
+    const replaced = text.replace(
+      /%([-+ #0]*\d*)(\.\d+)?([a-zA-Z%])/g,
+      (whole, flags: string, precision, kind: string) => {
+        if (kind === '%') return whole
+        const tv = L.stack[base + ++index]
+        if ((kind !== 'd' && kind !== 'i') || base + index >= L.top || tv === undefined) return whole
+        const number =
+          tv.type === FLOAT ? (tv.value as number) : isString(tv.type) ? Number(keyOf(tv.value)) : Number.NaN
+        if (Number.isNaN(number) || !Number.isFinite(number)) return whole
+        const truncated = Math.trunc(number)
+        isChanged = true
+        if ((truncated | 0) === truncated) {
+          L.stack[base + index] = engine.values.make(truncated + 0)
+          return whole
+        }
+        L.stack[base + index] = engine.values.make(truncated)
+        return precision === undefined ? `%${flags}.0f` : whole
+      },
+    )
+    if (isChanged) L.stack[base + 1] = engine.values.make(replaced)
+    return format(L)
+  }
+}
+
+function concat(engine: FengariEngine): CFunction {
+  const { lua, lauxlib } = engine.fengari
+  return (L) => {
+    const base = L.ci.funcOff
+    const argumentCount = L.top - base - 1
+    lauxlib.luaL_checktype(L, 1, TABLE)
+    let separator: Uint8Array | undefined
+    if (argumentCount >= 2 && L.stack[base + 2]?.type !== NIL) separator = stringAt(engine, L, 2)
+    if (argumentCount >= 2 && separator === undefined && L.stack[base + 2]?.type !== NIL) {
+      return raise(engine, L, "bad argument #2 to 'concat' (string expected)")
+    }
+    const first = lauxlib.luaL_optinteger(L, 3, 1)
+    const last =
+      argumentCount >= 4 && L.stack[base + 4]?.type !== NIL ? lauxlib.luaL_optinteger(L, 4, 0) : lauxlib.luaL_len(L, 1)
+    const parts: Uint8Array[] = []
+    let size = 0
+    for (let i = first; i <= last; i++) {
+      lua.lua_geti(L, 1, i)
+      const part = stringAt(engine, L, -1)
+      if (part === undefined) {
+        return raise(engine, L, `invalid value (at index ${i}) in table for 'concat'`)
+      }
+      lua.lua_settop(L, -2)
+      parts.push(part)
+      size += part.length
+      if (i < last && separator !== undefined && separator.length > 0) {
+        parts.push(separator)
+        size += separator.length
+      }
+      if (size > STRING_BYTES_MAX) return raise(engine, L, 'resulting string too large')
+    }
+    const joined = new Uint8Array(size)
+    let at = 0
+    for (const part of parts) {
+      joined.set(part, at)
+      at += part.length
+    }
+    L.stack[L.top++] = new engine.fengari.TValue(LONG_STRING, new engine.fengari.TString(L, joined))
+    return 1
+  }
+}
+
+/** The bytes of a string, number or error object. */
+function stringAt(engine: FengariEngine, L: State, index: number): Uint8Array | undefined {
+  const at = index > 0 ? L.ci.funcOff + index : L.top + index
+  const tv = L.stack[at]
+  if (tv === undefined) return undefined
+  if (isString(tv.type)) return (tv.value as TString).realstring
+  if (tv.type === INTEGER || tv.type === FLOAT) return engine.fengari.lua.lua_tolstring(L, index) ?? undefined
+  if (tv.type !== USERDATA) return undefined
+  const { data } = tv.value as Udata
+  return data instanceof ErrorObject ? toUint8Array(data.error.message) : undefined
+}
+
+function guardedRawset(engine: FengariEngine, rawset: CFunction): CFunction {
+  return (L) => {
+    const tv = L.stack[L.ci.funcOff + 1]
+    if (tv?.type === TABLE && (tv.value as Table).shown !== undefined) {
+      return raise(engine, L, 'cannot change read-only table')
+    }
+    return rawset(L)
+  }
+}
+
+function coroutines(engine: FengariEngine): Functions {
+  const { lua, lauxlib } = engine.fengari
+
+  const threadArgument = (L: State): State => {
+    lauxlib.luaL_checktype(L, 1, THREAD)
+    return L.stack[L.ci.funcOff + 1]?.value as State
+  }
+
+  const answerResume = (L: State, count: number): number => {
+    const isOk = count >= 0
+    const results = isOk ? count : 1
+    L.stack[L.top++] = engine.values.make(isOk)
+    lua.lua_insert(L, -(results + 1))
+    return results + 1
+  }
+  const finishResume: Continuation = (L, _status, thread) =>
+    answerResume(L, engine.continueResume(L, thread as State, 0, finishResume))
+
+  const answerWrap = (L: State, count: number): number => {
+    if (count >= 0) return count
+    const error = L.stack[L.top - 1]
+    if (error !== undefined && isString(error.type)) {
+      lauxlib.luaL_where(L, 1)
+      lua.lua_insert(L, -2)
+      lua.lua_concat(L, 2)
+    }
+    return lua.lua_error(L)
+  }
+  const finishWrap: Continuation = (L, _status, thread) =>
+    answerWrap(L, engine.continueResume(L, thread as State, 0, finishWrap))
+
+  const status = (L: State, thread: State): string => {
+    if (thread === L) return 'running'
+    if (thread.status === lua.LUA_YIELD) return 'suspended'
+    if (thread.status !== lua.LUA_OK) return 'dead'
+    if (lua.lua_getstack(thread, 0, new lua.lua_Debug()) > 0) return 'normal'
+    return lua.lua_gettop(thread) === 0 ? 'dead' : 'suspended'
+  }
+
+  return {
+    create: (L) => {
+      lauxlib.luaL_checktype(L, 1, 6)
+      const thread = engine.newCoroutine(L)
+      L.stack[L.top - 1] = engine.values.make(thread as never)
+      return 1
+    },
+    resume: (L) => {
+      const thread = threadArgument(L)
+      return answerResume(L, engine.resume(L, thread, lua.lua_gettop(L) - 1, finishResume))
+    },
+    wrap: (L) => {
+      lauxlib.luaL_checktype(L, 1, 6)
+      const thread = engine.newCoroutine(L)
+      const wrapped: CFunction = (caller) =>
+        answerWrap(caller, engine.resume(caller, thread, lua.lua_gettop(caller), finishWrap))
+      L.stack[L.top - 1] = engine.values.make(wrapped as never)
+      return 1
+    },
+    yield: (L) => engine.yield(L),
+    status: (L) => {
+      L.stack[L.top++] = engine.values.make(status(L, threadArgument(L)))
+      return 1
+    },
+    running: (L) => {
+      L.stack[L.top++] = engine.values.make(L as never)
+      L.stack[L.top++] = engine.values.make(L.isMain === true)
+      return 2
+    },
+    isyieldable: (L) => {
+      L.stack[L.top++] = engine.values.make(engine.canSuspend(L))
+      return 1
+    },
+  }
+}

@@ -1,0 +1,191 @@
+// What a node offers the scripts it runs, as types: the library modules (lua-stdlib/) are written against these and the engine seam,
+// and know neither the scheduler nor the network behind them.
+
+import type { Channel, Party } from './base/channel.ts'
+import type { Env } from './base/env.ts'
+import type { MoonmeshError } from './base/errors.ts'
+import type { ErrorValue, TableValue, Value } from './base/value.ts'
+import type { Engine, HostClass, HostFunction, LuaFunction, LuaThread, LuaValue, ModuleTable } from './lua/engine.ts'
+
+/** How a process ended. */
+export type Outcome = { ok: true; value: Value } | { ok: false; error: ErrorValue }
+
+/** One message, as it lies in a mailbox. `from` is '' when the runtime sent it. */
+export interface Envelope {
+  readonly topic: string
+  readonly from: string
+  readonly values: readonly Value[]
+  /** Its place in the mailbox's order of arrival. */
+  arrival?: number
+}
+
+/** A lifecycle event, before it becomes the table that a script reads (lua-core.md §8). `atMs` is wall-clock milliseconds. */
+export type LifecycleEvent =
+  | { kind: 'exit' | 'link-down'; from: string; outcome: Outcome; atMs: number }
+  | { kind: 'cancel'; from: string; reason: string; atMs: number }
+  | { kind: 'outdated'; sources: readonly string[]; atMs: number }
+
+/** A coroutine that the scheduler runs: the process's first, or one of coroutine.spawn. */
+export interface Fiber {
+  /** Lets the suspended call return these values. A call is resumed once; later attempts are ignored. */
+  resume(values: readonly LuaValue[]): void
+  /** Lets the suspended call raise `value`. */
+  raise(value: LuaValue): void
+}
+
+/** Why a fiber waits. Fibers that wait for nothing (`never`) do not keep a process from being a deadlock (lua-core.md §6.3). */
+export type WaitKind = 'channel' | 'timer' | 'operation' | 'never'
+
+export interface Timer {
+  /** True when it had not fired and was not cancelled. */
+  cancel(): boolean
+}
+
+export interface SpawnOptions {
+  monitor?: boolean
+  link?: boolean
+  /** A local name, taken before the code runs; a taken name means "signal the holder instead". */
+  name?: string
+  /** Delivered before any other traffic. */
+  messages?: readonly { topic: string; values: readonly Value[] }[]
+  /** Merged over what the spawner's context holds. */
+  context?: TableValue
+}
+
+export interface ProcessOptions {
+  trapLinks: boolean
+  upgradable: boolean
+}
+
+/** The answer of an operation that may have to ask elsewhere. */
+export type Answer<T> = { ok: true; value: T } | { ok: false; error: MoonmeshError | ErrorValue }
+
+/**
+ * The calling process, as a library module sees it. Everything handed out (timers, waiters) dies with the process. Operations with a
+ * `done` may call it before they return.
+ */
+export interface ScriptProcess {
+  readonly pid: string
+  /** The entry whose code runs. */
+  readonly entryId: string
+  readonly engine: Engine
+  readonly env: Env
+  /** The chunk's top level runs: calls that may suspend are refused (lua-core.md §5.3). */
+  readonly isLoading: boolean
+  /** The process ended during the running call (it terminated itself, a link failed): return SUSPEND, no more Lua runs. */
+  readonly isEnding: boolean
+  readonly context: TableValue
+  readonly options: ProcessOptions
+  /** Present on a terminal host. */
+  readonly terminal: Terminal | undefined
+
+  // ---- coroutines
+  /** The running fiber. To wait: keep it, tell `willWait`, return SUSPEND. */
+  readonly fiber: Fiber
+  willWait(kind: WaitKind): void
+  /** Like `willWait('operation')`, but no other coroutine of the process runs meanwhile: for calls that are not marked [Y]. */
+  willBlock(): void
+  startFiber(fn: LuaFunction): LuaThread
+  /** Delays on the monotonic clock; `then` runs on the host's turn, not earlier than due. */
+  after(delayMs: number, then: () => void): Timer
+
+  // ---- messages
+  /** A PID, or the PID that a name stands for. */
+  resolve(destination: string): string | undefined
+  /** Undefined when the receiver is not on this host: then `send`. */
+  trySend(to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined
+  send(to: string, topic: string, values: readonly Value[], done: (answer: Answer<undefined>) => void): void
+  readonly subscriptions: Subscriptions
+
+  // ---- other processes
+  spawn(
+    entryId: string,
+    hostId: string,
+    args: readonly Value[],
+    options: SpawnOptions,
+    done: (answer: Answer<string>) => void,
+  ): void
+  /** Spawns and waits for the end. */
+  exec(
+    entryId: string,
+    hostId: string,
+    args: readonly Value[],
+    options: SpawnOptions,
+    done: (answer: Answer<Value>) => void,
+  ): void
+  cancel(pid: string, reason: string, done: (answer: Answer<undefined>) => void): void
+  terminate(pid: string, done: (answer: Answer<undefined>) => void): void
+  monitor(pid: string, done: (answer: Answer<undefined>) => void): void
+  unmonitor(pid: string): void
+  link(pid: string, done: (answer: Answer<undefined>) => void): void
+  unlink(pid: string): void
+  setOptions(options: Partial<ProcessOptions>): void
+  /** Replaces the running code; the process does not come back from the call that asks for it, so return SUSPEND. */
+  upgrade(entryId: string | undefined, args: readonly Value[]): void
+
+  // ---- names
+  readonly names: LocalNames
+
+  /** One log record; `where` is `entry:line`. `text` is a byte string. */
+  log(level: LogLevel, text: string, where: string, fields?: TableValue): void
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
+
+/** Where messages go in one process (lua-core.md §7.2). A sink is offered raw envelopes and events; unread ones count for the bound. */
+export interface Subscriptions {
+  /** Binds a topic to a sink; claims what waits for the topic. False when another sink has it. */
+  listen(topic: string, sink: Sink): boolean
+  /** False when the sink has no topic. Later messages for its topic go to the inbox, or wait. */
+  unlisten(sink: Sink): boolean
+  sinkOf(topic: string): Sink | undefined
+  /** The inbox claims everything unclaimed. Undefined before `openInbox`. */
+  readonly inbox: Sink | undefined
+  openInbox(sink: Sink): void
+  readonly events: Sink | undefined
+  openEvents(sink: Sink): void
+  /** A sink tells that a reader took one message or event out of it. */
+  taken(): void
+  /** Every sink that was handed out. */
+  sinks(): Iterable<Sink>
+}
+
+export interface Sink {
+  offer(item: Envelope | LifecycleEvent): void
+  /** Takes back what nobody has read. */
+  drain(): (Envelope | LifecycleEvent)[]
+}
+
+/** Names of this node (scope local). Registering may have to ask the node; looking up never does. */
+export interface LocalNames {
+  lookup(name: string): string | undefined
+  register(name: string, pid: string, done: (answer: Answer<undefined>) => void): void
+  /** `value` is false when the name was not registered. */
+  unregister(name: string, done: (answer: Answer<boolean>) => void): void
+}
+
+/** Standard streams of a terminal host's process. Byte strings. */
+export interface Terminal {
+  readonly args: readonly string[]
+  /** Queues output. False: more than the bound waits; call `drained` and suspend. */
+  write(stream: 'stdout' | 'stderr', bytes: string): boolean
+  drained(done: () => void): void
+  /** Up to `bytesMax` bytes, or one line without its end. The answer is undefined at the end of input. */
+  read(bytesMax: number, done: (answer: Answer<string | undefined>) => void): void
+  readLine(done: (answer: Answer<string | undefined>) => void): void
+  setRaw(enable: boolean): void
+}
+
+/** A library module: what `modules:` can name, or a global that is always there. */
+export interface LibraryModule {
+  readonly name: string
+  /** Built once for each engine. */
+  build(engine: Engine): ModuleTable
+  readonly classes?: readonly HostClass[]
+  /** Functions that become globals beside the module, e.g. `subscribe`. */
+  readonly globals?: Readonly<Record<string, HostFunction>>
+  /** Present without a line in `modules:`. */
+  readonly isAlwaysPresent?: boolean
+}
+
+export type { Channel, Party }
