@@ -1,0 +1,164 @@
+// One process's mailbox: which message goes where, and how many may wait. lua-core.md §7.2. Listeners by topic first, then the inbox,
+// then it waits unclaimed. A listener has no queue here: its sink keeps what it was offered until a reader takes it.
+
+import { Queue } from '../../base/queue.ts'
+
+export interface Addressed {
+  readonly topic: string
+  /** Its place in the order of arrival; set by the mailbox. */
+  arrival?: number
+}
+
+/** Where claimed messages lie until somebody reads them. */
+export interface MailSink<T> {
+  offer(item: T): void
+}
+
+/** The mailbox's own topic for lifecycle events; they never fall into the inbox. */
+export const EVENTS_TOPIC = '@pid/events'
+export const INBOX_TOPIC = '@pid/inbox'
+
+export class Mailbox<M extends Addressed, E> {
+  /** Unread messages beyond which `deliver` refuses; events are always accepted. */
+  readonly countMax: number
+  #unread = 0
+  #arrivals = 0
+  #inbox: MailSink<M> | undefined
+  #events: MailSink<E> | undefined
+  #listeners: Map<string, MailSink<M>> | undefined
+  #unclaimed: Queue<M> | undefined
+  #waitingEvents: Queue<E> | undefined
+
+  constructor(countMax: number) {
+    this.countMax = countMax
+  }
+
+  /** Messages and events that nobody has read yet. */
+  get unreadCount(): number {
+    return this.#unread
+  }
+
+  get inbox(): MailSink<M> | undefined {
+    return this.#inbox
+  }
+
+  get events(): MailSink<E> | undefined {
+    return this.#events
+  }
+
+  /** Whether the process handed out any channel of its mailbox. */
+  get isWatched(): boolean {
+    return this.#inbox !== undefined || this.#events !== undefined || (this.#listeners?.size ?? 0) > 0
+  }
+
+  /** False, and the message is dropped, when the mailbox is full. */
+  deliver(message: M): boolean {
+    if (this.#unread >= this.countMax) return false
+    this.#unread++
+    message.arrival = this.#arrivals++
+    this.#route(message)
+    return true
+  }
+
+  #route(message: M): void {
+    const listener = this.#listeners?.get(message.topic)
+    if (listener !== undefined) listener.offer(message)
+    else if (this.#inbox !== undefined && !message.topic.startsWith('@')) this.#inbox.offer(message)
+    else {
+      this.#unclaimed ??= new Queue()
+      this.#unclaimed.push(message)
+    }
+  }
+
+  notify(event: E): void {
+    this.#unread++
+    if (this.#events !== undefined) this.#events.offer(event)
+    else {
+      this.#waitingEvents ??= new Queue()
+      this.#waitingEvents.push(event)
+    }
+  }
+
+  /** A reader took one message or event out of a sink. */
+  taken(): void {
+    this.#unread--
+  }
+
+  sinkOf(topic: string): MailSink<M> | undefined {
+    return this.#listeners?.get(topic)
+  }
+
+  /** False when another sink has the topic. What waits for the topic moves to the sink, in order of arrival. */
+  listen(topic: string, sink: MailSink<M>): boolean {
+    this.#listeners ??= new Map()
+    const holder = this.#listeners.get(topic)
+    if (holder !== undefined) return holder === sink
+    this.#listeners.set(topic, sink)
+    this.#claim((message) => message.topic === topic)
+    return true
+  }
+
+  /** False when the sink listens to nothing. */
+  unlisten(sink: MailSink<M>): boolean {
+    let found = false
+    for (const [topic, holder] of this.#listeners ?? []) {
+      if (holder !== sink) continue
+      this.#listeners?.delete(topic)
+      found = true
+    }
+    return found
+  }
+
+  /** The first call claims everything that no listener wants, reserved topics excepted. */
+  openInbox(sink: MailSink<M>): void {
+    if (this.#inbox !== undefined) return
+    this.#inbox = sink
+    this.#claim((message) => !message.topic.startsWith('@'))
+  }
+
+  openEvents(sink: MailSink<E>): void {
+    if (this.#events !== undefined) return
+    this.#events = sink
+    const waiting = this.#waitingEvents
+    this.#waitingEvents = undefined
+    for (const event of waiting ?? []) sink.offer(event)
+  }
+
+  /** Every sink that was handed out. */
+  *sinks(): Generator<MailSink<M> | MailSink<E>> {
+    if (this.#inbox !== undefined) yield this.#inbox
+    if (this.#events !== undefined) yield this.#events
+    for (const sink of new Set(this.#listeners?.values())) yield sink
+  }
+
+  /** The process starts over with new code: its channels are gone, what nobody read waits again (lua-core.md §9.8). */
+  reset(unread: { messages: readonly M[]; events: readonly E[] }): void {
+    const unclaimed = [...(this.#unclaimed ?? [])]
+    const waiting = [...(this.#waitingEvents ?? [])]
+    this.#inbox = undefined
+    this.#events = undefined
+    this.#listeners = undefined
+    this.#unclaimed = undefined
+    this.#waitingEvents = undefined
+    this.#unread = 0
+    const messages = [...unread.messages, ...unclaimed].sort((a, b) => (a.arrival ?? 0) - (b.arrival ?? 0))
+    for (const message of messages) {
+      this.#unread++
+      this.#route(message)
+    }
+    for (const event of [...unread.events, ...waiting]) this.notify(event)
+  }
+
+  #claim(wants: (message: M) => boolean): void {
+    const waiting = this.#unclaimed
+    if (waiting === undefined) return
+    this.#unclaimed = undefined
+    for (const message of waiting) {
+      if (wants(message)) this.#route(message)
+      else {
+        this.#unclaimed ??= new Queue()
+        this.#unclaimed.push(message)
+      }
+    }
+  }
+}

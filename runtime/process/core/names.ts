@@ -1,0 +1,63 @@
+// Local names: which PID a name stands for, and which names a PID holds. The node has the authority; every host has a copy, so that looking
+// up never waits. lua-core.md §10.
+
+export class Names {
+  readonly #pids = new Map<string, string>()
+  readonly #names = new Map<string, Set<string>>()
+
+  lookup(name: string): string | undefined {
+    return this.#pids.get(name)
+  }
+
+  namesOf(pid: string): string[] {
+    return [...(this.#names.get(pid) ?? [])]
+  }
+
+  get count(): number {
+    return this.#pids.size
+  }
+
+  entries(): IterableIterator<[string, string]> {
+    return this.#pids.entries()
+  }
+
+  /** The first registration wins: false when another PID holds the name. */
+  register(name: string, pid: string): boolean {
+    const holder = this.#pids.get(name)
+    if (holder !== undefined) return holder === pid
+    this.bind(name, pid)
+    return true
+  }
+
+  /** Sets the name as the authority says. */
+  bind(name: string, pid: string): void {
+    this.release(name)
+    this.#pids.set(name, pid)
+    const held = this.#names.get(pid)
+    if (held === undefined) this.#names.set(pid, new Set([name]))
+    else held.add(name)
+  }
+
+  /** False when nobody holds it. */
+  release(name: string): boolean {
+    const holder = this.#pids.get(name)
+    if (holder === undefined) return false
+    this.#pids.delete(name)
+    const held = this.#names.get(holder)
+    held?.delete(name)
+    if (held?.size === 0) this.#names.delete(holder)
+    return true
+  }
+
+  /** The names that the PID held. */
+  releaseAll(pid: string): string[] {
+    const held = this.namesOf(pid)
+    for (const name of held) this.#pids.delete(name)
+    this.#names.delete(pid)
+    return held
+  }
+
+  pids(): IterableIterator<string> {
+    return this.#names.keys()
+  }
+}

@@ -1,0 +1,559 @@
+// One host, or one worker's share of it: the processes that live here, who watches whom, the timers, the line to the node. Decisions are the
+// cores'; this is the place where they meet.
+
+import { toText } from '../base/bytes.ts'
+import type { Env } from '../base/env.ts'
+import { type ErrorKind, MoonmeshError } from '../base/errors.ts'
+import { PidMaker, parsePid, slotOf } from '../base/pid.ts'
+import { errorFrom } from '../base/plain.ts'
+import { type ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
+import type { Answer, LifecycleEvent, LocalNames, LogLevel, Outcome, Timer } from '../services.ts'
+import {
+  LINKED_PROCESS_FAILED,
+  linkedProcessFailed,
+  onLinkDown,
+  PROCESS_TERMINATED,
+  terminated,
+} from './core/lifecycle.ts'
+import { Links } from './core/links.ts'
+import { Names } from './core/names.ts'
+import type {
+  FromHost,
+  HostFigures,
+  Port,
+  ProcessInfo,
+  ProcessQuestion,
+  Question,
+  SpawnRequest,
+  Telling,
+  ToHost,
+} from './port.ts'
+import type { Process, ProcessHost } from './process.ts'
+import { Scheduler, type SchedulerDriver } from './scheduler.ts'
+
+export interface HostOptions {
+  /** The id of the host entry. */
+  id: string
+  /** The node's name in PIDs; absent on a standalone node. */
+  node: string | undefined
+  epoch: number
+  slot: number
+  generation: number
+  processCountMax: number
+  mailboxCountMax: number
+  /** Other workers run the same host: spawns are dealt out by the node. */
+  sharesHost: boolean
+}
+
+type Done<T> = (answer: Answer<T>) => void
+
+interface Pending {
+  /** Absent when only the end is waited for. */
+  answered: Done<Value> | undefined
+  ended: Done<Value> | undefined
+}
+
+interface Spawning {
+  request: SpawnRequest
+  done: Done<string>
+  ended: Done<Value> | undefined
+}
+
+/** Failures written to the log in one second; more are counted. */
+const LOGGED_FAILURES_MAX = 20
+const SECOND_MS = 1000
+
+export abstract class Host implements ProcessHost {
+  readonly options: HostOptions
+  readonly env: Env
+  readonly port: Port<FromHost, ToHost>
+  readonly scheduler: Scheduler
+  readonly mailboxCountMax: number
+  readonly #pids: PidMaker
+  readonly #processes = new Map<string, Process>()
+  readonly #links = new Links()
+  readonly #nameTable = new Names()
+  readonly #pending = new Map<number, Pending>()
+  readonly #spawning = new Map<string, Spawning>()
+  /** Whoever waits for the end of a process with its result. */
+  readonly #enders = new Map<string, Done<Value>>()
+  /** Ends still to be told: a chain of linked processes falls one after the other, not one inside the other. */
+  readonly #ends: { process: Process; outcome: Outcome }[] = []
+  #isTellingEnds = false
+  #nextRef = 1
+  #stopping: { reason: string } | undefined
+  #loggedFailures = { second: 0, count: 0 }
+  #figures = { spawns: 0, ok: 0, failed: 0, messages: 0 }
+
+  constructor(options: HostOptions, port: Port<FromHost, ToHost>, driver: SchedulerDriver) {
+    this.options = options
+    this.env = driver.env
+    this.port = port
+    this.mailboxCountMax = options.mailboxCountMax
+    this.scheduler = new Scheduler(driver)
+    this.#pids = new PidMaker({ ...options, host: options.id })
+    port.onMessage((message) => this.handle(message))
+  }
+
+  /** Makes a process of the entry. @throws MoonmeshError when there is no such code */
+  protected abstract create(pid: string, request: SpawnRequest): Process
+
+  get processCount(): number {
+    return this.#processes.size
+  }
+
+  process(pid: string): Process | undefined {
+    return this.#processes.get(pid)
+  }
+
+  // ---- spawning
+
+  spawn(request: SpawnRequest, done: Done<string>, ended?: Done<Value>): void {
+    if (request.host === this.options.id && !this.options.sharesHost) this.#spawnHere(request, done, ended)
+    else this.#ask({ kind: 'spawn', request }, { answered: done as Done<Value>, ended })
+  }
+
+  #spawnHere(request: SpawnRequest, done: Done<string>, ended?: Done<Value>): void {
+    const refusal = this.#whyNoSpawn()
+    if (refusal !== undefined) return done({ ok: false, error: refusal })
+    const pid = this.#pids.next()
+    let process: Process
+    try {
+      process = this.create(pid, request)
+    } catch (error) {
+      return done({ ok: false, error: errorFrom(error) })
+    }
+    this.#processes.set(pid, process)
+    this.#spawning.set(pid, { request, done, ended })
+    for (const { topic, values } of request.messages) process.mailbox.deliver({ topic, from: '', values })
+    if (request.name === undefined) this.#start(process, request)
+    else this.#claimName(process, request, request.name)
+  }
+
+  #whyNoSpawn(): MoonmeshError | undefined {
+    const { id, processCountMax } = this.options
+    if (this.#stopping !== undefined)
+      return new MoonmeshError('Unavailable', `host is shutting down: ${id}`, { retryable: true })
+    if (this.#processes.size < processCountMax) return undefined
+    return new MoonmeshError(
+      'LimitExceeded',
+      `host ${id} already runs ${processCountMax} processes (host.max_processes)`,
+      {
+        retryable: true,
+        details: { host_id: id, max_processes: processCountMax },
+      },
+    )
+  }
+
+  #start(process: Process, request: SpawnRequest): void {
+    try {
+      this.scheduler.starting(process)
+      process.start(request.args)
+    } catch (error) {
+      this.loadFailed(process, { ok: false, error: errorFrom(error) })
+    }
+  }
+
+  /** A taken name means: signal its holder instead (lua-core.md §9.10). */
+  #claimName(process: Process, request: SpawnRequest, name: string): void {
+    this.registerName(name, process.pid, (answer) => {
+      if (process.isEnded) return
+      if (answer.ok) return this.#start(process, request)
+      const holder = answer.error.kind === 'AlreadyExists' ? this.#nameTable.lookup(name) : undefined
+      if (holder === undefined) return this.loadFailed(process, { ok: false, error: errorFrom(answer.error) })
+      const spawning = this.#forget(process)
+      for (const { topic, values } of request.messages) {
+        this.ask({ kind: 'send', to: holder, from: '', topic, values }, () => {})
+      }
+      if (request.monitor) this.ask({ kind: 'monitor', to: holder, from: request.from }, () => {})
+      if (request.link) this.ask({ kind: 'link', to: holder, from: request.from }, () => {})
+      spawning?.done({ ok: true, value: holder })
+    })
+  }
+
+  #forget(process: Process): Spawning | undefined {
+    const spawning = this.#spawning.get(process.pid)
+    this.#spawning.delete(process.pid)
+    this.#processes.delete(process.pid)
+    process.release()
+    return spawning
+  }
+
+  loaded(process: Process): void {
+    const spawning = this.#spawning.get(process.pid)
+    if (spawning === undefined) return
+    this.#spawning.delete(process.pid)
+    this.#figures.spawns++
+    const { request, done, ended } = spawning
+    // In place before the first instruction of the method: an immediate end is never missed.
+    if (request.monitor) this.#links.monitor(request.from, process.pid)
+    if (request.link) this.#links.link(request.from, process.pid)
+    if (ended !== undefined) this.#enders.set(process.pid, ended)
+    done({ ok: true, value: process.pid })
+  }
+
+  loadFailed(process: Process, outcome: Outcome): void {
+    const spawning = this.#forget(process)
+    this.#releaseNames(process.pid)
+    if (!outcome.ok) spawning?.done({ ok: false, error: outcome.error })
+  }
+
+  // ---- ends
+
+  ended(process: Process, outcome: Outcome): void {
+    if (process.isEnded) return
+    if (this.#spawning.has(process.pid)) return this.loadFailed(process, outcome)
+    process.release()
+    this.#processes.delete(process.pid)
+    this.#ends.push({ process, outcome })
+    if (this.#isTellingEnds) return
+    this.#isTellingEnds = true
+    for (let end = this.#ends.shift(); end !== undefined; end = this.#ends.shift())
+      this.#tellEnd(end.process, end.outcome)
+    this.#isTellingEnds = false
+    this.#checkStopped()
+  }
+
+  /** Names are free before anybody hears of the end (lua-core.md §6.3). */
+  #tellEnd(process: Process, outcome: Outcome): void {
+    const { pid } = process
+    const atMs = this.env.wallMs()
+    this.#figures[outcome.ok ? 'ok' : 'failed']++
+    this.#releaseNames(pid)
+    if (!outcome.ok) this.#logFailure(process, outcome.error)
+    const { notices, unmonitor, unlink } = this.#links.exited(pid, !outcome.ok)
+    for (const { kind, to } of notices) this.#down({ kind: 'down', to, from: pid, event: kind, outcome, atMs })
+    for (const to of unmonitor) if (!this.#processes.has(to)) this.#tell({ kind: 'unmonitor', to, from: pid })
+    for (const to of unlink) if (!this.#processes.has(to)) this.#tell({ kind: 'unlink', to, from: pid })
+    const ender = this.#enders.get(pid)
+    this.#enders.delete(pid)
+    ender?.(outcome)
+  }
+
+  #releaseNames(pid: string): void {
+    if (this.#nameTable.releaseAll(pid).length > 0) this.port.post({ kind: 'release-names', pid })
+  }
+
+  #down(message: Telling & { kind: 'down' }): void {
+    const watcher = this.#processes.get(message.to)
+    if (watcher === undefined) {
+      if (!this.#isMine(message.to)) this.#tell(message)
+      return
+    }
+    const { event, from, outcome, atMs } = message
+    if (event === 'exit') {
+      this.#links.fired(watcher.pid, from)
+      this.notify(watcher, { kind: 'exit', from, outcome, atMs })
+      return
+    }
+    this.#links.unlink(watcher.pid, from)
+    if (onLinkDown(watcher.options) === 'notify') this.notify(watcher, { kind: 'link-down', from, outcome, atMs })
+    else this.kill(watcher, linkedProcessFailed())
+  }
+
+  protected notify(process: Process, event: LifecycleEvent): void {
+    process.mailbox.notify(event)
+  }
+
+  /** Ends a process from outside; one whose code is running ends as soon as its turn is over. */
+  protected kill(process: Process, outcome: Outcome): void {
+    this.ended(process, outcome)
+  }
+
+  #logFailure(process: Process, error: ErrorValue): void {
+    if (!this.reportsFailures) return
+    const isUnderstood =
+      error.message === PROCESS_TERMINATED || error.message === LINKED_PROCESS_FAILED || error.retryable === false
+    const second = Math.floor(this.env.nowMs() / SECOND_MS)
+    if (second !== this.#loggedFailures.second) {
+      const { count } = this.#loggedFailures
+      this.#loggedFailures = { second, count: 0 }
+      if (count > LOGGED_FAILURES_MAX)
+        this.log(process, 'warn', `${count - LOGGED_FAILURES_MAX} more processes failed`, '')
+    }
+    if (++this.#loggedFailures.count > LOGGED_FAILURES_MAX) return
+    const fields = record({ kind: error.kind, traceback: error.stack === '' ? undefined : error.stack })
+    this.log(process, isUnderstood ? 'debug' : 'error', `process failed: ${error.message}`, '', fields)
+  }
+
+  // ---- messages
+
+  #isMine(pid: string): boolean {
+    const parts = parsePid(pid)
+    return parts !== undefined && parts.host === this.options.id && slotOf(parts.uniq) === this.options.slot
+  }
+
+  resolve(destination: string): string | undefined {
+    if (this.#processes.has(destination)) return destination
+    return parsePid(destination) === undefined ? this.#nameTable.lookup(destination) : destination
+  }
+
+  /** Undefined when the receiver is not here. */
+  trySend(from: string, to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined {
+    const receiver = this.#processes.get(to)
+    if (receiver === undefined)
+      return this.#isMine(to) ? { ok: false, error: notFound('process not found', to) } : undefined
+    this.#figures.messages++
+    if (receiver.mailbox.deliver({ topic, from, values })) return DONE
+    return { ok: false, error: this.#mailboxFull(to) }
+  }
+
+  #mailboxFull(to: string): MoonmeshError {
+    const text = `mailbox of ${toText(to)} is full (${this.mailboxCountMax} unread messages; host.mailbox_limit)`
+    return new MoonmeshError('LimitExceeded', text, { retryable: true })
+  }
+
+  /** Asks about any process; answers at once when it lives here. */
+  ask(question: ProcessQuestion, done: Done<undefined>): void {
+    const target = this.#processes.get(question.to)
+    if (target !== undefined) return done(this.#answer(question, target))
+    if (this.#isMine(question.to)) return done({ ok: false, error: this.#gone(question) })
+    if (question.kind === 'monitor' && !this.#links.monitor(question.from, question.to))
+      return done(alreadyMonitoring())
+    if (question.kind === 'link') this.#links.link(question.from, question.to)
+    this.#ask(question, {
+      answered: (answer) => {
+        if (!answer.ok && question.kind === 'monitor') this.#links.unmonitor(question.from, question.to)
+        if (!answer.ok && question.kind === 'link') this.#links.unlink(question.from, question.to)
+        done(answer.ok ? DONE : answer)
+      },
+      ended: undefined,
+    })
+  }
+
+  #gone(question: ProcessQuestion): MoonmeshError {
+    const isPair = question.kind === 'monitor' || question.kind === 'link'
+    return notFound(isPair ? 'pid not registered' : 'process not found', question.to)
+  }
+
+  #answer(question: ProcessQuestion, target: Process): Answer<undefined> {
+    const { from } = question
+    switch (question.kind) {
+      case 'send':
+        return this.trySend(from, question.to, question.topic, question.values) ?? DONE
+      case 'monitor':
+        return this.#links.monitor(from, target.pid) ? DONE : alreadyMonitoring()
+      case 'link':
+        this.#links.link(from, target.pid)
+        return DONE
+      case 'cancel':
+        this.notify(target, { kind: 'cancel', from, reason: question.reason, atMs: this.env.wallMs() })
+        return DONE
+      case 'terminate':
+        if (!this.refusesTermination) this.kill(target, terminated())
+        return DONE
+    }
+  }
+
+  /** On a terminal host `terminate` does nothing (lua-core.md §9.4). */
+  protected get refusesTermination(): boolean {
+    return false
+  }
+
+  /** Whether the log is where people learn of a failure. */
+  protected get reportsFailures(): boolean {
+    return true
+  }
+
+  tell(message: Telling): void {
+    if (message.kind === 'unmonitor') this.#links.unmonitor(message.from, message.to)
+    if (message.kind === 'unlink') this.#links.unlink(message.from, message.to)
+    if (!this.#processes.has(message.to) && !this.#isMine(message.to)) this.#tell(message)
+  }
+
+  #tell(message: Telling): void {
+    this.port.post(message)
+  }
+
+  #ask(question: Question, pending: Pending): void {
+    const ref = this.#nextRef++
+    this.#pending.set(ref, pending)
+    this.port.post({ ...question, ref })
+  }
+
+  // ---- names
+
+  readonly names: LocalNames = {
+    lookup: (name) => this.#nameTable.lookup(name),
+    register: (name, pid, done) => this.registerName(name, pid, done),
+    unregister: (name, done) => {
+      this.#ask({ kind: 'unregister-name', name }, { answered: done as Done<Value>, ended: undefined })
+    },
+  }
+
+  protected registerName(name: string, pid: string, done: Done<undefined>): void {
+    this.#ask(
+      { kind: 'register-name', name, pid },
+      { answered: (answer) => done(answer.ok ? DONE : answer), ended: undefined },
+    )
+  }
+
+  namesOf(pid: string): string[] {
+    return this.#nameTable.namesOf(pid)
+  }
+
+  // ---- the node speaks
+
+  protected handle(message: ToHost): void {
+    switch (message.kind) {
+      case 'send':
+      case 'monitor':
+      case 'link':
+      case 'cancel':
+      case 'terminate':
+        this.#reply(message.ref, this.#answerElsewhere(message))
+        break
+      case 'spawn':
+        this.#spawnForNode(message.ref, message.request)
+        break
+      case 'reply':
+        this.#replied(message.ref, message.ok ? message : { ok: false, error: message.error })
+        break
+      case 'ended': {
+        const pending = this.#pending.get(message.ref)
+        this.#pending.delete(message.ref)
+        pending?.ended?.(message.outcome)
+        break
+      }
+      case 'unmonitor':
+        this.#links.unmonitor(message.from, message.to)
+        break
+      case 'unlink':
+        this.#links.unlink(message.from, message.to)
+        break
+      case 'down':
+        this.#down(message)
+        break
+      case 'name':
+        this.#setName(message.name, message.pid)
+        break
+      case 'inspect':
+        this.port.post({ kind: 'inspected', ref: message.ref, ...this.inspect() })
+        break
+      case 'stop':
+        this.#stop(message.reason, message.timeoutMs)
+        break
+      default:
+        this.handleOther(message)
+    }
+  }
+
+  /** Messages that only some hosts understand. */
+  protected handleOther(_message: ToHost): void {}
+
+  #answerElsewhere(question: ProcessQuestion): Answer<undefined> {
+    const target = this.#processes.get(question.to)
+    return target === undefined ? { ok: false, error: this.#gone(question) } : this.#answer(question, target)
+  }
+
+  #reply(ref: number, answer: Answer<Value | undefined>): void {
+    if (answer.ok) this.port.post({ kind: 'reply', ref, ok: true, value: answer.value })
+    else this.port.post({ kind: 'reply', ref, ok: false, error: errorFrom(answer.error) })
+  }
+
+  #spawnForNode(ref: number, request: SpawnRequest): void {
+    const ended = request.wantsEnd ? (outcome: Outcome | Answer<Value>) => this.#tellEnded(ref, outcome) : undefined
+    this.#spawnHere(request, (answer) => this.#reply(ref, answer), ended)
+  }
+
+  #tellEnded(ref: number, answer: Answer<Value>): void {
+    const outcome: Outcome = answer.ok ? answer : { ok: false, error: errorFrom(answer.error) }
+    this.port.post({ kind: 'ended', ref, outcome })
+  }
+
+  #replied(ref: number, answer: Answer<Value>): void {
+    const pending = this.#pending.get(ref)
+    if (pending === undefined) return
+    if (pending.ended === undefined || !answer.ok) this.#pending.delete(ref)
+    pending.answered?.(answer)
+  }
+
+  /** A name that was bound to one of ours after it ended goes back at once. */
+  #setName(name: string, pid: string | undefined): void {
+    if (pid === undefined) this.#nameTable.release(name)
+    else if (this.#isMine(pid) && !this.#processes.has(pid)) this.port.post({ kind: 'release-names', pid })
+    else this.#nameTable.bind(name, pid)
+  }
+
+  inspect(): { processes: ProcessInfo[]; figures: HostFigures } {
+    const now = this.env.nowMs()
+    const processes = [...this.#processes.values()].map((process) => ({
+      pid: process.pid,
+      entry: process.entryId,
+      host: this.options.id,
+      state: process.state,
+      mailbox: process.mailbox.unreadCount,
+      reductions: process.reductions,
+      ageMs: Math.round(now - process.bornAtMs),
+    }))
+    const { spawns, ok, failed, messages } = this.#figures
+    const { runQueueCount, slices, busyMs } = this.scheduler
+    const figures = {
+      processes: this.#processes.size,
+      spawns,
+      exits: { ok, failed },
+      messages,
+      runQueue: runQueueCount,
+      slices,
+      busyMs: Math.round(busyMs),
+    }
+    return { processes, figures }
+  }
+
+  // ---- stopping
+
+  #stop(reason: string, timeoutMs: number): void {
+    if (this.#stopping === undefined) {
+      this.#stopping = { reason }
+      const atMs = this.env.wallMs()
+      for (const process of this.#processes.values()) this.notify(process, { kind: 'cancel', from: '', reason, atMs })
+    }
+    if (timeoutMs <= 0) this.#forceAll()
+    else this.after(timeoutMs, () => this.#forceAll())
+    this.#checkStopped()
+  }
+
+  #forceAll(): void {
+    for (const process of [...this.#processes.values()]) this.kill(process, terminated())
+    this.#checkStopped()
+  }
+
+  #checkStopped(): void {
+    if (this.#stopping !== undefined && this.#processes.size === 0) this.port.post({ kind: 'stopped' })
+  }
+
+  close(): void {
+    for (const process of this.#processes.values()) process.release()
+    this.#processes.clear()
+    this.scheduler.close()
+    this.port.close()
+  }
+
+  // ---- services of the scheduler
+
+  ready(process: Process): void {
+    this.scheduler.ready(process)
+  }
+
+  after(delayMs: number, then: () => void): Timer {
+    return this.scheduler.after(delayMs, then)
+  }
+
+  log(process: Process, level: LogLevel, text: string, where: string, fields?: TableValue): void {
+    this.port.post({ kind: 'log', level, text, pid: process.pid, entry: process.entryId, where, fields })
+  }
+}
+
+export const DONE: Answer<undefined> = { ok: true, value: undefined }
+
+function notFound(text: string, pid: string): MoonmeshError {
+  return failure('NotFound', `${text}: ${toText(pid)}`)
+}
+
+function alreadyMonitoring(): Answer<undefined> {
+  return { ok: false, error: failure('AlreadyExists', 'already monitoring pid') }
+}
+
+function failure(kind: ErrorKind, text: string): MoonmeshError {
+  return new MoonmeshError(kind, text, { retryable: false })
+}

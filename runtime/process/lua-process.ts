@@ -1,0 +1,449 @@
+// A process whose code is Lua: its coroutines, what they wait for, the loading of its chunks, its end. lua-core.md §5, §6, §11.4.
+
+import { toBytes } from '../base/bytes.ts'
+import type { Env } from '../base/env.ts'
+import { messageOf } from '../base/errors.ts'
+import { errorFrom } from '../base/plain.ts'
+import { Queue } from '../base/queue.ts'
+import { ErrorValue, TableValue, type Value } from '../base/value.ts'
+import {
+  type Engine,
+  ErrorObject,
+  HostObject,
+  type LuaFunction,
+  type LuaTable,
+  type LuaThread,
+  type LuaValue,
+  type RunInput,
+} from '../lua/engine.ts'
+import type { Image, LibraryHolder } from '../lua/sandbox.ts'
+import type {
+  Answer,
+  Fiber,
+  LogLevel,
+  Outcome,
+  ProcessOptions,
+  ScriptProcess,
+  SpawnOptions,
+  Subscriptions,
+  Terminal,
+  Timer,
+  WaitKind,
+} from '../services.ts'
+import { deadlock, outcomeOfRaise, outcomeOfReturn } from './core/lifecycle.ts'
+import type { LuaHost } from './lua-host.ts'
+import type { ProcessInfo, SpawnRequest } from './port.ts'
+import { Process } from './process.ts'
+
+const NO_INPUT: RunInput = { values: [] }
+/** What a turn of a coroutine costs beside its instructions, so that empty turns cannot last for ever. */
+const TURN_COST = 100
+
+class LuaFiber implements Fiber {
+  readonly process: LuaProcess
+  readonly thread: LuaThread
+  input: RunInput
+  waitsFor: WaitKind | undefined
+  constructor(process: LuaProcess, thread: LuaThread, input: RunInput) {
+    this.process = process
+    this.thread = thread
+    this.input = input
+  }
+  resume(values: readonly LuaValue[]): void {
+    this.process.wake(this, { values })
+  }
+  raise(value: LuaValue): void {
+    this.process.wake(this, { raise: value })
+  }
+}
+
+/** What the process is loading: libraries, then its own chunk. */
+interface Loading {
+  readonly image: Image
+  readonly args: SpawnRequest['args']
+  /** How many of the image's libraries are loaded. */
+  loadedCount: number
+  readonly isUpgrade: boolean
+}
+
+export class LuaProcess extends Process implements ScriptProcess, LibraryHolder {
+  readonly #host: LuaHost
+  #fibers: Queue<LuaFiber> | undefined
+  /** The fiber that runs, was preempted, or holds the whole process while it waits. */
+  #current: LuaFiber | undefined
+  #isRunning = false
+  #isBlocked = false
+  #main: LuaFiber | undefined
+  /** Fibers that wait for something that may happen. */
+  #waitingCount = 0
+  #loading: Loading | undefined
+  #libraries: Map<string, LuaValue> | undefined
+  #timers: Set<Timer> | undefined
+  #upgrade: { entryId: string; args: readonly Value[] } | undefined
+  /** How it ends as soon as the running turn is over. */
+  #doom: Outcome | undefined
+
+  constructor(host: LuaHost, pid: string, request: SpawnRequest) {
+    super(host, pid, request, host.env.nowMs())
+    this.#host = host
+  }
+
+  get engine(): Engine {
+    return this.#host.engine
+  }
+  get env(): Env {
+    return this.#host.env
+  }
+  get isLoading(): boolean {
+    return this.#loading !== undefined
+  }
+  get isEnding(): boolean {
+    return this.isEnded || this.#doom !== undefined
+  }
+  get terminal(): Terminal | undefined {
+    return this.#host.terminal
+  }
+  get subscriptions(): Subscriptions {
+    return this.mailbox as unknown as Subscriptions
+  }
+  get names(): ScriptProcess['names'] {
+    return this.#host.names
+  }
+  get state(): ProcessInfo['state'] {
+    if (this.#loading !== undefined) return 'loading'
+    if (this.#isRunning) return 'running'
+    return this.isQueued ? 'ready' : 'waiting'
+  }
+
+  // ---- loading
+
+  start(args: SpawnRequest['args']): void {
+    this.#load(this.#host.sandbox.image(this.entryId), args, false)
+  }
+
+  #load(image: Image, args: SpawnRequest['args'], isUpgrade: boolean): void {
+    this.#loading = { image, args, loadedCount: 0, isUpgrade }
+    this.#libraries = image.libraries.length === 0 ? undefined : new Map()
+    this.#runChunk(image.libraries[0] ?? image)
+  }
+
+  #runChunk(image: Image): void {
+    const { engine } = this
+    const environment = engine.newEnvironment(image.base)
+    for (const [alias, id] of Object.entries(image.entry.imports)) {
+      engine.set(environment, toBytes(alias), this.#libraries?.get(id))
+    }
+    const thread = engine.newThread(engine.load(image.code, environment), true)
+    this.#main = new LuaFiber(this, thread, NO_INPUT)
+    this.#enqueue(this.#main)
+  }
+
+  libraryValue(entryId: string): LuaValue {
+    return this.#libraries?.get(entryId)
+  }
+
+  #chunkDone(loading: Loading, value: LuaValue): void {
+    const { libraries } = loading.image
+    const library = libraries[loading.loadedCount]
+    if (library !== undefined) {
+      this.#libraries?.set(library.entry.id, value)
+      loading.loadedCount++
+      this.#runChunk(libraries[loading.loadedCount] ?? loading.image)
+      return
+    }
+    const { method, id } = loading.image.entry
+    const fn = this.#method(value, toBytes(method))
+    if (fn === undefined) {
+      const message = toBytes(`method "${method}" not found in module (entry ${id})`)
+      this.#loadFailed({ ok: false, error: new ErrorValue('NotFound', message, false) })
+      return
+    }
+    this.#loading = undefined
+    const { engine } = this
+    this.#main = new LuaFiber(this, engine.newThread(fn, true), {
+      values: loading.args.map((argument) => engine.copyIn(argument)),
+    })
+    this.#enqueue(this.#main)
+    if (!loading.isUpgrade) this.#host.loaded(this)
+  }
+
+  #method(value: LuaValue, method: string): LuaFunction | undefined {
+    const { engine } = this
+    const type = engine.typeOf(value)
+    if (type === 'function') return value as LuaFunction
+    if (type !== 'table') return undefined
+    const fn = engine.get(value as LuaTable, method)
+    return engine.typeOf(fn) === 'function' ? (fn as LuaFunction) : undefined
+  }
+
+  #loadFailed(outcome: Outcome & { ok: false }): void {
+    const isUpgrade = this.#loading?.isUpgrade === true
+    this.#loading = undefined
+    if (!isUpgrade) return this.#host.loadFailed(this, outcome)
+    const { kind, message, retryable, details, stack } = outcome.error
+    this.#end({ ok: false, error: new ErrorValue(kind, `upgrade failed: ${message}`, retryable, details, stack) })
+  }
+
+  // ---- running
+
+  slice(budget: number): void {
+    const { engine } = this
+    let left = budget
+    while (left > 0 && !this.isEnded) {
+      const fiber = this.#current ?? this.#fibers?.shift()
+      if (fiber === undefined || this.#isBlocked) break
+      this.#current = fiber
+      const { input } = fiber
+      fiber.input = NO_INPUT
+      this.#isRunning = true
+      const status = engine.run(fiber.thread, this, left, input)
+      this.#isRunning = false
+      const used = engine.usedBudget + TURN_COST
+      this.reductions += used
+      left -= used
+      if (this.#doom !== undefined) return this.#end(this.#doom)
+      if (status === 'preempted') break
+      // A call may have been answered before it unwound: the fiber goes on.
+      if (status === 'suspended' && fiber.waitsFor === undefined && this.#upgrade === undefined) continue
+      if (!this.#isBlocked) this.#current = undefined
+      if (status === 'done') this.#fiberDone(fiber, engine.results)
+      else if (status === 'error') this.#fiberFailed(engine.results[0], engine.traceback)
+      else if (status === 'yielded') this.#enqueue(fiber)
+      else if (this.#upgrade !== undefined) this.#startOver(this.#upgrade)
+    }
+    if (!this.isEnded) this.#rest()
+  }
+
+  /** Nothing more in this slice: stand in line again, or wait. */
+  #rest(): void {
+    const isReady = !this.#isBlocked && (this.#current !== undefined || (this.#fibers?.count ?? 0) > 0)
+    if (isReady) this.#host.ready(this)
+    else if (this.#waitingCount === 0 && !this.mailbox.isWatched) this.#end(deadlock())
+  }
+
+  #fiberDone(fiber: LuaFiber, results: readonly LuaValue[]): void {
+    if (fiber !== this.#main) return
+    if (this.#loading !== undefined) {
+      this.#chunkDone(this.#loading, results[0])
+      return
+    }
+    const { engine } = this
+    try {
+      const second = results[1]
+      const isFailure = typeof second === 'string' || second instanceof ErrorObject
+      this.#end(
+        outcomeOfReturn(
+          isFailure ? undefined : engine.copyOut(results[0]),
+          isFailure ? engine.copyOut(second) : undefined,
+        ),
+      )
+    } catch (error) {
+      this.#end({
+        ok: false,
+        error: new ErrorValue('Invalid', toBytes(`the result cannot be copied: ${messageOf(error)}`), false),
+      })
+    }
+  }
+
+  #fiberFailed(raised: LuaValue, traceback: string): void {
+    const value = raised instanceof ErrorObject ? raised.error : undefined
+    const outcome = outcomeOfRaise(value, value === undefined ? this.#textOf(raised) : '', traceback) as Outcome & {
+      ok: false
+    }
+    if (this.#loading !== undefined) this.#loadFailed(outcome)
+    else this.#end(outcome)
+  }
+
+  #textOf(raised: LuaValue): string {
+    if (typeof raised === 'string') return raised
+    if (raised instanceof HostObject) return `(error object is a ${raised.className})`
+    const type = this.engine.typeOf(raised)
+    const isScalar = type === 'nil' || type === 'number' || type === 'boolean'
+    return isScalar ? String(raised === undefined ? 'nil' : raised) : `(error object is a ${type} value)`
+  }
+
+  #end(outcome: Outcome): void {
+    if (!this.isEnded) this.#host.ended(this, outcome)
+  }
+
+  /** Ends the process at once, or, while its code runs, when the running call returns. */
+  doom(outcome: Outcome): boolean {
+    if (!this.#isRunning) return false
+    this.#doom ??= outcome
+    return true
+  }
+
+  release(): void {
+    this.isEnded = true
+    this.#fibers = undefined
+    this.#current = undefined
+    this.#main = undefined
+    this.#libraries = undefined
+    this.#loading = undefined
+    this.#cancelTimers()
+  }
+
+  #cancelTimers(): void {
+    for (const timer of [...(this.#timers ?? [])]) timer.cancel()
+    this.#timers = undefined
+  }
+
+  // ---- fibers
+
+  get fiber(): Fiber {
+    return this.#current as LuaFiber
+  }
+
+  willWait(kind: WaitKind): void {
+    const fiber = this.#current as LuaFiber
+    fiber.waitsFor = kind
+    if (kind !== 'never') this.#waitingCount++
+  }
+
+  willBlock(): void {
+    this.willWait('operation')
+    this.#isBlocked = true
+  }
+
+  startFiber(fn: LuaFunction): LuaThread {
+    const thread = this.engine.newThread(fn)
+    this.#enqueue(new LuaFiber(this, thread, NO_INPUT))
+    return thread
+  }
+
+  /** Once for each wait; a fiber that waits no more, or a process that is over, is left alone. */
+  wake(fiber: LuaFiber, input: RunInput): void {
+    if (this.isEnded || fiber.waitsFor === undefined) return
+    if (fiber.waitsFor !== 'never') this.#waitingCount--
+    fiber.waitsFor = undefined
+    fiber.input = input
+    if (fiber !== this.#current) return this.#enqueue(fiber)
+    this.#isBlocked = false
+    if (!this.#isRunning) this.#host.ready(this)
+  }
+
+  #enqueue(fiber: LuaFiber): void {
+    this.#fibersOf().push(fiber)
+    if (!this.#isRunning) this.#host.ready(this)
+  }
+
+  #fibersOf(): Queue<LuaFiber> {
+    this.#fibers ??= new Queue()
+    return this.#fibers
+  }
+
+  after(delayMs: number, then: () => void): Timer {
+    const timer = this.#host.after(delayMs, () => {
+      this.#timers?.delete(owned)
+      then()
+    })
+    const owned: Timer = {
+      cancel: () => {
+        this.#timers?.delete(owned)
+        return timer.cancel()
+      },
+    }
+    this.#timers ??= new Set()
+    this.#timers.add(owned)
+    return owned
+  }
+
+  setOptions(options: Partial<ProcessOptions>): void {
+    this.options = { ...this.options, ...options }
+  }
+
+  // ---- upgrade
+
+  upgrade(entryId: string | undefined, args: readonly Value[]): void {
+    this.#upgrade = { entryId: entryId ?? this.entryId, args }
+    this.willWait('operation')
+  }
+
+  #startOver(upgrade: { entryId: string; args: readonly Value[] }): void {
+    this.#upgrade = undefined
+    this.#cancelTimers()
+    this.#fibers = undefined
+    this.#current = undefined
+    this.#isBlocked = false
+    this.#waitingCount = 0
+    this.#host.returnUnread(this)
+    this.entryId = upgrade.entryId
+    try {
+      this.#host.assertProcessEntry(upgrade.entryId)
+      this.#load(this.#host.sandbox.image(upgrade.entryId), upgrade.args, true)
+    } catch (error) {
+      const { kind, message, retryable } = errorFrom(error)
+      this.#end({ ok: false, error: new ErrorValue(kind, `upgrade failed: ${message}`, retryable) })
+    }
+  }
+
+  // ---- what scripts ask for, answered by the host
+
+  resolve(destination: string): string | undefined {
+    return this.#host.resolve(destination)
+  }
+  trySend(to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined {
+    return this.#host.trySend(this.pid, to, topic, values)
+  }
+  send(to: string, topic: string, values: readonly Value[], done: Done<undefined>): void {
+    this.#host.ask({ kind: 'send', to, from: this.pid, topic, values }, done as Done<Value | undefined>)
+  }
+  spawn(entryId: string, host: string, args: readonly Value[], options: SpawnOptions, done: Done<string>): void {
+    this.#host.spawn(this.#spawnRequest(entryId, host, args, options), done)
+  }
+  exec(entryId: string, host: string, args: readonly Value[], options: SpawnOptions, done: Done<Value>): void {
+    const request = { ...this.#spawnRequest(entryId, host, args, options), wantsEnd: true }
+    this.#host.spawn(
+      request,
+      (answer) => {
+        if (!answer.ok) done(answer)
+      },
+      done,
+    )
+  }
+  #spawnRequest(entryId: string, host: string, args: readonly Value[], options: SpawnOptions): SpawnRequest {
+    return {
+      host,
+      entryId,
+      args,
+      from: this.pid,
+      monitor: options.monitor === true,
+      link: options.link === true,
+      name: options.name,
+      messages: options.messages ?? [],
+      context: options.context === undefined ? this.context : mergeTables(this.context, options.context),
+      wantsEnd: false,
+      allowsFunction: false,
+    }
+  }
+  cancel(to: string, reason: string, done: Done<undefined>): void {
+    this.#host.ask({ kind: 'cancel', to, from: this.pid, reason }, done as Done<Value | undefined>)
+  }
+  terminate(to: string, done: Done<undefined>): void {
+    this.#host.ask({ kind: 'terminate', to, from: this.pid }, done as Done<Value | undefined>)
+  }
+  monitor(to: string, done: Done<undefined>): void {
+    this.#host.ask({ kind: 'monitor', to, from: this.pid }, done as Done<Value | undefined>)
+  }
+  unmonitor(to: string): void {
+    this.#host.tell({ kind: 'unmonitor', to, from: this.pid })
+  }
+  link(to: string, done: Done<undefined>): void {
+    this.#host.ask({ kind: 'link', to, from: this.pid }, done as Done<Value | undefined>)
+  }
+  unlink(to: string): void {
+    this.#host.tell({ kind: 'unlink', to, from: this.pid })
+  }
+  log(level: LogLevel, text: string, where: string, fields?: TableValue): void {
+    this.#host.log(this, level, text, where, fields)
+  }
+}
+
+type Done<T> = (answer: Answer<T>) => void
+
+/** Shallow: the keys of `over` win. */
+function mergeTables(under: TableValue, over: TableValue): TableValue {
+  const merged = new Map<Value, Value>(under.keys.map((key, i) => [key, under.values[i]]))
+  for (const [i, key] of over.keys.entries()) merged.set(key, over.values[i])
+  return new TableValue([], [...merged.keys()], [...merged.values()])
+}

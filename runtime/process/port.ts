@@ -1,0 +1,170 @@
+// What hosts and the node say to each other. A host knows its own processes; everything else goes through here. Messages are data only, so
+// that the other side may be another thread; they are handed over in batches, one a turn of the event loop.
+
+import type { ErrorValue, TableValue, Value } from '../base/value.ts'
+import type { CodeEntry } from '../lua/sandbox.ts'
+import type { LogLevel, Outcome } from '../services.ts'
+
+export interface SpawnRequest {
+  host: string
+  entryId: string
+  args: readonly Value[]
+  /** The spawner; '' for the runtime. */
+  from: string
+  monitor: boolean
+  link: boolean
+  name: string | undefined
+  messages: readonly { topic: string; values: readonly Value[] }[]
+  context: TableValue
+  /** An `ended` message follows when the process has ended. */
+  wantsEnd: boolean
+  /** Functions run as processes only when the node itself asks. */
+  allowsFunction: boolean
+}
+
+/** A question about one process, answered by `reply` with the same `ref`. `to` is the process asked about. */
+export type ProcessQuestion =
+  | { kind: 'send'; to: string; from: string; topic: string; values: readonly Value[] }
+  | { kind: 'monitor' | 'link'; to: string; from: string }
+  | { kind: 'cancel'; to: string; from: string; reason: string }
+  | { kind: 'terminate'; to: string; from: string }
+
+export type NameQuestion =
+  | { kind: 'register-name'; name: string; pid: string }
+  | { kind: 'unregister-name'; name: string }
+
+export type Question = ProcessQuestion | NameQuestion | { kind: 'spawn'; request: SpawnRequest }
+
+export type Reply =
+  | { kind: 'reply'; ref: number; ok: true; value: Value }
+  | { kind: 'reply'; ref: number; ok: false; error: ErrorValue }
+
+/** Said in either direction; `to` decides where it goes. */
+export type Telling =
+  | { kind: 'unmonitor'; to: string; from: string }
+  | { kind: 'unlink'; to: string; from: string }
+  | { kind: 'down'; to: string; from: string; event: 'exit' | 'link-down'; outcome: Outcome; atMs: number }
+
+export interface ProcessInfo {
+  pid: string
+  entry: string
+  host: string
+  state: 'loading' | 'ready' | 'running' | 'waiting'
+  mailbox: number
+  reductions: number
+  ageMs: number
+}
+
+export type TerminalMessage =
+  | { kind: 'terminal-write'; stream: 'stdout' | 'stderr'; bytes: string }
+  | { kind: 'terminal-read'; ref: number; bytesMax: number | 'line' }
+  | { kind: 'terminal-raw'; enable: boolean }
+
+export interface LogRecord {
+  kind: 'log'
+  level: LogLevel
+  text: string
+  pid: string
+  entry: string
+  where: string
+  fields: TableValue | undefined
+}
+
+export interface HostFigures {
+  processes: number
+  spawns: number
+  exits: { ok: number; failed: number }
+  messages: number
+  runQueue: number
+  slices: number
+  busyMs: number
+}
+
+export type ToHost =
+  | (Question & { ref: number })
+  | Reply
+  | { kind: 'ended'; ref: number; outcome: Outcome }
+  | Telling
+  | { kind: 'code'; entries: readonly CodeEntry[] }
+  | { kind: 'name'; name: string; pid: string | undefined }
+  | { kind: 'terminal-written'; byteCount: number }
+  /** `bytes` is absent at the end of input and when reading failed. */
+  | { kind: 'terminal-data'; ref: number; bytes: string | undefined; error: ErrorValue | undefined }
+  | { kind: 'terminal-args'; args: readonly string[] }
+  | { kind: 'inspect'; ref: number }
+  /** CANCEL to every process, force after `timeoutMs`, then `stopped`. */
+  | { kind: 'stop'; reason: string; timeoutMs: number }
+
+export type FromHost =
+  | (Question & { ref: number })
+  | Reply
+  | { kind: 'ended'; ref: number; outcome: Outcome }
+  | Telling
+  | { kind: 'release-names'; pid: string }
+  | LogRecord
+  | TerminalMessage
+  | { kind: 'inspected'; ref: number; processes: readonly ProcessInfo[]; figures: HostFigures }
+  | { kind: 'ready' }
+  | { kind: 'stopped' }
+
+/** One end of the line between a host and the node. Order is kept; nothing is lost while both ends live. */
+export interface Port<Out, In> {
+  post(message: Out): void
+  /** Called once, before anything arrives. */
+  onMessage(handler: (message: In) => void): void
+  close(): void
+}
+
+/** Two ends in one thread: each message arrives in a later turn, in order. */
+export function inlinePorts<A, B>(defer: (run: () => void) => void): [Port<A, B>, Port<B, A>] {
+  const toB = new InlineQueue<A>(defer)
+  const toA = new InlineQueue<B>(defer)
+  const end = <Out, In>(out: InlineQueue<Out>, incoming: InlineQueue<In>): Port<Out, In> => ({
+    post: (message) => out.push(message),
+    onMessage: (handler) => incoming.listen(handler),
+    close: () => {
+      out.close()
+      incoming.close()
+    },
+  })
+  return [end(toB, toA), end(toA, toB)]
+}
+
+class InlineQueue<T> {
+  readonly #defer: (run: () => void) => void
+  #waiting: T[] = []
+  #handler: ((message: T) => void) | undefined
+  #isScheduled = false
+  #isClosed = false
+
+  constructor(defer: (run: () => void) => void) {
+    this.#defer = defer
+  }
+
+  push(message: T): void {
+    if (this.#isClosed) return
+    this.#waiting.push(message)
+    this.#schedule()
+  }
+
+  listen(handler: (message: T) => void): void {
+    this.#handler = handler
+    if (this.#waiting.length > 0) this.#schedule()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#waiting = []
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#handler === undefined) return
+    this.#isScheduled = true
+    this.#defer(() => {
+      this.#isScheduled = false
+      const batch = this.#waiting
+      this.#waiting = []
+      for (const message of batch) if (!this.#isClosed) this.#handler?.(message)
+    })
+  }
+}

@@ -1,0 +1,50 @@
+// What every process has, whether its code is Lua or TypeScript: an identity, a mailbox, options, an end.
+
+import type { TableValue } from '../base/value.ts'
+import type { Envelope, LifecycleEvent, Outcome, ProcessOptions } from '../services.ts'
+import { Mailbox } from './core/mailbox.ts'
+import type { Runnable } from './core/run-queue.ts'
+import type { ProcessInfo, SpawnRequest } from './port.ts'
+
+/** What a process needs of its host to live; the host's own methods go far beyond it. */
+export interface ProcessHost {
+  readonly mailboxCountMax: number
+  /** Puts the process into the line of those that want to run. */
+  ready(process: Process): void
+  /** The process reached its end by itself. */
+  ended(process: Process, outcome: Outcome): void
+  /** Its code is loaded: spawn can answer. */
+  loaded(process: Process): void
+  /** It could not be loaded: spawn fails with the error, and nobody hears of an exit. */
+  loadFailed(process: Process, outcome: Outcome): void
+}
+
+export abstract class Process implements Runnable {
+  readonly pid: string
+  readonly host: ProcessHost
+  readonly mailbox: Mailbox<Envelope, LifecycleEvent>
+  readonly context: TableValue
+  readonly bornAtMs: number
+  entryId: string
+  isQueued = false
+  isEnded = false
+  reductions = 0
+  options: ProcessOptions = { trapLinks: false, upgradable: false }
+
+  constructor(host: ProcessHost, pid: string, request: Pick<SpawnRequest, 'entryId' | 'context'>, nowMs: number) {
+    this.host = host
+    this.pid = pid
+    this.entryId = request.entryId
+    this.context = request.context
+    this.bornAtMs = nowMs
+    this.mailbox = new Mailbox(host.mailboxCountMax)
+  }
+
+  /** Starts loading the code with the arguments of its method; answers through `loaded` or `loadFailed`. */
+  abstract start(args: SpawnRequest['args']): void
+  /** Runs for at most about `budget` instructions. */
+  abstract slice(budget: number): void
+  /** The process is over: drop everything, run no more of its code. */
+  abstract release(): void
+  abstract get state(): ProcessInfo['state']
+}

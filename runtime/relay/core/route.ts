@@ -1,0 +1,26 @@
+// Where a PID lives: one of this node's hosts, a host that is not running, or nowhere.
+
+import { epochOf, parsePid, slotOf } from '../../base/pid.ts'
+
+export interface HostSlots {
+  /** Whether the node has a host of this id at all. */
+  knowsHost(id: string): boolean
+  /** Whether a line with this slot is open for the host. */
+  hasSlot(id: string, slot: number): boolean
+}
+
+export type Route =
+  | { kind: 'here'; host: string; slot: number }
+  | { kind: 'unknown-host'; host: string }
+  /** The host exists; the process, its worker or its run of the node does not. */
+  | { kind: 'gone' }
+
+export function routeOf(pid: string, self: { node: string | undefined; epoch: number }, hosts: HostSlots): Route {
+  const parts = parsePid(pid)
+  if (parts === undefined) return { kind: 'gone' }
+  const { host, uniq } = parts
+  if (parts.node !== self.node || !hosts.knowsHost(host)) return { kind: 'unknown-host', host }
+  if (epochOf(uniq) !== self.epoch) return { kind: 'gone' }
+  const slot = slotOf(uniq)
+  return hosts.hasSlot(host, slot) ? { kind: 'here', host, slot } : { kind: 'gone' }
+}

@@ -1,0 +1,427 @@
+// The node's switchboard: carries what hosts say to each other, holds the authority over local names, and speaks for a host that died.
+
+import { toText } from '../base/bytes.ts'
+import type { Env } from '../base/env.ts'
+import { MoonmeshError } from '../base/errors.ts'
+import { parsePid, SLOTS, slotOf } from '../base/pid.ts'
+import { errorFrom } from '../base/plain.ts'
+import type { ErrorValue, Value } from '../base/value.ts'
+import { Links } from '../process/core/links.ts'
+import { Names } from '../process/core/names.ts'
+import type {
+  FromHost,
+  HostFigures,
+  LogRecord,
+  Port,
+  ProcessInfo,
+  ProcessQuestion,
+  Question,
+  Reply,
+  SpawnRequest,
+  Telling,
+  TerminalMessage,
+  ToHost,
+} from '../process/port.ts'
+import type { Answer, Outcome } from '../services.ts'
+import { routeOf } from './core/route.ts'
+
+/** The node's end of the line to one host worker. */
+export interface HostLine {
+  readonly hostId: string
+  readonly slot: number
+  readonly port: Port<ToHost, FromHost>
+}
+
+export interface RelayHooks {
+  log(record: LogRecord): void
+  terminal(line: HostLine, message: TerminalMessage): void
+  /** A host has ended all its processes, as it was asked to. */
+  stopped(line: HostLine): void
+  ready(line: HostLine): void
+}
+
+interface Pending {
+  /** Who asked; undefined for the node itself. */
+  origin: { line: HostLine; ref: number } | undefined
+  /** Who was asked. */
+  target: HostLine
+  question: Question
+  answered: ((answer: Answer<Value>) => void) | undefined
+  ended: ((outcome: Outcome) => void) | undefined
+  inspected: ((report: Inspection) => void) | undefined
+  /** The spawn was answered; only its end is missing. */
+  isAnswered: boolean
+}
+
+interface Inspection {
+  host: string
+  processes: readonly ProcessInfo[]
+  figures: HostFigures
+}
+
+export class Relay {
+  readonly #self: { node: string | undefined; epoch: number }
+  readonly #env: Env
+  readonly #hooks: RelayHooks
+  readonly #knownHosts = new Set<string>()
+  readonly #lines = new Map<string, HostLine[]>()
+  readonly #turns = new Map<string, number>()
+  readonly #names = new Names()
+  /** Monitors and links whose two ends live on different lines. */
+  readonly #links = new Links()
+  readonly #pending = new Map<number, Pending>()
+  readonly #freeSlots: number[] = []
+  #nextSlot = 0
+  #nextRef = 1
+  /** Tellings for processes that are gone. */
+  deadLetters = 0
+
+  constructor(self: { node: string | undefined; epoch: number }, env: Env, hooks: RelayHooks) {
+    this.#self = self
+    this.#env = env
+    this.#hooks = hooks
+  }
+
+  // ---- lines
+
+  /** A number for a new worker; it tells the worker's PIDs from all others of this run. */
+  takeSlot(): number {
+    const slot = this.#freeSlots.shift() ?? this.#nextSlot++
+    if (slot >= SLOTS) throw new MoonmeshError('LimitExceeded', `a node runs at most ${SLOTS} host workers`)
+    return slot
+  }
+
+  giveSlot(slot: number): void {
+    this.#freeSlots.push(slot)
+  }
+
+  /** Makes the id one that spawns may name, running or not. */
+  declareHost(id: string): void {
+    this.#knownHosts.add(id)
+  }
+
+  open(line: HostLine): void {
+    this.declareHost(line.hostId)
+    const lines = this.#lines.get(line.hostId)
+    if (lines === undefined) this.#lines.set(line.hostId, [line])
+    else lines.push(line)
+    for (const [name, pid] of this.#names.entries()) line.port.post({ kind: 'name', name, pid })
+    line.port.onMessage((message) => this.#handle(line, message))
+  }
+
+  linesOf(hostId: string): readonly HostLine[] {
+    return this.#lines.get(hostId) ?? []
+  }
+
+  #allLines(): HostLine[] {
+    return [...this.#lines.values()].flat()
+  }
+
+  /**
+   * The line is dead: its processes ended with `error`, whoever watched them hears of it, whoever waits for an answer gets one.
+   * A line that stopped in order is closed the same way.
+   */
+  lost(line: HostLine, error: ErrorValue): void {
+    const lines = this.#lines.get(line.hostId)?.filter((other) => other !== line) ?? []
+    if (lines.length === 0) this.#lines.delete(line.hostId)
+    else this.#lines.set(line.hostId, lines)
+    for (const pid of [...this.#names.pids()]) if (this.#isOn(line, pid)) this.#releaseNames(pid)
+    for (const [ref, pending] of this.#pending) {
+      if (pending.origin?.line === line) this.#pending.delete(ref)
+      else if (pending.target === line) {
+        this.#pending.delete(ref)
+        this.#answerForLost(pending, error)
+      }
+    }
+    this.#tellOfLost(line, error)
+  }
+
+  #answerForLost(pending: Pending, error: ErrorValue): void {
+    if (!pending.isAnswered) this.#answer(pending, { ok: false, error })
+    else if (pending.origin === undefined) pending.ended?.({ ok: false, error })
+    else pending.origin.line.port.post({ kind: 'ended', ref: pending.origin.ref, outcome: { ok: false, error } })
+  }
+
+  #tellOfLost(line: HostLine, error: ErrorValue): void {
+    const isLost = (pid: string): boolean => this.#isOn(line, pid)
+    const outcome: Outcome = { ok: false, error }
+    const atMs = this.#env.wallMs()
+    for (const { watcher, target } of this.#links.takeLost(isLost)) {
+      if (!isLost(watcher)) this.#tell({ kind: 'down', to: watcher, from: target, event: 'exit', outcome, atMs })
+    }
+    for (const { survivor, lost } of this.#links.takeLostLinks(isLost)) {
+      if (!isLost(survivor)) this.#tell({ kind: 'down', to: survivor, from: lost, event: 'link-down', outcome, atMs })
+    }
+    for (const { watcher, target } of this.#links.takeLostWatchers(isLost)) {
+      this.#tell({ kind: 'unmonitor', to: target, from: watcher })
+    }
+  }
+
+  #isOn(line: HostLine, pid: string): boolean {
+    const parts = parsePid(pid)
+    return parts !== undefined && parts.host === line.hostId && slotOf(parts.uniq) === line.slot
+  }
+
+  #lineOf(pid: string): HostLine | { error: MoonmeshError } {
+    const route = routeOf(pid, this.#self, {
+      knowsHost: (id) => this.#knownHosts.has(id),
+      hasSlot: (id, slot) => this.linesOf(id).some((line) => line.slot === slot),
+    })
+    switch (route.kind) {
+      case 'here':
+        return this.linesOf(route.host).find((line) => line.slot === route.slot) as HostLine
+      case 'unknown-host':
+        return { error: notFound(`host not found: ${toText(route.host)} (in ${toText(pid)})`) }
+      case 'gone':
+        return { error: notFound(`process not found: ${toText(pid)}`) }
+    }
+  }
+
+  // ---- what the node itself asks
+
+  /** `ended` is called once when the process has ended; only if `answered` got a PID. */
+  spawn(request: SpawnRequest, answered: (answer: Answer<string>) => void, ended?: (outcome: Outcome) => void): void {
+    this.#ask({ kind: 'spawn', request }, undefined, answered as (answer: Answer<Value>) => void, ended)
+  }
+
+  ask(question: ProcessQuestion, answered: (answer: Answer<Value>) => void): void {
+    this.#ask(question, undefined, answered, undefined)
+  }
+
+  inspect(): Promise<Inspection[]> {
+    return Promise.all(
+      this.#allLines().map(
+        (line) =>
+          new Promise<Inspection>((resolve) => {
+            const ref = this.#nextRef++
+            const question: Question = { kind: 'terminate', to: '', from: '' }
+            const empty: Inspection = { host: line.hostId, processes: [], figures: NO_FIGURES }
+            const answered = (): void => resolve(empty)
+            this.#pending.set(ref, {
+              origin: undefined,
+              target: line,
+              question,
+              answered,
+              ended: undefined,
+              inspected: resolve,
+              isAnswered: false,
+            })
+            line.port.post({ kind: 'inspect', ref })
+          }),
+      ),
+    )
+  }
+
+  lookup(name: string): string | undefined {
+    return this.#names.lookup(name)
+  }
+
+  namesOf(pid: string): string[] {
+    return this.#names.namesOf(pid)
+  }
+
+  // ---- questions
+
+  #ask(
+    question: Question,
+    origin: Pending['origin'],
+    answered?: (answer: Answer<Value>) => void,
+    ended?: (outcome: Outcome) => void,
+  ): void {
+    const found =
+      question.kind === 'spawn'
+        ? this.#lineForSpawn(question.request.host)
+        : this.#lineOf((question as ProcessQuestion).to)
+    if ('error' in found) {
+      const failed: Answer<Value> = { ok: false, error: found.error }
+      if (origin === undefined) answered?.(failed)
+      else this.#reply(origin, failed)
+      return
+    }
+    if (question.kind === 'monitor') this.#links.monitor(question.from, question.to)
+    if (question.kind === 'link') this.#links.link(question.from, question.to)
+    const ref = this.#nextRef++
+    this.#pending.set(ref, {
+      origin,
+      target: found,
+      question,
+      answered,
+      ended,
+      inspected: undefined,
+      isAnswered: false,
+    })
+    found.port.post({ ...question, ref })
+  }
+
+  /** Workers of one host take turns. */
+  #lineForSpawn(hostId: string): HostLine | { error: MoonmeshError } {
+    const lines = this.linesOf(hostId)
+    if (lines.length === 0) {
+      if (!this.#knownHosts.has(hostId)) {
+        const details = { host_id: toText(hostId) }
+        return {
+          error: new MoonmeshError('NotFound', `host not found: ${toText(hostId)}`, { retryable: false, details }),
+        }
+      }
+      return { error: new MoonmeshError('Unavailable', `host is not running: ${toText(hostId)}`, { retryable: true }) }
+    }
+    const turn = this.#turns.get(hostId) ?? 0
+    this.#turns.set(hostId, (turn + 1) % lines.length)
+    return lines[turn % lines.length] as HostLine
+  }
+
+  #reply(origin: { line: HostLine; ref: number }, answer: Answer<Value>): void {
+    const { ref } = origin
+    const reply: Reply = answer.ok
+      ? { kind: 'reply', ref, ok: true, value: answer.value }
+      : { kind: 'reply', ref, ok: false, error: errorFrom(answer.error) }
+    origin.line.port.post(reply)
+  }
+
+  #answer(pending: Pending, answer: Answer<Value>): void {
+    const { question } = pending
+    if (!answer.ok) {
+      if (question.kind === 'monitor') this.#links.unmonitor(question.from, question.to)
+      if (question.kind === 'link') this.#links.unlink(question.from, question.to)
+    } else if (question.kind === 'spawn' && !this.#isOn(pending.target, question.request.from)) {
+      this.#spawned(question.request, answer.value as string)
+    }
+    if (pending.origin === undefined) pending.answered?.(answer)
+    else this.#reply(pending.origin, answer)
+  }
+
+  #spawned(request: SpawnRequest, pid: string): void {
+    if (request.from === '') return
+    if (request.monitor) this.#links.monitor(request.from, pid)
+    if (request.link) this.#links.link(request.from, pid)
+  }
+
+  // ---- what hosts say
+
+  #handle(line: HostLine, message: FromHost): void {
+    switch (message.kind) {
+      case 'send':
+      case 'monitor':
+      case 'link':
+      case 'cancel':
+      case 'terminate':
+      case 'spawn': {
+        const { ref, ...question } = message
+        this.#ask(question as Question, { line, ref })
+        break
+      }
+      case 'register-name':
+        this.#registerName(line, message)
+        break
+      case 'unregister-name':
+        this.#unregisterName(line, message)
+        break
+      case 'release-names':
+        this.#releaseNames(message.pid)
+        break
+      case 'reply':
+        this.#replied(message)
+        break
+      case 'ended':
+        this.#ended(message.ref, message.outcome)
+        break
+      case 'unmonitor':
+      case 'unlink':
+      case 'down':
+        this.#tell(message)
+        break
+      case 'inspected': {
+        const pending = this.#pending.get(message.ref)
+        this.#pending.delete(message.ref)
+        pending?.inspected?.({ host: line.hostId, processes: message.processes, figures: message.figures })
+        break
+      }
+      case 'log':
+        this.#hooks.log(message)
+        break
+      case 'terminal-write':
+      case 'terminal-read':
+      case 'terminal-raw':
+        this.#hooks.terminal(line, message)
+        break
+      case 'stopped':
+        this.#hooks.stopped(line)
+        break
+      case 'ready':
+        this.#hooks.ready(line)
+        break
+    }
+  }
+
+  #replied(reply: Reply): void {
+    const pending = this.#pending.get(reply.ref)
+    if (pending === undefined) return
+    const isEndAwaited = reply.ok && pending.question.kind === 'spawn' && pending.question.request.wantsEnd
+    if (isEndAwaited) pending.isAnswered = true
+    else this.#pending.delete(reply.ref)
+    this.#answer(pending, reply)
+  }
+
+  #ended(ref: number, outcome: Outcome): void {
+    const pending = this.#pending.get(ref)
+    this.#pending.delete(ref)
+    if (pending?.origin === undefined) pending?.ended?.(outcome)
+    else pending.origin.line.port.post({ kind: 'ended', ref: pending.origin.ref, outcome })
+  }
+
+  #tell(message: Telling): void {
+    const { to, from } = message
+    if (message.kind === 'unmonitor') this.#links.unmonitor(from, to)
+    else if (message.kind === 'unlink') this.#links.unlink(from, to)
+    else if (message.event === 'exit') this.#links.fired(to, from)
+    else this.#links.unlink(to, from)
+    const found = this.#lineOf(to)
+    if ('error' in found) this.deadLetters++
+    else found.port.post(message)
+  }
+
+  // ---- names
+
+  #registerName(line: HostLine, message: { ref: number; name: string; pid: string }): void {
+    const { ref, name, pid } = message
+    const origin = { line, ref }
+    const owner = this.#lineOf(pid)
+    if ('error' in owner) return this.#reply(origin, { ok: false, error: owner.error })
+    if (!this.#names.register(name, pid)) {
+      const holder = this.#names.lookup(name) as string
+      const details = { name: toText(name), pid: toText(holder) }
+      const error = new MoonmeshError('AlreadyExists', 'name already registered', { retryable: false, details })
+      return this.#reply(origin, { ok: false, error })
+    }
+    this.#broadcast({ kind: 'name', name, pid })
+    this.#reply(origin, { ok: true, value: undefined })
+  }
+
+  #unregisterName(line: HostLine, message: { ref: number; name: string }): void {
+    const isReleased = this.#names.release(message.name)
+    if (isReleased) this.#broadcast({ kind: 'name', name: message.name, pid: undefined })
+    this.#reply({ line, ref: message.ref }, { ok: true, value: isReleased })
+  }
+
+  #releaseNames(pid: string): void {
+    for (const name of this.#names.releaseAll(pid)) this.#broadcast({ kind: 'name', name, pid: undefined })
+  }
+
+  #broadcast(message: ToHost): void {
+    for (const line of this.#allLines()) line.port.post(message)
+  }
+}
+
+const NO_FIGURES: HostFigures = {
+  processes: 0,
+  spawns: 0,
+  exits: { ok: 0, failed: 0 },
+  messages: 0,
+  runQueue: 0,
+  slices: 0,
+  busyMs: 0,
+}
+
+function notFound(text: string): MoonmeshError {
+  return new MoonmeshError('NotFound', text, { retryable: false })
+}
