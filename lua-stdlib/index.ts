@@ -1,0 +1,29 @@
+// Every library module, by the name under which scripts require it.
+
+import type { LibraryModule } from '../runtime/services.ts'
+import { channelModule } from './channel.ts'
+import { errorsModule } from './errors.ts'
+import { coroutineModule, mathModule, tableModule } from './globals.ts'
+import { ioModule } from './io.ts'
+import { jsonModule } from './json.ts'
+import { osModule } from './os.ts'
+import { payloadModule } from './payload.ts'
+import { processModule } from './process.ts'
+import { timeModule } from './time.ts'
+
+export const libraryModules: readonly LibraryModule[] = [
+  errorsModule,
+  channelModule,
+  payloadModule,
+  processModule,
+  coroutineModule,
+  mathModule,
+  tableModule,
+  osModule,
+  ioModule,
+  jsonModule,
+  timeModule,
+]
+
+/** Names that `modules:` may hold. Naming what is always there is allowed and changes nothing. */
+export const moduleNames: ReadonlySet<string> = new Set([...libraryModules.map((module) => module.name), 'string'])

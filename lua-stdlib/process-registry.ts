@@ -1,0 +1,50 @@
+// `process.registry`: names of processes. lua-core.md §10. On a standalone node only local names exist.
+
+import { isPid } from '../runtime/base/pid.ts'
+import type { Call, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
+import { isNumber, processOf, stringArg, toNumber } from './support/args.ts'
+import { fail, failWith } from './support/fail.ts'
+import { waitAlone } from './support/wait.ts'
+
+const SCOPES = { LOCAL: 0, EVENTUAL: 1, CONSISTENT: 2, STRONG: 3 }
+const NAME_BYTES_MAX = 255
+
+/** The scope, or the `nil, err` of one that is not to be had here. */
+function scopeArg(value: LuaValue): number | readonly LuaValue[] {
+  if (value === undefined) return SCOPES.LOCAL
+  const scope = isNumber(value) ? toNumber(value) : undefined
+  if (scope === SCOPES.LOCAL) return scope
+  if (scope === SCOPES.EVENTUAL) return fail('Internal', 'eventual registry not available')
+  if (scope === SCOPES.CONSISTENT || scope === SCOPES.STRONG) return fail('Internal', 'global registry not available')
+  return fail('Invalid', 'scope must be one of process.registry.LOCAL, EVENTUAL, CONSISTENT, STRONG')
+}
+
+function register(call: Call): Returns {
+  const name = stringArg(call, 1, 'register')
+  const process = processOf(call)
+  const pid = call.arg(2) ?? process.pid
+  if (typeof pid !== 'string') return fail('Invalid', 'pid must be a string')
+  if (!isPid(pid)) return fail('Invalid', 'invalid pid')
+  if (name === '' || name.length > NAME_BYTES_MAX) return fail('Invalid', `name must have 1 to ${NAME_BYTES_MAX} bytes`)
+  const scope = scopeArg(call.arg(3))
+  if (typeof scope !== 'number') return scope
+  return waitAlone(call, (done) =>
+    process.names.register(name, pid, (answer) => done(answer.ok ? [true] : failWith(answer.error))),
+  )
+}
+
+function lookup(call: Call): Returns {
+  const name = stringArg(call, 1, 'lookup')
+  return processOf(call).names.lookup(name) ?? fail('NotFound', 'name not registered')
+}
+
+function unregister(call: Call): Returns {
+  const name = stringArg(call, 1, 'unregister')
+  const scope = scopeArg(call.arg(2))
+  if (typeof scope !== 'number') return false
+  return waitAlone(call, (done) =>
+    processOf(call).names.unregister(name, (answer) => done([answer.ok && answer.value])),
+  )
+}
+
+export const registryModule: ModuleTable = { ...SCOPES, register, lookup, unregister }

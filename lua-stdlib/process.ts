@@ -1,0 +1,475 @@
+// Module `process`: identity, sending, spawning, links and monitors, receiving, upgrade, the spawn builder. lua-core.md §7-§10.
+
+import { Channel } from '../runtime/base/channel.ts'
+import { ErrorValue, TableValue, type Value } from '../runtime/base/value.ts'
+import {
+  type Call,
+  type Engine,
+  ErrorObject,
+  HostObject,
+  type LuaTable,
+  type LuaValue,
+  type Returns,
+  SUSPEND,
+} from '../runtime/lua/engine.ts'
+import type {
+  Answer,
+  Envelope,
+  LibraryModule,
+  LifecycleEvent,
+  ScriptProcess,
+  Sink,
+  SpawnOptions,
+} from '../runtime/services.ts'
+import { ChannelObject } from './channel.ts'
+import { PayloadObject } from './payload.ts'
+import { registryModule } from './process-registry.ts'
+import { objectArg, optionalString, processOf, raise, stringArg, tableArg } from './support/args.ts'
+import { blocking } from './support/blocking.ts'
+import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
+import { wait } from './support/wait.ts'
+
+const EVENT_KINDS = { EXIT: 'pid.exit', LINK_DOWN: 'pid.link.down', CANCEL: 'pid.cancel', OUTDATED: 'pid.outdated' }
+const INVALID = { retryable: false }
+
+// ---- receiving
+
+class MessageObject extends HostObject {
+  readonly envelope: Envelope
+  constructor(envelope: Envelope) {
+    super()
+    this.envelope = envelope
+  }
+  override get className(): string {
+    return 'Message'
+  }
+}
+
+type Mail = Envelope | LifecycleEvent
+
+/** The channel of an inbox, a topic or the events: unread mail lies in it as it came and takes its script form when it is read. */
+class MailChannel extends Channel<LuaValue> implements Sink {
+  readonly handle: ChannelObject
+  isMessageMode: boolean
+  readonly #process: ScriptProcess
+  constructor(process: ScriptProcess, isMessageMode: boolean, capacity: number) {
+    super(capacity)
+    this.#process = process
+    this.isMessageMode = isMessageMode
+    this.handle = new ChannelObject(this)
+  }
+  override offer(item: LuaValue | Mail): boolean {
+    return super.offer(item as LuaValue)
+  }
+  override drain(): never[] {
+    return super.drain() as never[]
+  }
+  protected override unwrap(value: LuaValue): LuaValue {
+    const item = value as unknown
+    if (!isMail(item)) return value
+    this.#process.subscriptions.taken()
+    if ('kind' in item) return eventTable(this.#process.engine, item)
+    return this.isMessageMode ? new MessageObject(item) : bareValue(this.#process.engine, item.values)
+  }
+}
+
+/** Scripts may also send on such a channel; their values are no mail. */
+function isMail(item: unknown): item is Mail {
+  if (typeof item !== 'object' || item === null) return false
+  const { topic, values, atMs } = item as { topic?: unknown; values?: unknown; atMs?: unknown }
+  return (typeof topic === 'string' && Array.isArray(values)) || typeof atMs === 'number'
+}
+
+function bareValue(engine: Engine, values: readonly Value[]): LuaValue {
+  if (values.length <= 1) return engine.copyIn(values[0])
+  const table = engine.newTable()
+  for (const [i, value] of values.entries()) engine.set(table, i + 1, engine.copyIn(value))
+  return table
+}
+
+function eventTable(engine: Engine, event: LifecycleEvent): LuaTable {
+  const table = engine.newTable()
+  engine.set(table, 'at', Math.floor(event.atMs / 1000))
+  switch (event.kind) {
+    case 'cancel':
+      engine.set(table, 'kind', EVENT_KINDS.CANCEL)
+      engine.set(table, 'from', event.from)
+      engine.set(table, 'reason', event.reason)
+      break
+    case 'outdated':
+      engine.set(table, 'kind', EVENT_KINDS.OUTDATED)
+      engine.set(table, 'sources', engine.copyIn(new TableValue([...event.sources])))
+      break
+    default: {
+      const result = engine.newTable()
+      if (event.outcome.ok) engine.set(result, 'value', engine.copyIn(event.outcome.value))
+      else engine.set(result, 'error', new ErrorObject(event.outcome.error))
+      engine.set(table, 'kind', event.kind === 'exit' ? EVENT_KINDS.EXIT : EVENT_KINDS.LINK_DOWN)
+      engine.set(table, 'from', event.from)
+      engine.set(table, 'result', result)
+    }
+  }
+  return table
+}
+
+function inbox(call: Call): Returns {
+  blocking(call, 'process.inbox')
+  const process = processOf(call)
+  const { subscriptions } = process
+  if (subscriptions.inbox === undefined) subscriptions.openInbox(new MailChannel(process, true, 0))
+  return (subscriptions.inbox as MailChannel).handle
+}
+
+function events(call: Call): Returns {
+  blocking(call, 'process.events')
+  const process = processOf(call)
+  const { subscriptions } = process
+  if (subscriptions.events === undefined) subscriptions.openEvents(new MailChannel(process, false, 0))
+  return (subscriptions.events as MailChannel).handle
+}
+
+function listen(call: Call): Returns {
+  const topic = stringArg(call, 1, 'listen')
+  const options = call.arg(2) === undefined ? undefined : tableArg(call, 2, 'listen')
+  blocking(call, 'process.listen')
+  if (topic === '') return fail('Invalid', 'topic cannot be empty', INVALID)
+  if (topic.startsWith('@')) return fail('Invalid', 'cannot listen to @ topics', INVALID)
+  const wantsMessages = options !== undefined && call.engine.get(options, 'message') === true
+  const process = processOf(call)
+  const known = process.subscriptions.sinkOf(topic)
+  if (known instanceof MailChannel) {
+    // Without the option the mode stays what it is (lua-core.md §25, 10).
+    if (wantsMessages) known.isMessageMode = true
+    return known.handle
+  }
+  if (known !== undefined) return fail('AlreadyExists', `topic "${topic}" already subscribed`, INVALID)
+  const channel = new MailChannel(process, wantsMessages, 1)
+  process.subscriptions.listen(topic, channel)
+  return channel.handle
+}
+
+function unlisten(call: Call): Returns {
+  const { channel } = objectArg(call, 1, 'unlisten', ChannelObject, 'channel')
+  blocking(call, 'process.unlisten')
+  const isListener = channel instanceof MailChannel && processOf(call).subscriptions.unlisten(channel)
+  if (!isListener) return [false, errorObject('NotFound', 'channel not found', INVALID)]
+  channel.close()
+  return true
+}
+
+/** A script's own channel as the sink of a topic: bare values (lua-core.md §11.5). */
+class SubscribedChannel implements Sink {
+  readonly channel: Channel<LuaValue>
+  readonly #process: ScriptProcess
+  constructor(process: ScriptProcess, channel: Channel<LuaValue>) {
+    this.#process = process
+    this.channel = channel
+  }
+  offer(item: Mail): void {
+    if ('kind' in item) return
+    this.#process.subscriptions.taken()
+    this.channel.offer(bareValue(this.#process.engine, item.values))
+  }
+  drain(): Mail[] {
+    return []
+  }
+}
+
+function subscribe(call: Call): Returns {
+  const topic = stringArg(call, 1, 'subscribe')
+  const handle = objectArg(call, 2, 'subscribe', ChannelObject, 'channel')
+  blocking(call, 'subscribe')
+  const process = processOf(call)
+  const known = process.subscriptions.sinkOf(topic)
+  if (known instanceof SubscribedChannel && known.channel === handle.channel) return handle
+  if (known !== undefined) return fail('AlreadyExists', `topic "${topic}" already subscribed`, INVALID)
+  process.subscriptions.listen(topic, new SubscribedChannel(process, handle.channel))
+  return handle
+}
+
+function unsubscribe(call: Call): Returns {
+  const { channel } = objectArg(call, 1, 'unsubscribe', ChannelObject, 'channel')
+  blocking(call, 'unsubscribe')
+  const { subscriptions } = processOf(call)
+  const bound = [...subscriptions.sinks()].filter(
+    (sink) => sink instanceof SubscribedChannel && sink.channel === channel,
+  )
+  if (bound.length === 0) return [false, errorObject('NotFound', 'channel not found', INVALID)]
+  for (const sink of bound) subscriptions.unlisten(sink)
+  return true
+}
+
+// ---- other processes
+
+/** The PID that a destination means, or the `nil, err` of a name that nobody has. */
+function destination(call: Call, fn: string): string | readonly LuaValue[] {
+  const text = stringArg(call, 1, fn)
+  blocking(call, `process.${fn}`)
+  return (
+    processOf(call).resolve(text) ?? fail('NotFound', `could not resolve '${text}' as PID or registered name`, INVALID)
+  )
+}
+
+const copyArgs = (call: Call, from: number): Value[] => {
+  const values: Value[] = []
+  for (let i = from; i <= call.count; i++) values.push(withKinds(call.engine.copyOut(call.arg(i))))
+  return values
+}
+
+/** An error without a kind is `Internal` once it has left its process (lua-core.md §12.3). The value is nobody else's yet. */
+function withKinds(value: Value, seen?: Set<TableValue>): Value {
+  if (typeof value !== 'object') return value
+  if (value instanceof ErrorValue) {
+    if (value.kind !== '') return value
+    return new ErrorValue('Internal', value.message, value.retryable, value.details, value.stack)
+  }
+  if (!(value instanceof TableValue) || seen?.has(value) === true) return value
+  const visited = (seen ?? new Set<TableValue>()).add(value)
+  for (const items of [value.array, value.keys, value.values]) {
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i]
+      if (typeof item === 'object') items[i] = withKinds(item, visited)
+    }
+  }
+  return value
+}
+
+function send(call: Call): Returns {
+  if (call.count < 2) return fail('Invalid', 'send requires at least destination and topic arguments', INVALID)
+  const to = destination(call, 'send')
+  const topic = stringArg(call, 2, 'send')
+  if (typeof to !== 'string') return to
+  if (topic.startsWith('@')) return fail('Invalid', 'cannot send to @ topics', INVALID)
+  const values = copyArgs(call, 3)
+  const process = processOf(call)
+  const answer = process.trySend(to, topic, values)
+  if (answer !== undefined) return answer.ok ? TRUE_NIL : failWith(answer.error)
+  return wait(call, (done) => process.send(to, topic, values, trueOr(done)))
+}
+
+const trueOr =
+  (done: (values: readonly LuaValue[]) => void) =>
+  (answer: Answer<undefined>): void =>
+    done(answer.ok ? TRUE_NIL : failWith(answer.error))
+
+type SpawnKind = 'spawn' | 'spawn_monitored' | 'spawn_linked' | 'spawn_linked_monitored'
+const SPAWN_KINDS: readonly SpawnKind[] = ['spawn', 'spawn_monitored', 'spawn_linked', 'spawn_linked_monitored']
+
+function spawnWith(call: Call, kind: SpawnKind, from: number, base: SpawnOptions): Returns {
+  const id = stringArg(call, from, kind)
+  const host = stringArg(call, from + 1, kind)
+  blocking(call, `process.${kind}`)
+  const options = { ...base, monitor: kind.endsWith('monitored'), link: kind.includes('linked') }
+  const args = copyArgs(call, from + 2)
+  return wait(call, (done) =>
+    processOf(call).spawn(id, host, args, options, (answer) =>
+      done(answer.ok ? [answer.value, undefined] : failWith(answer.error)),
+    ),
+  )
+}
+
+function spawn(kind: SpawnKind): (call: Call) => Returns {
+  return (call) =>
+    call.count < 2
+      ? fail('Invalid', `${kind} requires at least id and host arguments`, INVALID)
+      : spawnWith(call, kind, 1, {})
+}
+
+function execWith(call: Call, from: number, base: SpawnOptions): Returns {
+  if (call.count < from + 1) return fail('Invalid', 'exec requires id and host arguments', INVALID)
+  const id = stringArg(call, from, 'exec')
+  const host = stringArg(call, from + 1, 'exec')
+  blocking(call, 'process.exec')
+  if (id === '') return fail('Invalid', 'process ID required', INVALID)
+  if (!/^[^:]+:.+$/s.test(id)) return fail('Invalid', 'invalid process ID format (namespace:name required)', INVALID)
+  if (host === '') return fail('Invalid', 'host ID required', INVALID)
+  const args = copyArgs(call, from + 2)
+  return wait(call, (done) =>
+    processOf(call).exec(id, host, args, base, (answer) =>
+      done(answer.ok ? [call.engine.copyIn(answer.value), undefined] : failWith(answer.error)),
+    ),
+  )
+}
+
+function cancel(call: Call): Returns {
+  const to = destination(call, 'cancel')
+  const reason = optionalString(call, 2, 'cancel') ?? ''
+  if (typeof to !== 'string') return to
+  return wait(call, (done) => processOf(call).cancel(to, reason, trueOr(done)))
+}
+
+function onPid(fn: 'terminate' | 'monitor' | 'link'): (call: Call) => Returns {
+  return (call) => {
+    const to = destination(call, fn)
+    if (typeof to !== 'string') return to
+    return wait(call, (done) => processOf(call)[fn](to, trueOr(done)))
+  }
+}
+
+function offPid(fn: 'unmonitor' | 'unlink'): (call: Call) => Returns {
+  return (call) => {
+    const to = destination(call, fn)
+    if (typeof to !== 'string') return to
+    processOf(call)[fn](to)
+    return TRUE_NIL
+  }
+}
+
+// ---- options, upgrade
+
+function getOptions(call: Call): Returns {
+  const { trapLinks, upgradable } = processOf(call).options
+  const table = call.engine.newTable()
+  call.engine.set(table, 'trap_links', trapLinks)
+  call.engine.set(table, 'upgradable', upgradable)
+  return table
+}
+
+function setOptions(call: Call): Returns {
+  const invalid = (text: string): readonly LuaValue[] => [false, errorObject('Invalid', text, INVALID)]
+  if (call.type(1) !== 'table') return invalid('options parameter must be a table')
+  const problems: string[] = []
+  const chosen: { trapLinks?: boolean; upgradable?: boolean } = {}
+  call.engine.each(call.arg(1) as LuaTable, (key, value) => {
+    const field = key === 'trap_links' ? 'trapLinks' : key === 'upgradable' ? 'upgradable' : undefined
+    if (field === undefined) problems.push(`option ${String(key)} is not supported`)
+    else if (typeof value !== 'boolean') problems.push(`${String(key)} must be a boolean`)
+    else chosen[field] = value
+  })
+  processOf(call).setOptions(chosen)
+  const [problem] = problems
+  return problem === undefined ? TRUE_NIL : invalid(problem)
+}
+
+function upgrade(call: Call): Returns {
+  const id = optionalString(call, 1, 'upgrade')
+  blocking(call, 'process.upgrade')
+  processOf(call).upgrade(id === '' ? undefined : id, copyArgs(call, 2))
+  return SUSPEND
+}
+
+// ---- the spawn builder
+
+class SpawnBuilder extends HostObject {
+  readonly options: SpawnOptions
+  constructor(options: SpawnOptions) {
+    super()
+    this.options = options
+  }
+  override get className(): string {
+    return 'SpawnBuilder'
+  }
+}
+
+const builder = (call: Call, fn: string): SpawnBuilder => objectArg(call, 1, fn, SpawnBuilder, 'SpawnBuilder')
+
+function withContext(call: Call, base: SpawnOptions, index: number): SpawnBuilder {
+  const table = tableArg(call, index, 'with_context')
+  const context = call.engine.copyOut(table) as TableValue
+  if (context.array.length > 0 || context.keys.some((key) => typeof key !== 'string'))
+    raise('context keys must be strings')
+  const before = base.context
+  const kept =
+    before?.keys.flatMap((key, i) => (context.keys.includes(key) ? [] : [[key, before.values[i]] as const])) ?? []
+  const keys = [...kept.map(([key]) => key), ...context.keys]
+  const values = [...kept.map(([, value]) => value), ...context.values]
+  return new SpawnBuilder({ ...base, context: new TableValue([], keys, values) })
+}
+
+/** `network` is reserved; unknown options are kept for whoever knows them, that is nobody, so there is nothing to keep. */
+function withOptions(call: Call, base: SpawnOptions, index: number): SpawnBuilder {
+  tableArg(call, index, 'with_options')
+  return new SpawnBuilder(base)
+}
+
+function withName(call: Call): Returns {
+  const { options } = builder(call, 'with_name')
+  const name = call.arg(2)
+  if (typeof name !== 'string' || name === '') raise('with_name requires a non-empty name')
+  return new SpawnBuilder({ ...options, name: name as string })
+}
+
+function withMessage(call: Call): Returns {
+  const { options } = builder(call, 'with_message')
+  const topic = stringArg(call, 2, 'with_message')
+  if (topic.startsWith('@')) raise('cannot send to @ topics')
+  const messages = [...(options.messages ?? []), { topic, values: copyArgs(call, 3) }]
+  return new SpawnBuilder({ ...options, messages })
+}
+
+function spawnMethod(kind: SpawnKind): (call: Call) => Returns {
+  return (call) => {
+    const { options } = builder(call, kind)
+    if (call.count < 3) raise(`${kind} requires at least id and host arguments`)
+    return spawnWith(call, kind, 2, options)
+  }
+}
+
+// ---- the module
+
+const message = (call: Call, fn: string): Envelope => objectArg(call, 1, fn, MessageObject, 'Message').envelope
+
+function payloadOf(call: Call): Returns {
+  const { values } = message(call, 'payload')
+  if (values.length <= 1) return values.length === 0 ? [undefined] : new PayloadObject(values[0])
+  const table = call.engine.newTable()
+  for (const [i, value] of values.entries()) call.engine.set(table, i + 1, new PayloadObject(value))
+  return table
+}
+
+export const processModule: LibraryModule = {
+  name: 'process',
+  isAlwaysPresent: true,
+  build: () => ({
+    pid: (call) => processOf(call).pid,
+    id: (call) => processOf(call).entryId,
+    send,
+    ...Object.fromEntries(SPAWN_KINDS.map((kind) => [kind, spawn(kind)])),
+    exec: (call) => execWith(call, 1, {}),
+    terminate: onPid('terminate'),
+    cancel,
+    monitor: onPid('monitor'),
+    unmonitor: offPid('unmonitor'),
+    link: onPid('link'),
+    unlink: offPid('unlink'),
+    get_options: getOptions,
+    set_options: setOptions,
+    inbox,
+    events,
+    listen,
+    unlisten,
+    upgrade,
+    with_context: (call) => withContext(call, {}, 1),
+    with_options: (call) => withOptions(call, {}, 1),
+    event: EVENT_KINDS,
+    registry: registryModule,
+  }),
+  classes: [
+    {
+      name: 'Message',
+      methods: {
+        topic: (call) => message(call, 'topic').topic,
+        from: (call) => message(call, 'from').from,
+        payload: payloadOf,
+      },
+      metamethods: {
+        tostring: (call) => {
+          const { topic, from } = message(call, 'tostring')
+          return `process.Message{topic=${topic}, from=${from}}`
+        },
+      },
+    },
+    {
+      name: 'SpawnBuilder',
+      methods: {
+        with_context: (call) => withContext(call, builder(call, 'with_context').options, 2),
+        with_options: (call) => withOptions(call, builder(call, 'with_options').options, 2),
+        with_name: withName,
+        with_message: withMessage,
+        ...Object.fromEntries(SPAWN_KINDS.map((kind) => [kind, spawnMethod(kind)])),
+        exec: (call) => execWith(call, 2, builder(call, 'exec').options),
+      },
+    },
+  ],
+  globals: { subscribe, unsubscribe },
+}

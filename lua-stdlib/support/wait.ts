@@ -1,0 +1,33 @@
+// Waiting for an answer that may come at once or later.
+
+import { type Call, type LuaValue, type Returns, SUSPEND } from '../../runtime/lua/engine.ts'
+import type { WaitKind } from '../../runtime/services.ts'
+import { processOf } from './args.ts'
+
+type Begin = (done: (values: readonly LuaValue[]) => void) => void
+
+/** The call returns what `done` is given; only the calling coroutine waits. */
+export function wait(call: Call, begin: Begin, kind: WaitKind = 'operation'): Returns {
+  return waitWith(call, begin, () => processOf(call).willWait(kind))
+}
+
+/** The same for calls that must not let another coroutine of the process run. */
+export function waitAlone(call: Call, begin: Begin): Returns {
+  return waitWith(call, begin, () => processOf(call).willBlock())
+}
+
+function waitWith(call: Call, begin: Begin, willWait: () => void): Returns {
+  const process = processOf(call)
+  const { fiber } = process
+  let early: readonly LuaValue[] | undefined
+  let isWaiting = false
+  begin((values) => {
+    if (isWaiting) fiber.resume(values)
+    else early = values
+  })
+  // A process that ended by its own call runs no more Lua.
+  if (early !== undefined && !process.isEnding) return early
+  isWaiting = true
+  willWait()
+  return SUSPEND
+}

@@ -1,0 +1,192 @@
+// Runs Lua on inline hosts behind a real relay, with fake time: what a script sees, without threads and without waiting.
+
+import { libraryModules } from '../../lua-stdlib/index.ts'
+import { toBytes, toText } from '../../runtime/base/bytes.ts'
+import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
+import { ErrorValue, record } from '../../runtime/base/value.ts'
+import { FengariEngine } from '../../runtime/lua/fengari.ts'
+import type { CodeEntry } from '../../runtime/lua/sandbox.ts'
+import { LuaHost } from '../../runtime/process/lua-host.ts'
+import { type FromHost, inlinePorts, type SpawnRequest, type ToHost } from '../../runtime/process/port.ts'
+import { type HostLine, Relay } from '../../runtime/relay/relay.ts'
+import type { Outcome } from '../../runtime/services.ts'
+import { FakeDriver } from './fake-driver.ts'
+
+/** A Lua entry in short form: `source` returns a table with the method, or a function. */
+export interface TestEntry {
+  source: string
+  kind?: string
+  method?: string
+  modules?: readonly string[]
+  imports?: Readonly<Record<string, string>>
+}
+
+export interface LogLine {
+  level: string
+  text: string
+  pid: string
+  where: string
+}
+
+const EPOCH = 1_767_323_045_000
+
+/** A node in miniature: hosts `app:a` and `app:b` (inline), a terminal host `app:term`, the given entries. */
+export class TestNode {
+  readonly driver = new FakeDriver()
+  readonly logs: LogLine[] = []
+  readonly stdout: string[] = []
+  readonly stderr: string[] = []
+  readonly relay: Relay
+  readonly hosts = new Map<string, LuaHost>()
+  readonly lines = new Map<string, HostLine>()
+  readonly stoppedHosts: string[] = []
+  input: (string | undefined)[] = []
+  readonly #entries: readonly CodeEntry[]
+
+  constructor(entries: Readonly<Record<string, string | TestEntry>> = {}) {
+    this.#entries = Object.entries(entries).map(([id, entry]) => codeEntry(id, entry))
+    this.relay = new Relay({ node: undefined, epoch: EPOCH }, this.driver.env, {
+      log: ({ level, text, pid, where }) => this.logs.push({ level, text: toText(text), pid, where }),
+      terminal: (line, message) => this.#terminal(line, message),
+      stopped: (line) => this.stoppedHosts.push(line.hostId),
+      ready: () => {},
+    })
+    for (const id of ['app:a', 'app:b', 'app:term']) this.startHost(id)
+  }
+
+  startHost(id: string, options: { processCountMax?: number; mailboxCountMax?: number } = {}): LuaHost {
+    const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => this.driver.defer(run))
+    const slot = this.relay.takeSlot()
+    const host = new LuaHost(
+      {
+        id,
+        node: undefined,
+        epoch: EPOCH,
+        slot,
+        generation: 0,
+        processCountMax: options.processCountMax ?? 100_000,
+        mailboxCountMax: options.mailboxCountMax ?? 1_000_000,
+        sharesHost: false,
+        hasTerminal: id === 'app:term',
+      },
+      hostPort,
+      this.driver,
+      new FengariEngine(),
+      libraryModules,
+    )
+    const line: HostLine = { hostId: id, slot, port: nodePort }
+    this.relay.open(line)
+    nodePort.post({ kind: 'code', entries: this.#entries })
+    this.hosts.set(id, host)
+    this.lines.set(id, line)
+    this.driver.settle()
+    return host
+  }
+
+  #terminal(line: HostLine, message: Parameters<ConstructorParameters<typeof Relay>[2]['terminal']>[1]): void {
+    if (message.kind === 'terminal-write') {
+      this[message.stream].push(message.bytes)
+      line.port.post({ kind: 'terminal-written', byteCount: message.bytes.length })
+    } else if (message.kind === 'terminal-read') {
+      line.port.post({ kind: 'terminal-data', ref: message.ref, bytes: this.input.shift(), error: undefined })
+    }
+  }
+
+  request(entryId: string, args: readonly unknown[] = [], host = 'app:a'): SpawnRequest {
+    return {
+      host,
+      entryId: toBytes(entryId),
+      args: args.map((value) => fromPlain(value)),
+      from: '',
+      monitor: false,
+      link: false,
+      name: undefined,
+      messages: [],
+      context: record({}),
+      wantsEnd: true,
+      allowsFunction: true,
+    }
+  }
+
+  /** Spawns an entry and lets everything settle. @throws the spawn's error */
+  spawn(
+    entryId: string,
+    args: readonly unknown[] = [],
+    host = 'app:a',
+  ): { pid: string; outcome: () => Outcome | undefined } {
+    let pid: string | undefined
+    let failure: unknown
+    let outcome: Outcome | undefined
+    this.relay.spawn(
+      this.request(entryId, args, host),
+      (answer) => {
+        if (answer.ok) pid = answer.value
+        else failure = answer.error
+      },
+      (ended) => {
+        outcome = ended
+      },
+    )
+    this.driver.settle()
+    if (failure !== undefined) throw failure
+    if (pid === undefined) throw new Error('spawn was not answered')
+    return { pid, outcome: () => outcome }
+  }
+
+  /** Runs an entry to its end, moving time on in steps, and returns its result. @throws the process's error */
+  run(entryId: string, args: readonly unknown[] = [], options: { host?: string; timeMs?: number } = {}): Plain {
+    const { outcome } = this.spawn(entryId, args, options.host ?? 'app:a')
+    for (let ms = 0; outcome() === undefined && ms < (options.timeMs ?? 60_000); ms += 100) this.driver.advance(100)
+    const end = outcome()
+    if (end === undefined) throw new Error('the process did not end')
+    if (!end.ok) throw end.error
+    return toPlain(end.value)
+  }
+
+  send(to: string, topic: string, ...values: unknown[]): void {
+    const body = values.map((value) => fromPlain(value))
+    this.relay.ask({ kind: 'send', to, from: '', topic, values: body }, () => {})
+    this.driver.settle()
+  }
+
+  /** Kills a host as a crash of its worker would. */
+  crash(id: string): void {
+    const line = this.lines.get(id) as HostLine
+    this.hosts.get(id)?.close()
+    line.port.close()
+    this.relay.lost(line, new ErrorValue('Unavailable', 'host worker crashed: test', true))
+  }
+
+  close(): void {
+    for (const host of this.hosts.values()) host.close()
+  }
+}
+
+function codeEntry(id: string, entry: string | TestEntry): CodeEntry {
+  const { source, kind, method, modules, imports } =
+    typeof entry === 'string' ? ({ source: entry } as TestEntry) : entry
+  return {
+    id,
+    kind: kind ?? 'process.lua',
+    source,
+    method: method ?? 'main',
+    modules: modules ?? ['time', 'json', 'io'],
+    imports: imports ?? {},
+  }
+}
+
+/**
+ * Runs a chunk body as a process: `source` is the body of `main` and receives `...`; its result comes back as plain data.
+ * @throws ErrorValue when the process fails
+ */
+export function runLua(
+  source: string,
+  options: { args?: readonly unknown[]; entries?: Readonly<Record<string, string | TestEntry>> } = {},
+): Plain {
+  const node = new TestNode({ ...options.entries, 'test:main': `return function(...) ${source}\nend` })
+  try {
+    return node.run('test:main', options.args ?? [])
+  } finally {
+    node.close()
+  }
+}
