@@ -1,0 +1,21 @@
+// The checks behind /readyz and /v1/status. operations.md §5.
+
+import type { ServiceStatus } from '../supervisor/supervisor.ts'
+import type { AdminNode, Check } from './shapes.ts'
+
+export function checksOf(node: AdminNode): Check[] {
+  return [servicesCheck(node.services())]
+}
+
+/** Holds when every service that was asked to run does, or has ended as it should. */
+function servicesCheck(services: readonly ServiceStatus[]): Check {
+  const troubles: string[] = []
+  for (const { id, state, error, waitsFor } of services) {
+    if (state === 'failed') troubles.push(`${id} failed${error === undefined ? '' : `: ${error.message}`}`)
+    else if (waitsFor !== undefined && waitsFor.length > 0) troubles.push(`${id} waits for ${waitsFor.join(', ')}`)
+    else if (state === 'starting' || state === 'stopping') troubles.push(`${id} is ${state}`)
+  }
+  const runningCount = services.filter((service) => service.state === 'running').length
+  const detail = troubles.length === 0 ? `${runningCount} running` : troubles.join('; ')
+  return { name: 'services', ok: troubles.length === 0, detail }
+}

@@ -1,0 +1,216 @@
+// The admin interface: HTTP on the node's Unix socket and, read-only, on `admin.http`. operations.md §3.
+//
+// The listeners are plain node:http. Fastify answers, but is loaded with the first request: a node starts faster without it.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { MoonmeshError, messageOf } from '../base/errors.ts'
+import type { Log } from '../log.ts'
+import { type Address, formatAddress, parseAddress } from './address.ts'
+import { isLoopback, refusal } from './guard.ts'
+import { entriesRoute } from './routes/entries.ts'
+import { healthRoutes } from './routes/health.ts'
+import { processesRoute } from './routes/processes.ts'
+import { servicesRoute } from './routes/services.ts'
+import { statusRoute } from './routes/status.ts'
+import { type AdminNode, errorBody, httpStatus } from './shapes.ts'
+
+export interface AdminSettings {
+  /** `host:port` (port 0: any free one), or `off`. */
+  readonly http: string
+  /** Nobody asked for this very address: when it is taken, another port will do. */
+  readonly httpIsDefault: boolean
+}
+
+export interface AdminServerOptions {
+  node: AdminNode
+  settings: AdminSettings
+  /** Where the Unix socket is listened on. */
+  directory: {
+    readonly socketPath: string
+    serve(handler: ((socket: Socket) => void) | undefined): void
+  }
+  log: Pick<Log, 'write'>
+}
+
+/** Connections to one listener at once; further ones are closed. */
+const CONNECTIONS_MAX = 128
+
+export class AdminServer {
+  readonly #options: AdminServerOptions
+  readonly #local: Server
+  #network: Server | undefined
+  #address: string | undefined
+  #app: Promise<FastifyInstance> | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(options: AdminServerOptions) {
+    this.#options = options
+    this.#local = createServer((request, response) => void this.#answer(request, response))
+  }
+
+  /** `host:port` of the TCP listener; undefined when it is off. */
+  get address(): string | undefined {
+    return this.#address
+  }
+
+  /** @throws MoonmeshError `Invalid` (admin.http is no address), `Unavailable` (in use), `PermissionDenied` */
+  async start(): Promise<void> {
+    const { settings, directory, log } = this.#options
+    directory.serve((socket) => this.#local.emit('connection', socket))
+    if (settings.http === 'off') return
+    const wanted = parseAddress(settings.http)
+    const network = createServer((request, response) => this.#answerNetwork(request, response, wanted.host))
+    network.maxConnections = CONNECTIONS_MAX
+    this.#network = network
+    await this.#listen(network, wanted)
+    const { port } = network.address() as AddressInfo
+    this.#address = formatAddress({ host: wanted.host, port })
+    if (!isLoopback(wanted.host)) {
+      log.write(
+        'warn',
+        { address: this.#address },
+        'the admin interface is readable from other machines, without a password',
+      )
+    }
+  }
+
+  async #listen(network: Server, wanted: Address): Promise<void> {
+    const { settings, log } = this.#options
+    try {
+      await listen(network, wanted)
+    } catch (error) {
+      if (codeOf(error) !== 'EADDRINUSE' || !settings.httpIsDefault) throw explained(error, settings.http)
+      await listen(network, { ...wanted, port: 0 })
+      const { port } = network.address() as AddressInfo
+      const taken = formatAddress({ ...wanted, port })
+      log.write('warn', { address: taken }, `admin.http ${settings.http} is in use; using ${taken} instead`)
+    }
+    // Accepting fails when the program is out of file descriptors: that costs a client its connection, not the node its life.
+    network.on('error', (error) => log.write('warn', {}, `admin.http: ${messageOf(error)}`))
+  }
+
+  #answerNetwork(request: IncomingMessage, response: ServerResponse, configuredHost: string): void {
+    const reason = refusal(request.headers, configuredHost)
+    if (reason !== undefined) {
+      refuse(response, reason)
+    } else if (request.method !== 'GET' && request.method !== 'HEAD') {
+      const { socketPath } = this.#options.directory
+      refuse(response, `the admin interface is read-only here; changes are made through the Unix socket ${socketPath}`)
+    } else {
+      void this.#answer(request, response)
+    }
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      this.#app ??= this.#makeApp()
+      const app = await this.#app
+      app.routing(request, response)
+    } catch (error) {
+      this.#options.log.write('error', {}, `admin: ${messageOf(error)}`)
+      send(response, new MoonmeshError('Internal', messageOf(error)))
+    }
+  }
+
+  async #makeApp(): Promise<FastifyInstance> {
+    const { fastify } = await import('fastify')
+    const { node, log } = this.#options
+    const app = fastify({
+      // What fails before a route is found does not come to the error handler.
+      frameworkErrors: (thrown, _request, reply) => {
+        reply.hijack()
+        send(reply.raw, asMoonmeshError(thrown))
+      },
+    })
+    app.addHook('onSend', (_request, reply, _payload, done) => {
+      reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+      done()
+    })
+    app.setNotFoundHandler((request, reply) => {
+      const error = new MoonmeshError('NotFound', `no such route: ${request.method} ${request.url}`)
+      return reply.code(404).send(errorBody(error))
+    })
+    app.setErrorHandler((thrown, _request, reply) => {
+      const error = asMoonmeshError(thrown)
+      if (error.kind === 'Internal') log.write('error', {}, `admin: ${error.message}`)
+      return reply.code(httpStatus(error.kind)).send(errorBody(error))
+    })
+    statusRoute(app, node)
+    servicesRoute(app, node)
+    processesRoute(app, node)
+    entriesRoute(app, node)
+    healthRoutes(app, node)
+    await app.ready()
+    return app
+  }
+
+  /** Ends every connection. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#options.directory.serve(undefined)
+    this.#local.closeAllConnections()
+    const network = this.#network
+    if (network?.listening === true) {
+      const closed = new Promise((done) => network.close(done))
+      network.closeAllConnections()
+      await closed
+    }
+    const app = await this.#app?.catch(() => undefined)
+    await app?.close()
+  }
+}
+
+function listen(server: Server, address: Address): Promise<void> {
+  return new Promise((done, fail) => {
+    server.once('error', fail)
+    server.listen(address, () => {
+      server.off('error', fail)
+      done()
+    })
+  })
+}
+
+function explained(error: unknown, http: string): MoonmeshError {
+  const remedy = 'choose another port, ":0" for any free one, or off: --set admin.http=127.0.0.1:0'
+  const options = { retryable: false, cause: error }
+  switch (codeOf(error)) {
+    case 'EADDRINUSE':
+      return new MoonmeshError('Unavailable', `admin.http ${http} is in use by another program; ${remedy}`, options)
+    case 'EACCES':
+      return new MoonmeshError('PermissionDenied', `no permission to listen on admin.http ${http}; ${remedy}`, options)
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new MoonmeshError('Invalid', `admin.http ${http} is not an address of this machine; ${remedy}`, options)
+    default:
+      return new MoonmeshError('Unavailable', `cannot listen on admin.http ${http}: ${messageOf(error)}`, options)
+  }
+}
+
+function refuse(response: ServerResponse, reason: string): void {
+  send(response, new MoonmeshError('PermissionDenied', reason))
+}
+
+function send(response: ServerResponse, error: MoonmeshError): void {
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  response.writeHead(httpStatus(error.kind), { 'content-type': 'application/json; charset=utf-8', connection: 'close' })
+  response.end(JSON.stringify(errorBody(error)))
+}
+
+function asMoonmeshError(thrown: unknown): MoonmeshError {
+  if (thrown instanceof MoonmeshError) return thrown
+  const status = (thrown as { statusCode?: unknown }).statusCode
+  const isTheirs = typeof status === 'number' && status >= 400 && status < 500
+  return new MoonmeshError(isTheirs ? 'Invalid' : 'Internal', messageOf(thrown), { cause: thrown })
+}
+
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code

@@ -1,0 +1,296 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, request, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { parseAddress } from '../../../runtime/admin/address.ts'
+import { AdminServer, type AdminSettings } from '../../../runtime/admin/server.ts'
+import type { AdminNode, ErrorBody } from '../../../runtime/admin/shapes.ts'
+import { MoonmeshError } from '../../../runtime/base/errors.ts'
+import { createLog, type Log } from '../../../runtime/log.ts'
+import { NodeDirectory } from '../../../runtime/node-dir.ts'
+import type { ServiceStatus } from '../../../runtime/supervisor/supervisor.ts'
+
+const HOST = 'shop:processes'
+const running: ServiceStatus = { id: HOST, kind: 'process.host', state: 'running', attempts: 1, sinceMs: 1000.4 }
+
+class FakeNode implements AdminNode {
+  readonly name = 'n1'
+  readonly app = {
+    entries: [
+      { id: 'shop:a', kind: 'process.lua', source: 'secret' },
+      { id: HOST, kind: 'process.host' },
+    ],
+  }
+  statuses: ServiceStatus[] = [running]
+  asked: () => void = () => {}
+
+  services(): ServiceStatus[] {
+    return this.statuses
+  }
+
+  async processes(): ReturnType<AdminNode['processes']> {
+    this.asked()
+    const counts = { mailbox: 2, reductions: 30, ageMs: 12.7 }
+    return [
+      { pid: `{${HOST}|1.1}`, entry: 'shop:a', host: HOST, state: 'waiting', names: ['till'], ...counts },
+      { pid: '{shop:other|1.2}', entry: 'shop:a', host: 'shop:other', state: 'ready', names: [], ...counts },
+    ]
+  }
+
+  async figures(): ReturnType<AdminNode['figures']> {
+    const exits = { ok: 1, failed: 2 }
+    return [{ host: HOST, processes: 1, spawns: 4, exits, messages: 5, runQueue: 0, slices: 9, busyMs: 1.5 }]
+  }
+}
+
+let dataDir = ''
+let directory: NodeDirectory
+let log: Log
+let node: FakeNode
+let admin: AdminServer | undefined
+let other: Server | undefined
+
+beforeEach(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), 'mm-'))
+  directory = await NodeDirectory.open({ dataDir, nodeName: 'n1' })
+  log = createLog({ level: 'info', format: 'json', stream: { write: () => {} } })
+  node = new FakeNode()
+})
+
+afterEach(async () => {
+  await admin?.close()
+  await directory.close()
+  other?.close()
+  admin = undefined
+  other = undefined
+  rmSync(dataDir, { recursive: true, force: true })
+})
+
+async function start(settings: AdminSettings = { http: 'off', httpIsDefault: false }): Promise<AdminServer> {
+  admin = new AdminServer({ node, settings, directory, log })
+  await admin.start()
+  return admin
+}
+
+interface Answer {
+  status: number
+  body: unknown
+  headers: NodeJS.Dict<string | string[]>
+}
+
+interface Ask {
+  method?: string
+  headers?: Record<string, string>
+  /** `host:port`; absent: the Unix socket. */
+  at?: string | undefined
+}
+
+function ask(path: string, { method = 'GET', headers = {}, at }: Ask = {}): Promise<Answer> {
+  const place =
+    at === undefined
+      ? { socketPath: directory.socketPath }
+      : { host: parseAddress(at).host, port: parseAddress(at).port }
+  return new Promise((done, fail) => {
+    const sent = request({ ...place, path, method, headers, agent: false }, (response) => {
+      let text = ''
+      response.on('data', (chunk) => {
+        text += String(chunk)
+      })
+      response.on('end', () => {
+        done({
+          status: response.statusCode ?? 0,
+          body: text === '' ? undefined : JSON.parse(text),
+          headers: response.headers,
+        })
+      })
+    })
+    sent.on('error', fail)
+    sent.end()
+  })
+}
+
+describe('routes (operations.md §3)', () => {
+  test('/v1/status', async () => {
+    await start()
+    const { status, body, headers } = await ask('/v1/status')
+    expect(status).toBe(200)
+    expect(headers['cache-control']).toBe('no-store')
+    expect(body).toMatchObject({
+      node: 'n1',
+      os_pid: process.pid,
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      healthy: true,
+      checks: [{ name: 'services', ok: true, detail: '1 running' }],
+      services: { running: 1 },
+      hosts: [{ host: HOST, processes: 1, run_queue: 0, exits: { ok: 1, failed: 2 } }],
+      entries: 2,
+    })
+  })
+
+  test('/v1/services, with the error of one that failed', async () => {
+    const error = new MoonmeshError('NotFound', 'no such entry')
+    node.statuses = [
+      running,
+      {
+        id: 'shop:s',
+        kind: 'process.service',
+        state: 'failed',
+        attempts: 3,
+        sinceMs: 2000,
+        error,
+        nextRestartMs: 12.5,
+      },
+      { id: 'shop:t', kind: 'process.service', state: 'unknown', attempts: 0, sinceMs: 0, waitsFor: ['shop:s'] },
+    ]
+    await start()
+    expect((await ask('/v1/services')).body).toEqual([
+      { id: HOST, kind: 'process.host', state: 'running', attempts: 1, since_ms: 1000 },
+      {
+        id: 'shop:s',
+        kind: 'process.service',
+        state: 'failed',
+        attempts: 3,
+        since_ms: 2000,
+        error: { kind: 'NotFound', message: 'no such entry' },
+        next_restart_ms: 13,
+      },
+      { id: 'shop:t', kind: 'process.service', state: 'unknown', attempts: 0, since_ms: 0, waits_for: ['shop:s'] },
+    ])
+  })
+
+  test('/v1/processes, all or those of one host, in the shape of `ps --json`', async () => {
+    await start()
+    const row = {
+      pid: `{${HOST}|1.1}`,
+      entry: 'shop:a',
+      host: HOST,
+      state: 'waiting',
+      mailbox: 2,
+      reductions: 30,
+      memory: null,
+      age_ms: 13,
+      names: ['till'],
+    }
+    expect((await ask('/v1/processes')).body).toHaveLength(2)
+    expect((await ask(`/v1/processes?host=${HOST}`)).body).toEqual([row])
+    expect((await ask('/v1/processes?host=nowhere')).body).toEqual([])
+  })
+
+  test('/v1/entries tells ids and kinds, and no source', async () => {
+    await start()
+    expect((await ask('/v1/entries')).body).toEqual([
+      { id: 'shop:a', kind: 'process.lua' },
+      { id: HOST, kind: 'process.host' },
+    ])
+    expect((await ask('/v1/entries?kind=process.host')).body).toHaveLength(1)
+  })
+
+  test('/livez and /readyz: 503 with the reason while a service is down', async () => {
+    await start()
+    expect((await ask('/livez')).status).toBe(200)
+    expect(await ask('/readyz')).toMatchObject({ status: 200, body: [{ name: 'services', ok: true }] })
+    const error = new MoonmeshError('Internal', 'boom')
+    node.statuses = [{ id: 'shop:s', kind: 'process.service', state: 'failed', attempts: 1, sinceMs: 0, error }]
+    expect(await ask('/readyz')).toMatchObject({
+      status: 503,
+      body: [{ name: 'services', ok: false, detail: 'shop:s failed: boom' }],
+    })
+    expect((await ask('/livez')).status).toBe(200)
+    node.statuses = [{ ...running, state: 'starting' }]
+    expect((await ask('/readyz')).status).toBe(503)
+  })
+
+  test('errors have a kind, a message and the status of the kind', async () => {
+    await start()
+    const missing = await ask('/v1/nothing')
+    expect(missing).toMatchObject({ status: 404, body: { error: { kind: 'NotFound' } } })
+    expect((missing.body as ErrorBody).error.message).toContain('GET /v1/nothing')
+    node.asked = () => {
+      throw new MoonmeshError('Unavailable', 'stopping', { details: { since: 1 } })
+    }
+    const { status, body } = await ask('/v1/processes')
+    expect({ status, body }).toEqual({
+      status: 503,
+      body: { error: { kind: 'Unavailable', message: 'stopping', details: { since: 1 } } },
+    })
+    node.asked = () => {
+      throw new TypeError('a bug')
+    }
+    expect(await ask('/v1/processes')).toMatchObject({ status: 500, body: { error: { kind: 'Internal' } } })
+    expect(log.recent().at(-1)?.text).toContain('a bug')
+  })
+
+  test('a path that is no path is the asker’s mistake', async () => {
+    await start()
+    expect(await ask('/v1/%zz')).toMatchObject({ status: 400, body: { error: { kind: 'Invalid' } } })
+  })
+})
+
+describe('the TCP listener', () => {
+  test('answers reads, on the port that is asked for or any free one', async () => {
+    const { address } = await start({ http: '127.0.0.1:0', httpIsDefault: false })
+    expect(address).toMatch(/^127\.0\.0\.1:[1-9]\d+$/)
+    expect((await ask('/v1/entries', { at: address })).status).toBe(200)
+  })
+
+  test('refuses writes and names the Unix socket', async () => {
+    const { address } = await start({ http: '127.0.0.1:0', httpIsDefault: false })
+    const { status, body } = await ask('/v1/entries', { at: address, method: 'POST' })
+    expect(status).toBe(403)
+    expect((body as ErrorBody).error).toMatchObject({ kind: 'PermissionDenied' })
+    expect((body as ErrorBody).error.message).toContain(directory.socketPath)
+  })
+
+  test('refuses a foreign Host and a foreign Origin; the Unix socket does not ask', async () => {
+    const { address } = await start({ http: '127.0.0.1:0', httpIsDefault: false })
+    const foreign = { headers: { host: 'evil.example' } }
+    expect((await ask('/v1/status', { at: address, ...foreign })).status).toBe(403)
+    expect((await ask('/v1/status', { at: address, headers: { origin: 'http://evil.example' } })).status).toBe(403)
+    expect((await ask('/v1/status', foreign)).status).toBe(200)
+  })
+
+  async function takenPort(): Promise<number> {
+    other = createServer()
+    await new Promise<void>((done) => other?.listen(0, '127.0.0.1', done))
+    return (other.address() as AddressInfo).port
+  }
+
+  test('a port in use that was asked for is an error with place and remedy', async () => {
+    const http = `127.0.0.1:${await takenPort()}`
+    await expect(start({ http, httpIsDefault: false })).rejects.toMatchObject({
+      kind: 'Unavailable',
+      message: expect.stringMatching(new RegExp(`admin.http ${http} is in use.*off.*--set admin.http=`)),
+    })
+  })
+
+  test('a port in use that nobody asked for gives way to a free one, with a warning', async () => {
+    const http = `127.0.0.1:${await takenPort()}`
+    const { address } = await start({ http, httpIsDefault: true })
+    expect(address).not.toBe(http)
+    expect((await ask('/livez', { at: address })).status).toBe(200)
+    expect(log.recent()).toMatchObject([{ level: 'warn', text: expect.stringContaining(`${http} is in use`) }])
+  })
+
+  test('an address of another machine, or none at all, is an error', async () => {
+    await expect(start({ http: '192.0.2.1:0', httpIsDefault: false })).rejects.toMatchObject({ kind: 'Invalid' })
+    await expect(start({ http: 'nonsense', httpIsDefault: false })).rejects.toMatchObject({ kind: 'Invalid' })
+  })
+
+  test('listening for other machines is said in the log', async () => {
+    await start({ http: '0.0.0.0:0', httpIsDefault: false })
+    expect(log.recent()).toMatchObject([{ level: 'warn', text: expect.stringContaining('other machines') }])
+  })
+})
+
+test('closing ends connections and frees the port; it may be repeated, and come before the start', async () => {
+  const server = await start({ http: '127.0.0.1:0', httpIsDefault: false })
+  const { address } = server
+  await ask('/livez', { at: address })
+  await Promise.all([server.close(), server.close()])
+  await expect(ask('/livez', { at: address })).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+  await expect(ask('/livez')).rejects.toMatchObject({ code: expect.stringMatching(/ECONNRESET|EPIPE/) })
+  const settings = { http: 'off', httpIsDefault: false }
+  await new AdminServer({ node, settings, directory, log }).close()
+})
