@@ -1,0 +1,41 @@
+// Opens the app that a command is about: loads and validates it, and reports every problem.
+
+import type { App, LoadResult } from '../app/load.ts'
+import { CommandFailure, EXIT_USAGE } from './exit.ts'
+import { plural } from './output.ts'
+
+export interface AppOptions {
+  config?: readonly string[]
+  set?: readonly string[]
+}
+
+/** The app, or its problems. Starts nothing and writes nothing. */
+export async function loadAppAt(path: string, { config = [], set = [] }: AppOptions): Promise<LoadResult> {
+  // A command that loads no app starts faster without the loader, the Lua engine and the library modules.
+  const [{ loadApp }, { compileProblem }, { moduleNames }] = await Promise.all([
+    import('../app/load.ts'),
+    import('../lua/check.ts'),
+    import('../../lua-stdlib/index.ts'),
+  ])
+  return loadApp({ path, configFiles: config, set, env: process.env, moduleNames, compile: compileProblem() })
+}
+
+/** @throws CommandFailure with every problem of the app, exit code 2 */
+export async function requireApp(path: string, options: AppOptions): Promise<App> {
+  const result = await loadAppAt(path, options)
+  if (result.ok) return result.app
+  throw new CommandFailure(EXIT_USAGE, await problemText(result.problems))
+}
+
+/** Each problem on a line of its own, and how many there are. */
+export async function problemText(problems: Extract<LoadResult, { ok: false }>['problems']): Promise<string> {
+  const { formatProblem } = await import('../app/problems.ts')
+  const count = `${plural(problems.length, 'problem')}; nothing was started`
+  return [...problems.map((problem) => formatProblem(problem)), count].join('\n')
+}
+
+/** Collects the values of an option that may be repeated. */
+export const repeated = (value: string, previous: readonly string[] | undefined): string[] => [
+  ...(previous ?? []),
+  value,
+]

@@ -1,0 +1,136 @@
+// Finds a running node and asks it, through its admin socket. operations.md §2, §3.
+
+import { readdir } from 'node:fs/promises'
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import { join, resolve } from 'node:path'
+import type { ErrorBody } from '../admin/shapes.ts'
+import { MoonmeshError, messageOf } from '../base/errors.ts'
+import { findSocket } from '../node-dir.ts'
+import { CommandFailure, EXIT_FAILED, EXIT_USAGE } from './exit.ts'
+
+export interface NodeChoice {
+  socket?: string
+  node?: string
+}
+
+const DATA_DIR = '.runtime'
+const ANSWER_MS_MAX = 10_000
+const HOW_TO_START = 'start one with: runtime run app.yaml'
+
+/**
+ * The admin socket that is meant: the one given, that of the node given, or the only live one under `.runtime/`.
+ * @throws CommandFailure when there is none, or more than one
+ */
+export async function findNode(choice: NodeChoice, workingDir = process.cwd()): Promise<string> {
+  if (choice.socket !== undefined) return choice.socket
+  const dataDir = resolve(workingDir, DATA_DIR)
+  const found = await liveNodes(dataDir)
+  if (choice.node !== undefined) {
+    const wanted = found.find(({ name }) => name === choice.node)
+    if (wanted !== undefined) return wanted.socket
+    const others = found.length === 0 ? 'none is' : `running: ${found.map(({ name }) => name).join(', ')}`
+    throw new CommandFailure(
+      EXIT_FAILED,
+      `node ${choice.node} is not running under ${dataDir} (${others}); ${HOW_TO_START}`,
+    )
+  }
+  const [only, ...others] = found
+  if (only === undefined) {
+    throw new CommandFailure(
+      EXIT_FAILED,
+      `no node is running under ${dataDir}; ${HOW_TO_START}\n` +
+        'for a node with its data elsewhere: --socket DATA_DIR/NODE/admin.sock',
+    )
+  }
+  if (others.length > 0) {
+    const names = found.map(({ name }) => `  --node ${name}`).join('\n')
+    throw new CommandFailure(EXIT_USAGE, `${found.length} nodes are running under ${dataDir}; say which one:\n${names}`)
+  }
+  return only.socket
+}
+
+async function liveNodes(dataDir: string): Promise<{ name: string; socket: string }[]> {
+  const names = await directoriesIn(dataDir)
+  const nodes = await Promise.all(
+    names.map(async (name) => {
+      const socket = await findSocket(join(dataDir, name)).catch(() => undefined)
+      return socket !== undefined && (await isListening(socket)) ? [{ name, socket }] : []
+    }),
+  )
+  return nodes.flat()
+}
+
+async function directoriesIn(path: string): Promise<string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true })
+    return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw new CommandFailure(EXIT_FAILED, `cannot look for nodes: ${messageOf(error)}`)
+  }
+}
+
+function isListening(socketPath: string): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connect(socketPath)
+    socket.once('connect', () => done(true))
+    socket.once('error', () => done(false))
+    socket.once('close', () => done(false))
+    socket.once('connect', () => socket.destroy())
+  })
+}
+
+/**
+ * The JSON that a node answers to a GET.
+ * @throws CommandFailure when nobody answers; MoonmeshError what the node answers instead
+ */
+export async function ask<T>(socketPath: string, path: string): Promise<T> {
+  const { status, text } = await get(socketPath, path)
+  const body = parsed(text, socketPath)
+  if (status < 400) return body as T
+  const { kind, message, details } = (body as ErrorBody).error
+  throw new MoonmeshError(kind, message, details === undefined ? {} : { details })
+}
+
+function parsed(text: string, socketPath: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new CommandFailure(EXIT_FAILED, `what listens on ${socketPath} is no moonmesh node: ${messageOf(error)}`)
+  }
+}
+
+function get(socketPath: string, path: string): Promise<{ status: number; text: string }> {
+  return new Promise((done, fail) => {
+    const options = { socketPath, path, agent: false, signal: AbortSignal.timeout(ANSWER_MS_MAX) }
+    const sent = request(options, (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('end', () => done({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }))
+      response.on('error', (error) => fail(explained(error, socketPath)))
+    })
+    sent.on('error', (error) => fail(explained(error, socketPath)))
+    sent.end()
+  })
+}
+
+function explained(error: NodeJS.ErrnoException, socketPath: string): CommandFailure {
+  switch (error.code) {
+    case 'ENOENT':
+    case 'ECONNREFUSED':
+      return new CommandFailure(EXIT_FAILED, `no node is running at ${socketPath}; ${HOW_TO_START}`)
+    case 'EACCES':
+      return new CommandFailure(
+        EXIT_FAILED,
+        `no permission to talk to the node at ${socketPath}; run as the user who started it`,
+      )
+    case 'ABORT_ERR':
+      return new CommandFailure(
+        EXIT_FAILED,
+        `the node at ${socketPath} did not answer within ${ANSWER_MS_MAX / 1000} s`,
+      )
+    default:
+      return new CommandFailure(EXIT_FAILED, `cannot talk to the node at ${socketPath}: ${error.message}`)
+  }
+}

@@ -1,0 +1,42 @@
+// `runtime check APP`: validates and compiles everything, starts nothing.
+
+import type { Command } from 'commander'
+import { type AppOptions, loadAppAt, problemText, repeated } from '../app.ts'
+import { EXIT_OK, EXIT_USAGE } from '../exit.ts'
+import { type CommonOptions, Output } from '../output.ts'
+
+export function addCheck(command: Command, end: (exitCode: number) => void): void {
+  command
+    .description('validate and compile an app, and list its entries by kind; starts nothing')
+    .argument('<app>', 'the app file, or a directory with _index.yaml files')
+    .option('--config <file>', 'a further file of settings; may be repeated', repeated)
+    .option('--set <path=value>', 'one setting, e.g. node.name=node-2; may be repeated', repeated)
+    .action(async (path: string, options: CommonOptions & AppOptions) => end(await check(path, options)))
+}
+
+async function check(path: string, options: CommonOptions & AppOptions): Promise<number> {
+  const output = Output.standard(options)
+  const result = await loadAppAt(path, options)
+  const entries = (result.ok ? result.app.entries : result.entries).map(({ id, kind }) => ({ id, kind }))
+  if (output.isJson) {
+    const problems = result.ok
+      ? []
+      : result.problems.map(({ file, line, column, path, message }) => ({ file, line, column, path, message }))
+    output.json({ ok: result.ok, entries, problems })
+  } else if (result.ok) {
+    listByKind(entries, output)
+    output.line(output.green(`${path}: ${entries.length === 1 ? '1 entry' : `${entries.length} entries`}, no problems`))
+  } else {
+    output.error(await problemText(result.problems))
+  }
+  return result.ok ? EXIT_OK : EXIT_USAGE
+}
+
+function listByKind(entries: readonly { id: string; kind: string }[], output: Output): void {
+  const kinds = [...new Set(entries.map(({ kind }) => kind))].sort()
+  for (const kind of kinds) {
+    const ids = entries.filter((entry) => entry.kind === kind).map(({ id }) => id)
+    output.line(`${output.bold(kind)} ${output.dim(`(${ids.length})`)}`)
+    for (const id of ids.sort()) output.line(`  ${id}`)
+  }
+}

@@ -1,0 +1,213 @@
+// `runtime run APP`: a node in the foreground, until a signal; with --exec, until its program has ended.
+
+import { type Command, Option } from 'commander'
+import { parseAddress } from '../../admin/address.ts'
+import type { App } from '../../app/load.ts'
+import { toText } from '../../base/bytes.ts'
+import { messageOf } from '../../base/errors.ts'
+import { toPlain } from '../../base/plain.ts'
+import type { Log } from '../../log.ts'
+import type { Node, StartReport } from '../../node.ts'
+import type { Outcome } from '../../services.ts'
+import { type AppOptions, repeated, requireApp } from '../app.ts'
+import { CommandFailure, EXIT_OK, EXIT_USAGE, terminalEnd } from '../exit.ts'
+import { type CommonOptions, Output, plural } from '../output.ts'
+import { Signals } from '../signals.ts'
+
+interface RunOptions extends CommonOptions, AppOptions {
+  exec?: string
+  logLevel?: string
+  logFormat?: string
+}
+
+/** What comes after `--exec ENTRY` belongs to the program, whatever it looks like. */
+export interface SplitArguments {
+  own: string[]
+  program: string[]
+}
+
+export interface RunContext {
+  /** Of the program that --exec names. */
+  args: readonly string[]
+  stdoutGone: Promise<void>
+}
+
+export function addRun(command: Command, context: RunContext, end: (exitCode: number) => void): void {
+  command
+    .description('start a node with an app, and run until SIGINT or SIGTERM')
+    .usage('[options] <app> [--exec <entry> [args...]]')
+    .argument('<app>', 'the app file, or a directory with _index.yaml files')
+    .option(
+      '--exec <entry>',
+      'run this process entry on the terminal, and exit by its result; comes last: what follows are its arguments',
+    )
+    .option('--config <file>', 'a further file of settings; may be repeated', repeated)
+    .option('--set <path=value>', 'one setting, e.g. node.name=node-2; may be repeated', repeated)
+    .addOption(new Option('--log-level <level>', 'the least level to write').choices(LEVELS))
+    .addOption(new Option('--log-format <format>', 'auto: pretty on a terminal').choices(FORMATS))
+    .addHelpText('after', HELP)
+    .action(async (path: string, options: RunOptions) => end(await run(path, options, context)))
+}
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error']
+const FORMATS = ['auto', 'pretty', 'json']
+
+const HELP = `
+The first SIGINT (Ctrl-C) or SIGTERM stops everything in order; a second one stops at once.
+
+Exit codes: 0 after SIGTERM, 130 after SIGINT, 1 when the app failed to start, 2 when it or the command line is wrong.
+With --exec the program's result decides: a failure is 1 with its message on stderr, a string is printed, a number is the code itself,
+true is 0 and false 1.
+
+Examples:
+  runtime run app.yaml
+  runtime run app.yaml --set node.name=node-2 --set admin.http=off
+  runtime run app.yaml --exec app:greet Ada --loud`
+
+/** Cuts a command line behind `--exec ENTRY`. Only `run` takes it. */
+export function splitExec(argv: readonly string[]): SplitArguments {
+  const at = argv[0] === 'run' ? argv.findIndex((arg) => arg === '--exec' || arg.startsWith('--exec=')) : -1
+  if (at < 0) return { own: [...argv], program: [] }
+  const cut = argv[at] === '--exec' ? at + 2 : at + 1
+  return { own: argv.slice(0, cut), program: argv.slice(cut) }
+}
+
+async function run(path: string, options: RunOptions, context: RunContext): Promise<number> {
+  const output = Output.standard(options)
+  const set = [...(options.set ?? [])]
+  if (options.logLevel !== undefined) set.push(`logger.level=${options.logLevel}`)
+  if (options.logFormat !== undefined) set.push(`logger.format=${options.logFormat}`)
+  const app = await requireApp(path, { ...options, set })
+  const program = options.exec === undefined ? undefined : programIn(app, options.exec)
+  const [{ Node }, { createLog }] = await Promise.all([import('../../node.ts'), import('../../log.ts')])
+  requireAddress(app.settings.admin.http)
+  const { level, format } = app.settings.logger
+  const log = createLog({ level, format, ...(options.color ? {} : { color: false }) })
+  const node = new Node({ app, log, withAdmin: true })
+  const session = new Session({ ...context, node, log, output, isLogForMachines: format === 'json' })
+  try {
+    return await (program === undefined ? session.serve() : session.execute(program))
+  } finally {
+    await log.close()
+  }
+}
+
+/** @throws CommandFailure when `admin.http` cannot be right on any machine */
+function requireAddress(http: string): void {
+  try {
+    if (http !== 'off') parseAddress(http)
+  } catch (error) {
+    throw new CommandFailure(EXIT_USAGE, `error: ${messageOf(error)}`)
+  }
+}
+
+/** @throws CommandFailure when the app has no such process */
+function programIn(app: App, id: string): string {
+  const processes = app.entries.filter((entry) => entry.kind === 'process.lua')
+  if (processes.some((entry) => entry.id === id)) return id
+  const other = app.entries.find((entry) => entry.id === id)
+  const reason =
+    other === undefined ? 'the app has no such entry' : `it is a ${other.kind}, and only process.lua runs on a terminal`
+  const ids = processes.map((entry) => entry.id).join(', ')
+  throw new CommandFailure(
+    EXIT_USAGE,
+    `--exec ${id}: ${reason}${ids === '' ? '' : `\nthe app's processes are: ${ids}`}`,
+  )
+}
+
+interface SessionOptions extends RunContext {
+  node: Node
+  log: Log
+  output: Output
+  /** Somebody asked for JSON: then the ready line is a record in the log only. */
+  isLogForMachines: boolean
+}
+
+/** Why the wait is over: the program has ended, or something asked for the end. */
+type Ending = { outcome: Outcome } | { exitCode: number; force: boolean }
+
+/** One node from its start to its end. */
+class Session {
+  readonly #options: SessionOptions
+  readonly #signals = new Signals()
+
+  constructor(options: SessionOptions) {
+    this.#options = options
+  }
+
+  /** Until something asks for the end. */
+  serve(): Promise<number> {
+    return this.#during(async () => {
+      this.#tellReady(await this.#options.node.start())
+      return new Promise<never>(() => {})
+    })
+  }
+
+  /** Until the program has ended, or something asks for the end. */
+  execute(entryId: string): Promise<number> {
+    const { node, log, args, stdoutGone } = this.#options
+    const terminal = node.app.entries.find((entry) => entry.kind === 'terminal.host')
+    if (terminal?.hidesLogs === true) log.setQuiet(true)
+    return this.#during(async () => {
+      await node.start()
+      // A program whose output nobody reads has done its part (`| head`).
+      const unread = stdoutGone.then((): Ending => ({ exitCode: EXIT_OK, force: true }))
+      return Promise.race([node.runOnTerminal(entryId, args).then((outcome) => ({ outcome })), unread])
+    })
+  }
+
+  /** Does `work` until it is done or a signal comes, and stops the node. Resolves to the exit code. */
+  async #during(work: () => Promise<Ending>): Promise<number> {
+    const { node, log } = this.#options
+    const signaled = this.#signals.first.then(({ signal, exitCode }): Ending => {
+      log.write('info', { signal }, `${signal}: stopping; once more stops at once`)
+      return { exitCode, force: false }
+    })
+    const working = work()
+    // When the wait ends early, the work fails later: its node is gone.
+    working.catch(() => {})
+    void this.#signals.second.then(() => node.stop({ force: true }))
+    let force = false
+    try {
+      const ending = await Promise.race([working, signaled])
+      if ('outcome' in ending) return this.#tellOutcome(ending.outcome)
+      force = ending.force
+      return ending.exitCode
+    } finally {
+      await node.stop({ force })
+      this.#signals.close()
+    }
+  }
+
+  #tellReady({ services, tookMs, addresses }: StartReport): void {
+    const { node, log, output, isLogForMachines } = this.#options
+    const { name } = node
+    const took = Math.round(tookMs)
+    const what = `node ${name} is ready`
+    if (log.format === 'json') {
+      log.write('info', { event: 'ready', node: name, addresses, services, took_ms: took }, what)
+    }
+    if (isLogForMachines) return
+    if (output.isJson) {
+      output.json({ event: 'ready', node: name, addresses, services, took_ms: took })
+      return
+    }
+    const admin = addresses.admin === undefined ? '' : ` · admin http://${addresses.admin}`
+    output.line(`${what}${admin} · ${plural(services.length, 'service')} · ${took} ms`)
+  }
+
+  #tellOutcome(outcome: Outcome): number {
+    const { output } = this.#options
+    const { exitCode, stdout, stderr } = terminalEnd(outcome)
+    if (output.isJson) output.json(outcomeJson(outcome))
+    else if (stdout !== undefined) output.bytes(stdout)
+    if (stderr !== undefined) output.error(`error: ${stderr}`)
+    return exitCode
+  }
+}
+
+function outcomeJson(outcome: Outcome): unknown {
+  if (outcome.ok) return { ok: true, value: toPlain(outcome.value) ?? null }
+  const { kind, message } = outcome.error
+  return { ok: false, error: { kind: toText(kind), message: toText(message) } }
+}

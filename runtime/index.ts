@@ -1,0 +1,77 @@
+// The public face of the package.
+
+import { moduleNames } from '../lua-stdlib/index.ts'
+import { type App, type LoadResult, loadApp, loadEntries } from './app/load.ts'
+import { formatProblem } from './app/problems.ts'
+import { MoonmeshError } from './base/errors.ts'
+import { createLog, type Log } from './log.ts'
+import { compileProblem } from './lua/check.ts'
+import { Node } from './node.ts'
+
+export { type ErrorKind, MoonmeshError } from './base/errors.ts'
+export type { Plain } from './base/plain.ts'
+export type { StartReport } from './node.ts'
+export {
+  type ActorContext,
+  type ActorDefinition,
+  type ActorEvent,
+  type ActorSpawnOptions,
+  defineActor,
+  type Message,
+  type ReceiveOptions,
+  type Receiver,
+} from './process/actor.ts'
+export type { ServiceState, ServiceStatus } from './supervisor/supervisor.ts'
+export { Node }
+
+/** An entry given by an embedding program: what an app file would hold, as an object. `id` is `namespace:name`. */
+export interface EntryDefinition {
+  id: string
+  kind: string
+  [field: string]: unknown
+}
+
+export interface CreateNodeOptions {
+  /** The app file or directory. One of `app` and `entries` is needed; with both, the entries are added to the app's. */
+  app?: string
+  entries?: readonly EntryDefinition[]
+  /** `path=value`, as on the command line: `node.name=worker-1`. */
+  set?: readonly string[]
+  /** Serve the admin interface. Default false. */
+  admin?: boolean
+  /** Where log lines go. Default: standard error, by the app's `logger` settings. `false`: nowhere. */
+  log?: Log | false
+}
+
+/**
+ * Loads and validates an app and builds a node of it; nothing runs before `start()`.
+ * @throws MoonmeshError `Invalid`; `details.problems` lists every problem as `file:line:col path: message`
+ */
+export async function createNode(options: CreateNodeOptions): Promise<Node> {
+  const app = await load(options)
+  const log =
+    options.log === false
+      ? createLog({ level: 'silent', format: 'json' })
+      : (options.log ?? createLog(app.settings.logger))
+  return new Node({ app, log, withAdmin: options.admin === true })
+}
+
+async function load(options: CreateNodeOptions): Promise<App> {
+  const rules = { moduleNames, compile: compileProblem(), set: options.set ?? [], env: process.env }
+  if (options.app === undefined && options.entries === undefined) {
+    throw new MoonmeshError('Invalid', 'createNode needs an app file ({ app }) or entries ({ entries })')
+  }
+  const file = options.app === undefined ? undefined : required(await loadApp({ ...rules, path: options.app }))
+  if (options.entries === undefined) return file as App
+  const added = required(await loadEntries(options.entries, rules))
+  return file === undefined ? added : { ...file, entries: [...file.entries, ...added.entries] }
+}
+
+function required(result: LoadResult): App {
+  if (result.ok) return result.app
+  const problems = result.problems.map((problem) => formatProblem(problem))
+  throw new MoonmeshError('Invalid', `the app has ${problems.length} problem(s):\n${problems.join('\n')}`, {
+    retryable: false,
+    details: { problems },
+  })
+}

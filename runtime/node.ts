@@ -1,0 +1,444 @@
+// The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
+
+import { AdminServer } from './admin/server.ts'
+import type { App, HostEntry, ServiceEntry } from './app/load.ts'
+import { toBytes, toText } from './base/bytes.ts'
+import { MoonmeshError } from './base/errors.ts'
+import { errorTo, fromPlain, type Plain, toPlain } from './base/plain.ts'
+import { ErrorValue, record, type Value } from './base/value.ts'
+import { systemDriver, systemEnv } from './driver.ts'
+import { type HostDefinition, HostRunner, type RunnerContext } from './host-runner.ts'
+import type { Log } from './log.ts'
+import type { CodeEntry } from './lua/sandbox.ts'
+import { NodeDirectory } from './node-dir.ts'
+import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions } from './process/actor.ts'
+import {
+  type FromHost,
+  type HostFigures,
+  inlinePorts,
+  type LogRecord,
+  type ProcessInfo,
+  type SpawnRequest,
+  type ToHost,
+} from './process/port.ts'
+import { type HostLine, Relay } from './relay/relay.ts'
+import type { Answer, Outcome } from './services.ts'
+import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
+import { type StandardStreams, TerminalIo } from './terminal-io.ts'
+
+export interface NodeOptions {
+  app: App
+  log: Log
+  /** Serve the admin interface; the command does, embedding programs choose. */
+  withAdmin?: boolean
+  streams?: StandardStreams
+}
+
+export interface StartReport {
+  services: readonly string[]
+  tookMs: number
+  addresses: { admin?: string }
+}
+
+/** Runs functions and tests that the node itself asks for. */
+const FUNCTION_HOST = 'system:functions'
+/** Stands in when the app declares no terminal host. */
+const TERMINAL_HOST = 'system:terminal'
+const PROCESS_COUNT_MAX = 1_000_000
+const MAILBOX_COUNT_MAX = 1_000_000
+
+interface RunningService {
+  pid: string
+  ended: Promise<Outcome>
+}
+
+export class Node {
+  readonly app: App
+  readonly name: string
+  readonly #log: Log
+  readonly #options: NodeOptions
+  readonly #terminal: TerminalIo
+  readonly #runners = new Map<string, HostRunner>()
+  /** Services that start or run. */
+  readonly #services = new Map<string, Promise<RunningService>>()
+  #directory: NodeDirectory | undefined
+  #relay: Relay | undefined
+  #actors: ActorHost | undefined
+  #supervisor: Supervisor | undefined
+  #admin: AdminServer | undefined
+  #terminalHost: string | undefined
+  #stopping: Promise<void> | undefined
+
+  constructor(options: NodeOptions) {
+    this.#options = options
+    this.app = options.app
+    this.#log = options.log
+    this.name = options.app.settings.node.name
+    const { stdin, stdout, stderr } = process
+    this.#terminal = new TerminalIo(options.streams ?? { stdin, stdout, stderr })
+  }
+
+  // ---- starting and stopping
+
+  /** @throws MoonmeshError naming the part that could not start, and why; what had started is stopped again */
+  async start(): Promise<StartReport> {
+    const startedMs = performance.now()
+    try {
+      const { settings } = this.app
+      this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
+      const { epoch } = this.#directory
+      this.#relay = this.#makeRelay(epoch)
+      this.#actors = this.#startActors(this.#relay, epoch)
+      this.#makeRunners(this.#relay, epoch)
+      this.#supervisor = this.#makeSupervisor()
+      if (this.#options.withAdmin === true) await this.#startAdmin(this.#directory)
+      await this.#supervisor.start()
+      const services = this.services().filter((service) => service.state === 'running')
+      const admin = this.#admin?.address
+      return {
+        services: services.map((service) => service.id),
+        tookMs: performance.now() - startedMs,
+        addresses: admin === undefined ? {} : { admin },
+      }
+    } catch (error) {
+      await this.stop({ force: true })
+      throw error
+    }
+  }
+
+  #makeRelay(epoch: number): Relay {
+    return new Relay({ node: undefined, epoch }, systemEnv, {
+      log: (entry) => this.#writeLog(entry),
+      terminal: (line, message) => this.#terminal.handle(line, message),
+      stopped: (line) => this.#runnerOf(line)?.stopped(line),
+      ready: (line) => this.#runnerOf(line)?.ready(line),
+    })
+  }
+
+  #runnerOf(line: HostLine): HostRunner | undefined {
+    for (const runner of this.#runners.values()) if (runner.owns(line)) return runner
+    return undefined
+  }
+
+  #startActors(relay: Relay, epoch: number): ActorHost {
+    const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
+    const slot = relay.takeSlot()
+    const limits = { processCountMax: PROCESS_COUNT_MAX, mailboxCountMax: MAILBOX_COUNT_MAX, sharesHost: false }
+    const identity = { id: ACTOR_HOST, node: undefined, epoch, slot, generation: 0 }
+    const actors = new ActorHost({ ...identity, ...limits }, hostPort, systemDriver)
+    relay.open({ hostId: ACTOR_HOST, slot, port: nodePort })
+    return actors
+  }
+
+  #makeRunners(relay: Relay, epoch: number): void {
+    const code = codeOf(this.app)
+    const context: RunnerContext = {
+      relay,
+      node: undefined,
+      epoch,
+      code: () => code,
+      log: (level, fields, text) => this.#log.write(level, fields, text),
+    }
+    for (const entry of this.app.entries) {
+      if (entry.kind !== 'process.host' && entry.kind !== 'terminal.host') continue
+      this.#runners.set(entry.id, new HostRunner(hostDefinition(entry), context))
+    }
+    const system = { processCountMax: PROCESS_COUNT_MAX, mailboxCountMax: MAILBOX_COUNT_MAX, memoryBytesMax: undefined }
+    const functions = { ...system, id: FUNCTION_HOST, workerCountMax: 1, hasTerminal: false }
+    const terminal = { ...system, id: TERMINAL_HOST, workerCountMax: 1, hasTerminal: true }
+    for (const definition of [functions, terminal])
+      this.#runners.set(definition.id, new HostRunner(definition, context))
+  }
+
+  #makeSupervisor(): Supervisor {
+    const env = { ...systemEnv, setTimer: systemDriver.timeout }
+    return new Supervisor(serviceDefinitions(this.app), this.#control(), env, {
+      onState: ({ id, from, to }) => this.#log.write('debug', { service: id, from, to }, `service ${to}: ${id}`),
+      log: (level, text, fields) => this.#log.write(level, fields, text),
+    })
+  }
+
+  async #startAdmin(directory: NodeDirectory): Promise<void> {
+    this.#admin = new AdminServer({ node: this, settings: this.app.settings.admin, directory, log: this.#log })
+    await this.#admin.start()
+  }
+
+  /** Idempotent; `force` also hurries a stop that is under way. */
+  stop(options: { force?: boolean } = {}): Promise<void> {
+    if (this.#stopping !== undefined && options.force === true) void this.#supervisor?.stop({ force: true })
+    this.#stopping ??= this.#stop(options.force === true)
+    return this.#stopping
+  }
+
+  async #stop(force: boolean): Promise<void> {
+    const deadline = setTimeout(
+      () => void this.#supervisor?.stop({ force: true }),
+      this.app.settings.shutdown.timeoutMs,
+    )
+    await this.#supervisor?.stop({ force })
+    clearTimeout(deadline)
+    const stopping = { timeoutMs: 0, reason: 'scheduler shutdown' }
+    await Promise.all([...this.#runners.values()].map((runner) => runner.stop(stopping)))
+    await this.#terminal.flushed()
+    this.#terminal.close()
+    this.#actors?.close()
+    await this.#admin?.close()
+    await this.#directory?.close()
+  }
+
+  // ---- services
+
+  #control(): ServiceControl {
+    return {
+      start: (id) => this.#runners.get(id)?.start() ?? this.#startService(id),
+      stop: (id, options) =>
+        this.#runners.get(id)?.stop({ ...options, reason: 'scheduler shutdown' }) ?? this.#stopService(id, options),
+    }
+  }
+
+  async #startService(id: string): Promise<{ ended: Promise<Outcome> }> {
+    const entry = this.app.entries.find((candidate) => candidate.id === id) as ServiceEntry
+    const starting = this.#spawn({
+      ...BASE_REQUEST,
+      host: toBytes(entry.host),
+      entryId: toBytes(entry.process),
+      args: entry.input.map((value) => fromPlain(value)),
+      wantsEnd: true,
+    })
+    this.#services.set(id, starting)
+    const forget = (): void => {
+      if (this.#services.get(id) === starting) this.#services.delete(id)
+    }
+    starting.then(({ ended }) => ended).then(forget, forget)
+    return starting
+  }
+
+  async #stopService(id: string, options: { timeoutMs: number; reason: string }): Promise<'graceful' | 'forced'> {
+    const running = await this.#services.get(id)?.catch(() => undefined)
+    if (running === undefined) return 'graceful'
+    const { pid, ended } = running
+    this.#switchboard.ask({ kind: 'cancel', to: pid, from: '', reason: toBytes(options.reason) }, () => {})
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<'late'>((resolve) => {
+      timer = setTimeout(() => resolve('late'), options.timeoutMs)
+    })
+    const first = await Promise.race([ended, late])
+    clearTimeout(timer)
+    if (first !== 'late') return 'graceful'
+    this.#switchboard.ask({ kind: 'terminate', to: pid, from: '' }, () => {})
+    await ended
+    return 'forced'
+  }
+
+  // ---- running things
+
+  get #switchboard(): Relay {
+    if (this.#relay === undefined) throw new MoonmeshError('InvalidState', 'the node is not started')
+    return this.#relay
+  }
+
+  /** Resolves with the PID; rejects with the spawn's error. */
+  #spawn(request: SpawnRequest): Promise<RunningService> {
+    return new Promise((resolve, reject) => {
+      let settle: (outcome: Outcome) => void = () => {}
+      const ended = new Promise<Outcome>((done) => {
+        settle = done
+      })
+      this.#switchboard.spawn(
+        request,
+        (answer: Answer<string>) => {
+          if (answer.ok) resolve({ pid: answer.value, ended })
+          else reject(answer.error instanceof ErrorValue ? errorTo(answer.error) : answer.error)
+        },
+        settle,
+      )
+    })
+  }
+
+  /**
+   * Starts a process of a Lua entry, or a TypeScript actor, and resolves with its PID.
+   * @param options.host the host entry to run on; not needed for TypeScript actors
+   * @throws MoonmeshError `NotFound` (entry or host), `Unavailable` (host not running), or the chunk's own error
+   */
+  async spawn(actor: string | ActorDefinition, options: ActorSpawnOptions = {}): Promise<string> {
+    const { pid } = await this.#spawn(this.#actorHost.request('', actor, options))
+    return pid
+  }
+
+  /** Starts it, waits for its end and resolves with its result as plain data. @throws MoonmeshError its failure */
+  async exec(actor: string | ActorDefinition, options: ActorSpawnOptions = {}): Promise<Plain> {
+    const { ended } = await this.#spawn({ ...this.#actorHost.request('', actor, options), wantsEnd: true })
+    const outcome = await ended
+    if (!outcome.ok) throw errorTo(outcome.error)
+    return toPlain(outcome.value)
+  }
+
+  /**
+   * Sends plain data to a process; resolves when it lies in the mailbox.
+   * @param to a PID or a local name
+   * @throws MoonmeshError `NotFound` (no such process or name), `LimitExceeded` (its mailbox is full)
+   */
+  async send(to: string, topic: string, ...values: unknown[]): Promise<void> {
+    await this.#actorHost.sendPlain('', to, topic, values)
+  }
+
+  /** The PID that a local name stands for. */
+  lookup(name: string): string | undefined {
+    return this.#switchboard.lookup(toBytes(name))
+  }
+
+  /** Makes an actor known by name, so that Lua can spawn it on `system:actors`. */
+  define(definition: ActorDefinition): void {
+    this.#actorHost.define(definition)
+  }
+
+  get #actorHost(): ActorHost {
+    if (this.#actors === undefined) throw new MoonmeshError('InvalidState', 'the node is not started')
+    return this.#actors
+  }
+
+  /** Runs an entry on a terminal host, attached to the standard streams; resolves with its outcome. */
+  async runOnTerminal(entryId: string, args: readonly string[]): Promise<Outcome> {
+    const host = await this.#terminalHostReady()
+    const bytes = args.map((argument) => toBytes(argument))
+    for (const line of this.#switchboard.linesOf(toBytes(host))) line.port.post({ kind: 'terminal-args', args: bytes })
+    const { ended } = await this.#spawn({
+      ...BASE_REQUEST,
+      host: toBytes(host),
+      entryId: toBytes(entryId),
+      args: bytes,
+      wantsEnd: true,
+    })
+    const outcome = await ended
+    await this.#terminal.flushed()
+    return outcome
+  }
+
+  async #terminalHostReady(): Promise<string> {
+    if (this.#terminalHost !== undefined) return this.#terminalHost
+    const declared = this.app.entries.find((entry) => entry.kind === 'terminal.host')
+    const id = declared?.id ?? TERMINAL_HOST
+    if (declared === undefined) await this.#runners.get(id)?.start()
+    else if (this.services().find((service) => service.id === id)?.state !== 'running')
+      await this.#supervisor?.startService(id)
+    this.#terminalHost = id
+    return id
+  }
+
+  #functionsReady: Promise<unknown> | undefined
+
+  /** Runs a function or process entry on a host of the node's own; `Timeout` when it takes longer. */
+  async call(entryId: string, args: readonly Value[], options: { timeoutMs: number }): Promise<Outcome> {
+    this.#functionsReady ??= this.#runners.get(FUNCTION_HOST)?.start() ?? Promise.resolve()
+    await this.#functionsReady
+    const request = {
+      ...BASE_REQUEST,
+      host: FUNCTION_HOST,
+      entryId: toBytes(entryId),
+      args,
+      wantsEnd: true,
+      allowsFunction: true,
+    }
+    const { pid, ended } = await this.#spawn(request)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<Outcome>((resolve) => {
+      timer = setTimeout(() => {
+        this.#switchboard.ask({ kind: 'terminate', to: pid, from: '' }, () => {})
+        resolve({
+          ok: false,
+          error: new ErrorValue('Timeout', toBytes(`${entryId} took longer than ${options.timeoutMs} ms`)),
+        })
+      }, options.timeoutMs)
+    })
+    const outcome = await Promise.race([ended, late])
+    clearTimeout(timer)
+    return outcome
+  }
+
+  // ---- looking at it
+
+  services(): ServiceStatus[] {
+    return this.#supervisor?.services() ?? []
+  }
+
+  async processes(): Promise<(ProcessInfo & { names: string[] })[]> {
+    const reports = await this.#switchboard.inspect()
+    return reports
+      .flatMap((report) => report.processes)
+      .map((info) => ({
+        ...info,
+        entry: toText(info.entry),
+        host: toText(info.host),
+        names: this.#switchboard.namesOf(info.pid).map(toText),
+      }))
+  }
+
+  async figures(): Promise<(HostFigures & { host: string })[]> {
+    const reports = await this.#switchboard.inspect()
+    return reports.map((report) => ({ host: toText(report.host), ...report.figures }))
+  }
+
+  #writeLog(entry: LogRecord): void {
+    const fields: Record<string, unknown> =
+      entry.fields === undefined ? {} : (toPlain(entry.fields) as Record<string, unknown>)
+    fields['pid'] = toText(entry.pid)
+    fields['entry'] = toText(entry.entry)
+    if (entry.where !== '') fields['line'] = toText(entry.where)
+    this.#log.write(entry.level, fields, toText(entry.text))
+  }
+}
+
+const BASE_REQUEST: SpawnRequest = {
+  host: '',
+  entryId: '',
+  args: [],
+  from: '',
+  monitor: false,
+  link: false,
+  name: undefined,
+  messages: [],
+  context: record({}),
+  wantsEnd: false,
+  allowsFunction: false,
+}
+
+function codeOf(app: App): CodeEntry[] {
+  return app.entries.flatMap((entry) => {
+    if (entry.kind !== 'process.lua' && entry.kind !== 'function.lua' && entry.kind !== 'library.lua') return []
+    const { id, kind, source, modules, imports } = entry
+    const method = entry.kind === 'library.lua' ? '' : entry.method
+    return [{ id, kind, source, method, modules, imports }]
+  })
+}
+
+function hostDefinition(entry: HostEntry): HostDefinition {
+  const hasTerminal = entry.kind === 'terminal.host'
+  if (entry.kind === 'terminal.host') {
+    return {
+      id: entry.id,
+      workerCountMax: 1,
+      processCountMax: 1,
+      mailboxCountMax: MAILBOX_COUNT_MAX,
+      memoryBytesMax: undefined,
+      hasTerminal,
+    }
+  }
+  const { workers, maxProcesses, mailboxLimit, memoryLimitBytes } = entry.host
+  return {
+    id: entry.id,
+    workerCountMax: workers,
+    processCountMax: maxProcesses,
+    mailboxCountMax: mailboxLimit,
+    memoryBytesMax: memoryLimitBytes,
+    hasTerminal,
+  }
+}
+
+function serviceDefinitions(app: App): ServiceDefinition[] {
+  return app.entries.flatMap((entry) => {
+    if (entry.kind !== 'process.host' && entry.kind !== 'terminal.host' && entry.kind !== 'process.service') return []
+    const { id, kind, lifecycle } = entry
+    const named = entry.kind === 'process.service' ? [entry.host, entry.process] : []
+    return [{ id, kind, lifecycle, dependencies: [...new Set([...named, ...lifecycle.requires])] }]
+  })
+}
