@@ -6,6 +6,7 @@ import type { Env } from '../base/env.ts'
 import { type ErrorKind, MoonmeshError } from '../base/errors.ts'
 import { PidMaker, parsePid, slotOf } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
+import { RateLimit } from '../base/rate-limit.ts'
 import { type ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
 import type { Answer, LifecycleEvent, LocalNames, LogLevel, Outcome, Timer } from '../services.ts'
 import {
@@ -59,9 +60,9 @@ interface Spawning {
   ended: Done<Value> | undefined
 }
 
-/** Failures written to the log in one second; more are counted. */
+/** Lines that a host's processes may log in one second, and failures among them; more are counted and said in one line. */
+const LOGGED_LINES_MAX = 5000
 const LOGGED_FAILURES_MAX = 20
-const SECOND_MS = 1000
 
 export abstract class Host implements ProcessHost {
   readonly options: HostOptions
@@ -82,7 +83,8 @@ export abstract class Host implements ProcessHost {
   #isTellingEnds = false
   #nextRef = 1
   #stopping: { reason: string } | undefined
-  #loggedFailures = { second: 0, count: 0 }
+  readonly #lines = new RateLimit(LOGGED_LINES_MAX)
+  readonly #failures = new RateLimit(LOGGED_FAILURES_MAX)
   #figures = { spawns: 0, ok: 0, failed: 0, messages: 0 }
 
   constructor(options: HostOptions, port: Port<FromHost, ToHost>, driver: SchedulerDriver) {
@@ -264,14 +266,7 @@ export abstract class Host implements ProcessHost {
     if (!this.reportsFailures) return
     const isUnderstood =
       error.message === PROCESS_TERMINATED || error.message === LINKED_PROCESS_FAILED || error.retryable === false
-    const second = Math.floor(this.env.nowMs() / SECOND_MS)
-    if (second !== this.#loggedFailures.second) {
-      const { count } = this.#loggedFailures
-      this.#loggedFailures = { second, count: 0 }
-      if (count > LOGGED_FAILURES_MAX)
-        this.log(process, 'warn', `${count - LOGGED_FAILURES_MAX} more processes failed`, '')
-    }
-    if (++this.#loggedFailures.count > LOGGED_FAILURES_MAX) return
+    if (!this.#mayLog(this.#failures, process, 'process failures')) return
     const fields = record({ kind: error.kind, traceback: error.stack === '' ? undefined : error.stack })
     this.log(process, isUnderstood ? 'debug' : 'error', `process failed: ${error.message}`, '', fields)
   }
@@ -540,6 +535,17 @@ export abstract class Host implements ProcessHost {
   }
 
   log(process: Process, level: LogLevel, text: string, where: string, fields?: TableValue): void {
+    if (this.#mayLog(this.#lines, process, 'log lines')) this.#post(process, level, text, where, fields)
+  }
+
+  #mayLog(limit: RateLimit, process: Process, what: string): boolean {
+    const { isAllowed, droppedBefore } = limit.take(this.env.nowMs())
+    if (droppedBefore > 0)
+      this.#post(process, 'warn', `${droppedBefore} more ${what} of ${this.options.id} not shown`, '')
+    return isAllowed
+  }
+
+  #post(process: Process, level: LogLevel, text: string, where: string, fields?: TableValue): void {
     this.port.post({ kind: 'log', level, text, pid: process.pid, entry: process.entryId, where, fields })
   }
 }

@@ -38,6 +38,8 @@ import { Process } from './process.ts'
 const NO_INPUT: RunInput = { values: [] }
 /** What a turn of a coroutine costs beside its instructions, so that empty turns cannot last for ever. */
 const TURN_COST = 100
+/** Instructions that the chunks of one process may take to load: some seconds. Whoever spawned it is waiting. */
+const LOADING_BUDGET_MAX = 50_000_000
 
 class LuaFiber implements Fiber {
   readonly process: LuaProcess
@@ -64,6 +66,8 @@ interface Loading {
   /** How many of the image's libraries are loaded. */
   loadedCount: number
   readonly isUpgrade: boolean
+  /** The process's reductions when the loading began. */
+  readonly reductionsBefore: number
 }
 
 export class LuaProcess extends Process implements ScriptProcess, LibraryHolder {
@@ -122,7 +126,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   }
 
   #load(image: Image, args: SpawnRequest['args'], isUpgrade: boolean): void {
-    this.#loading = { image, args, loadedCount: 0, isUpgrade }
+    this.#loading = { image, args, loadedCount: 0, isUpgrade, reductionsBefore: this.reductions }
     this.#libraries = image.libraries.length === 0 ? undefined : new Map()
     this.#runChunk(image.libraries[0] ?? image)
   }
@@ -176,6 +180,11 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     return engine.typeOf(fn) === 'function' ? (fn as LuaFunction) : undefined
   }
 
+  #loadsForEver(): void {
+    const text = `the chunk of ${this.entryId} did not finish loading; move long work into the method`
+    this.#loadFailed({ ok: false, error: new ErrorValue('Timeout', text, false) })
+  }
+
   #loadFailed(outcome: Outcome & { ok: false }): void {
     const isUpgrade = this.#loading?.isUpgrade === true
     this.#loading = undefined
@@ -202,7 +211,11 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       this.reductions += used
       left -= used
       if (this.#doom !== undefined) return this.#end(this.#doom)
-      if (status === 'preempted') break
+      if (status === 'preempted') {
+        const { reductionsBefore } = this.#loading ?? { reductionsBefore: this.reductions }
+        if (this.reductions - reductionsBefore > LOADING_BUDGET_MAX) this.#loadsForEver()
+        break
+      }
       // A call may have been answered before it unwound: the fiber goes on.
       if (status === 'suspended' && fiber.waitsFor === undefined && this.#upgrade === undefined) continue
       if (!this.#isBlocked) this.#current = undefined
