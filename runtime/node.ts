@@ -52,6 +52,13 @@ interface RunningService {
   ended: Promise<Outcome>
 }
 
+/** A service that starts or runs. */
+interface StartedService {
+  running: Promise<RunningService>
+  /** Drops it while its code still loads. */
+  abandon(): void
+}
+
 export class Node {
   readonly app: App
   readonly name: string
@@ -60,7 +67,7 @@ export class Node {
   readonly #terminal: TerminalIo
   readonly #runners = new Map<string, HostRunner>()
   /** Services that start or run. */
-  readonly #services = new Map<string, Promise<RunningService>>()
+  readonly #services = new Map<string, StartedService>()
   #directory: NodeDirectory | undefined
   #relay: Relay | undefined
   #actors: ActorHost | undefined
@@ -86,12 +93,14 @@ export class Node {
     try {
       const { settings } = this.app
       this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
+      this.#assertNotStopping()
       const { epoch } = this.#directory
       this.#relay = this.#makeRelay(epoch)
       this.#actors = this.#startActors(this.#relay, epoch)
       this.#makeRunners(this.#relay, epoch)
       this.#supervisor = this.#makeSupervisor()
       if (this.#options.withAdmin === true) await this.#startAdmin(this.#directory)
+      this.#assertNotStopping()
       await this.#supervisor.start()
       const services = this.services().filter((service) => service.state === 'running')
       const admin = this.#admin?.address
@@ -102,8 +111,14 @@ export class Node {
       }
     } catch (error) {
       await this.stop({ force: true })
+      // What came up while a stop was already under way goes down again.
+      await this.#closeRest()
       throw error
     }
+  }
+
+  #assertNotStopping(): void {
+    if (this.#stopping !== undefined) throw new MoonmeshError('Canceled', 'the node was stopped while it started')
   }
 
   #makeRelay(epoch: number): Relay {
@@ -180,6 +195,10 @@ export class Node {
     const stopping = { timeoutMs: 0, reason: 'scheduler shutdown' }
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop(stopping)))
     await this.#terminal.flushed()
+    await this.#closeRest()
+  }
+
+  async #closeRest(): Promise<void> {
     this.#terminal.close()
     this.#actors?.close()
     await this.#admin?.close()
@@ -198,7 +217,7 @@ export class Node {
 
   async #startService(id: string): Promise<{ ended: Promise<Outcome> }> {
     const entry = this.app.entries.find((candidate) => candidate.id === id) as ServiceEntry
-    const starting = this.#spawn({
+    const starting = this.#beginSpawn({
       ...BASE_REQUEST,
       host: toBytes(entry.host),
       entryId: toBytes(entry.process),
@@ -209,12 +228,14 @@ export class Node {
     const forget = (): void => {
       if (this.#services.get(id) === starting) this.#services.delete(id)
     }
-    starting.then(({ ended }) => ended).then(forget, forget)
-    return starting
+    starting.running.then(({ ended }) => ended).then(forget, forget)
+    return starting.running
   }
 
   async #stopService(id: string, options: { timeoutMs: number; reason: string }): Promise<'graceful' | 'forced'> {
-    const running = await this.#services.get(id)?.catch(() => undefined)
+    const started = this.#services.get(id)
+    started?.abandon()
+    const running = await started?.running.catch(() => undefined)
     if (running === undefined) return 'graceful'
     const { pid, ended } = running
     this.#switchboard.ask({ kind: 'cancel', to: pid, from: '', reason: toBytes(options.reason) }, () => {})
@@ -239,20 +260,23 @@ export class Node {
 
   /** Resolves with the PID; rejects with the spawn's error. */
   #spawn(request: SpawnRequest): Promise<RunningService> {
-    return new Promise((resolve, reject) => {
+    return this.#beginSpawn(request).running
+  }
+
+  #beginSpawn(request: SpawnRequest): StartedService {
+    let abandon = (): void => {}
+    const running = new Promise<RunningService>((resolve, reject) => {
       let settle: (outcome: Outcome) => void = () => {}
       const ended = new Promise<Outcome>((done) => {
         settle = done
       })
-      this.#switchboard.spawn(
-        request,
-        (answer: Answer<string>) => {
-          if (answer.ok) resolve({ pid: answer.value, ended })
-          else reject(answer.error instanceof ErrorValue ? errorTo(answer.error) : answer.error)
-        },
-        settle,
-      )
+      const answered = (answer: Answer<string>): void => {
+        if (answer.ok) resolve({ pid: answer.value, ended })
+        else reject(answer.error instanceof ErrorValue ? errorTo(answer.error) : answer.error)
+      }
+      abandon = this.#switchboard.spawn(request, answered, settle)
     })
+    return { running, abandon }
   }
 
   /**

@@ -400,7 +400,7 @@ export class FengariEngine implements Engine {
     lauxlib.luaL_traceback(this.#L, this.#failed, null, 0)
     const bytes = lua.lua_tolstring(this.#L, -1)
     lua.lua_settop(this.#L, -2)
-    return bytes === null ? '' : fromUint8Array(bytes)
+    return bytes === null ? '' : fromUint8Array(bytes).replaceAll('[JS]', '[native]')
   }
 
   close(): void {

@@ -7,7 +7,7 @@ import { type ErrorKind, MoonmeshError } from '../base/errors.ts'
 import { PidMaker, parsePid, slotOf } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
 import { RateLimit } from '../base/rate-limit.ts'
-import { type ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
+import { ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
 import type { Answer, LifecycleEvent, LocalNames, LogLevel, Outcome, Timer } from '../services.ts'
 import {
   LINKED_PROCESS_FAILED,
@@ -55,6 +55,8 @@ interface Pending {
 }
 
 interface Spawning {
+  /** The node's number for it; undefined when a process of this host asked. */
+  ref: number | undefined
   request: SpawnRequest
   done: Done<string>
   ended: Done<Value> | undefined
@@ -82,7 +84,7 @@ export abstract class Host implements ProcessHost {
   readonly #ends: { process: Process; outcome: Outcome }[] = []
   #isTellingEnds = false
   #nextRef = 1
-  #stopping: { reason: string } | undefined
+  #stopping: { reason: string; isDone: boolean } | undefined
   readonly #lines = new RateLimit(LOGGED_LINES_MAX)
   readonly #failures = new RateLimit(LOGGED_FAILURES_MAX)
   #figures = { spawns: 0, ok: 0, failed: 0, messages: 0 }
@@ -111,11 +113,11 @@ export abstract class Host implements ProcessHost {
   // ---- spawning
 
   spawn(request: SpawnRequest, done: Done<string>, ended?: Done<Value>): void {
-    if (request.host === this.options.id && !this.options.sharesHost) this.#spawnHere(request, done, ended)
+    if (request.host === this.options.id && !this.options.sharesHost) this.#spawnHere(request, undefined, done, ended)
     else this.#ask({ kind: 'spawn', request }, { answered: done as Done<Value>, ended })
   }
 
-  #spawnHere(request: SpawnRequest, done: Done<string>, ended?: Done<Value>): void {
+  #spawnHere(request: SpawnRequest, ref: number | undefined, done: Done<string>, ended?: Done<Value>): void {
     const refusal = this.#whyNoSpawn()
     if (refusal !== undefined) return done({ ok: false, error: refusal })
     const pid = this.#pids.next()
@@ -126,7 +128,7 @@ export abstract class Host implements ProcessHost {
       return done({ ok: false, error: errorFrom(error) })
     }
     this.#processes.set(pid, process)
-    this.#spawning.set(pid, { request, done, ended })
+    this.#spawning.set(pid, { ref, request, done, ended })
     for (const { topic, values } of request.messages) process.mailbox.deliver({ topic, from: '', values })
     if (request.name === undefined) this.#start(process, request)
     else this.#claimName(process, request, request.name)
@@ -422,6 +424,9 @@ export abstract class Host implements ProcessHost {
       case 'name':
         this.#setName(message.name, message.pid)
         break
+      case 'abandon':
+        this.#abandon(message.ref)
+        break
       case 'inspect':
         this.port.post({ kind: 'inspected', ref: message.ref, ...this.inspect() })
         break
@@ -448,7 +453,15 @@ export abstract class Host implements ProcessHost {
 
   #spawnForNode(ref: number, request: SpawnRequest): void {
     const ended = request.wantsEnd ? (outcome: Outcome | Answer<Value>) => this.#tellEnded(ref, outcome) : undefined
-    this.#spawnHere(request, (answer) => this.#reply(ref, answer), ended)
+    this.#spawnHere(request, ref, (answer) => this.#reply(ref, answer), ended)
+  }
+
+  #abandon(ref: number): void {
+    for (const [pid, spawning] of this.#spawning) {
+      const process = spawning.ref === ref ? this.#processes.get(pid) : undefined
+      const error = new ErrorValue('Canceled', 'the spawn was abandoned', true)
+      if (process !== undefined) this.kill(process, { ok: false, error })
+    }
   }
 
   #tellEnded(ref: number, answer: Answer<Value>): void {
@@ -499,7 +512,7 @@ export abstract class Host implements ProcessHost {
 
   #stop(reason: string, timeoutMs: number): void {
     if (this.#stopping === undefined) {
-      this.#stopping = { reason }
+      this.#stopping = { reason, isDone: false }
       const atMs = this.env.wallMs()
       for (const process of this.#processes.values()) this.notify(process, { kind: 'cancel', from: '', reason, atMs })
     }
@@ -514,7 +527,9 @@ export abstract class Host implements ProcessHost {
   }
 
   #checkStopped(): void {
-    if (this.#stopping !== undefined && this.#processes.size === 0) this.port.post({ kind: 'stopped' })
+    if (this.#stopping === undefined || this.#stopping.isDone || this.#processes.size > 0) return
+    this.#stopping.isDone = true
+    this.port.post({ kind: 'stopped' })
   }
 
   close(): void {

@@ -188,8 +188,12 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #loadFailed(outcome: Outcome & { ok: false }): void {
     const isUpgrade = this.#loading?.isUpgrade === true
     this.#loading = undefined
-    if (!isUpgrade) return this.#host.loadFailed(this, outcome)
-    const { kind, message, retryable, details, stack } = outcome.error
+    const { kind, message, details, stack } = outcome.error
+    // A chunk that cannot wait for anything fails the same way each time, unless it says otherwise.
+    const retryable = outcome.error.retryable ?? false
+    if (!isUpgrade) {
+      return this.#host.loadFailed(this, { ok: false, error: new ErrorValue(kind, message, retryable, details, stack) })
+    }
     this.#end({ ok: false, error: new ErrorValue(kind, `upgrade failed: ${message}`, retryable, details, stack) })
   }
 

@@ -91,6 +91,8 @@ export type ToHost =
   /** `bytes` is absent at the end of input and when reading failed. */
   | { kind: 'terminal-data'; ref: number; bytes: string | undefined; error: ErrorValue | undefined }
   | { kind: 'terminal-args'; args: readonly string[] }
+  /** Whoever asked for the spawn `ref` does not wait any more: a process that still loads is dropped. */
+  | { kind: 'abandon'; ref: number }
   | { kind: 'inspect'; ref: number }
   /** CANCEL to every process, force after `timeoutMs`, then `stopped`. */
   | { kind: 'stop'; reason: string; timeoutMs: number }

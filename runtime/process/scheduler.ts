@@ -17,8 +17,9 @@ export interface SchedulerDriver {
 
 /** VM instructions of one slice. */
 const SLICE_BUDGET = 10_000
-/** How long a turn may keep the event loop. */
+/** How long a turn may keep the event loop, and how many slices it has at most, whatever the clock says. */
 const TURN_MS = 4
+const TURN_SLICES_MAX = 256
 const LATER_MAX_MS = 2 ** 31 - 1
 
 interface Due {
@@ -68,6 +69,7 @@ export class Scheduler {
     const startMs = env.nowMs()
     const endMs = startMs + TURN_MS
     let nowMs = startMs
+    let left = TURN_SLICES_MAX
     this.#fireDue(nowMs)
     for (let process = this.#queue.next(); process !== undefined; process = this.#queue.next()) {
       if (!process.isEnded) {
@@ -75,7 +77,7 @@ export class Scheduler {
         process.slice(SLICE_BUDGET)
       }
       nowMs = env.nowMs()
-      if (nowMs >= endMs) break
+      if (nowMs >= endMs || --left === 0) break
       this.#fireDue(nowMs)
     }
     this.busyMs += env.nowMs() - startMs

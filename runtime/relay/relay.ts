@@ -179,9 +179,17 @@ export class Relay {
 
   // ---- what the node itself asks
 
-  /** `ended` is called once when the process has ended; only if `answered` got a PID. */
-  spawn(request: SpawnRequest, answered: (answer: Answer<string>) => void, ended?: (outcome: Outcome) => void): void {
-    this.#ask({ kind: 'spawn', request }, undefined, answered as (answer: Answer<Value>) => void, ended)
+  /**
+   * `ended` is called once when the process has ended; only if `answered` got a PID.
+   * @returns how to give up while its code still loads: `answered` then gets `Canceled`
+   */
+  spawn(
+    request: SpawnRequest,
+    answered: (answer: Answer<string>) => void,
+    ended?: (outcome: Outcome) => void,
+  ): () => void {
+    const ref = this.#ask({ kind: 'spawn', request }, undefined, answered as (answer: Answer<Value>) => void, ended)
+    return () => this.#pending.get(ref)?.target.port.post({ kind: 'abandon', ref })
   }
 
   ask(question: ProcessQuestion, answered: (answer: Answer<Value>) => void): void {
@@ -227,7 +235,8 @@ export class Relay {
     origin: Pending['origin'],
     answered?: (answer: Answer<Value>) => void,
     ended?: (outcome: Outcome) => void,
-  ): void {
+  ): number {
+    const ref = this.#nextRef++
     const found =
       question.kind === 'spawn'
         ? this.#lineForSpawn(question.request.host)
@@ -236,11 +245,10 @@ export class Relay {
       const failed: Answer<Value> = { ok: false, error: found.error }
       if (origin === undefined) answered?.(failed)
       else this.#reply(origin, failed)
-      return
+      return ref
     }
     if (question.kind === 'monitor') this.#links.monitor(question.from, question.to)
     if (question.kind === 'link') this.#links.link(question.from, question.to)
-    const ref = this.#nextRef++
     this.#pending.set(ref, {
       origin,
       target: found,
@@ -251,6 +259,7 @@ export class Relay {
       isAnswered: false,
     })
     found.port.post({ ...question, ref })
+    return ref
   }
 
   /** Workers of one host take turns. */

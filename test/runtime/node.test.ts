@@ -90,6 +90,25 @@ describe('createNode', () => {
     await Promise.all([node.stop(), node.stop({ force: true })])
   })
 
+  test('a stop during the start is a start that was cancelled, and leaves nothing running', async () => {
+    const node = await build([lua('t:x', 'return function() end')])
+    const starting = failure(node.start())
+    await node.stop()
+    expect((await starting).kind).toBe('Canceled')
+    expect(node.services().every((service) => service.state !== 'running')).toBe(true)
+  })
+
+  test('a forced stop does not wait for a chunk that takes for ever to load', async () => {
+    const node = await build([
+      lua('t:endless', 'while true do end'),
+      { id: 't:s', kind: 'process.service', process: 't:endless', host: 't:host', lifecycle: { auto_start: true } },
+    ])
+    const starting = failure(node.start())
+    await eventually(async () => expect((await node.processes()).map((info) => info.state)).toEqual(['loading']))
+    await node.stop({ force: true })
+    expect((await starting).kind).toBe('Canceled')
+  })
+
   test('a service that cannot start fails the start with its id and reason, and leaves nothing behind', async () => {
     const node = await build([
       lua('t:bad', 'error("no luck")'),

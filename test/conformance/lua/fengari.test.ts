@@ -1,0 +1,4 @@
+import { FengariEngine } from '../../../runtime/lua/fengari.ts'
+import { engineConformance } from './engine.ts'
+
+engineConformance('fengari', () => new FengariEngine())
