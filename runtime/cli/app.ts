@@ -24,7 +24,7 @@ export async function loadAppAt(path: string, { config = [], set = [] }: AppOpti
 export async function requireApp(path: string, options: AppOptions): Promise<App> {
   const result = await loadAppAt(path, options)
   if (result.ok) return result.app
-  throw new CommandFailure(EXIT_USAGE, await problemText(result.problems))
+  throw new CommandFailure(EXIT_USAGE, await problemText(result.problems), { isReport: true })
 }
 
 /** Each problem on a line of its own, and how many there are. */

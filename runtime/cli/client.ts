@@ -8,6 +8,7 @@ import type { ErrorBody } from '../admin/shapes.ts'
 import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { findSocket } from '../node-dir.ts'
 import { CommandFailure, EXIT_FAILED, EXIT_USAGE } from './exit.ts'
+import { commandName } from './invocation.ts'
 
 export interface NodeChoice {
   socket?: string
@@ -16,7 +17,7 @@ export interface NodeChoice {
 
 const DATA_DIR = '.runtime'
 const ANSWER_MS_MAX = 10_000
-const HOW_TO_START = 'start one with: runtime run app.yaml'
+const howToStart = (): string => `start one with: ${commandName()} run app.yaml`
 
 /**
  * The admin socket that is meant: the one given, that of the node given, or the only live one under `.runtime/`.
@@ -32,14 +33,14 @@ export async function findNode(choice: NodeChoice, workingDir = process.cwd()): 
     const others = found.length === 0 ? 'none is' : `running: ${found.map(({ name }) => name).join(', ')}`
     throw new CommandFailure(
       EXIT_FAILED,
-      `node ${choice.node} is not running under ${dataDir} (${others}); ${HOW_TO_START}`,
+      `node ${choice.node} is not running under ${dataDir} (${others}); ${howToStart()}`,
     )
   }
   const [only, ...others] = found
   if (only === undefined) {
     throw new CommandFailure(
       EXIT_FAILED,
-      `no node is running under ${dataDir}; ${HOW_TO_START}\n` +
+      `no node is running under ${dataDir}; ${howToStart()}\n` +
         'for a node with its data elsewhere: --socket DATA_DIR/NODE/admin.sock',
     )
   }
@@ -119,7 +120,7 @@ function explained(error: NodeJS.ErrnoException, socketPath: string): CommandFai
   switch (error.code) {
     case 'ENOENT':
     case 'ECONNREFUSED':
-      return new CommandFailure(EXIT_FAILED, `no node is running at ${socketPath}; ${HOW_TO_START}`)
+      return new CommandFailure(EXIT_FAILED, `no node is running at ${socketPath}; ${howToStart()}`)
     case 'EACCES':
       return new CommandFailure(
         EXIT_FAILED,

@@ -15,10 +15,13 @@ export const EXIT_INTERRUPTED = 130
 export class CommandFailure extends Error {
   override readonly name = 'CommandFailure'
   readonly exitCode: number
+  /** The message is a list of problems that speaks for itself. */
+  readonly isReport: boolean
 
-  constructor(exitCode: number, message: string) {
+  constructor(exitCode: number, message: string, { isReport = false }: { isReport?: boolean } = {}) {
     super(message)
     this.exitCode = exitCode
+    this.isReport = isReport
   }
 }
 

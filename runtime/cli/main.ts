@@ -12,6 +12,7 @@ import { addRun, splitExec } from './commands/run.ts'
 import { addTest } from './commands/test.ts'
 import { addVersion } from './commands/version.ts'
 import { CommandFailure, EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './exit.ts'
+import { commandName } from './invocation.ts'
 import { flushOutputs, watchOutputs } from './streams.ts'
 
 /** Runs one command line and returns its exit code; never throws. */
@@ -47,13 +48,13 @@ function explain(thrown: unknown, argv: readonly string[]): number {
   if (thrown instanceof CommanderError) {
     const [first = ''] = argv
     if (thrown.code === 'commander.unknownCommand' && (/\.ya?ml$/.test(first) || existsSync(first))) {
-      say(`to run an app: runtime run ${first}`)
+      say(`to run an app: ${commandName()} run ${first}`)
     }
     // Commander has printed the rest. Help that was asked for is no failure, help for want of a command is.
     return thrown.exitCode === 0 ? EXIT_OK : EXIT_USAGE
   }
   if (thrown instanceof CommandFailure) {
-    say(thrown.message)
+    say(thrown.isReport ? thrown.message : `error: ${thrown.message}`)
     return thrown.exitCode
   }
   if (thrown instanceof MoonmeshError) {

@@ -52,6 +52,11 @@ export class Output {
     this.#stdout.write(`${JSON.stringify(value, undefined, 2)}\n`)
   }
 
+  /** For results that come one after the other. */
+  jsonLine(value: unknown): void {
+    this.#stdout.write(`${JSON.stringify(value)}\n`)
+  }
+
   bytes(data: Uint8Array): void {
     this.#stdout.write(data)
   }

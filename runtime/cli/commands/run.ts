@@ -52,6 +52,8 @@ export function addRun(command: Command, context: RunContext, end: (exitCode: nu
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error']
 const FORMATS = ['auto', 'pretty', 'json']
 
+const FORCED_STOP_MS_MAX = 1_000
+
 const HELP = `
 The first SIGINT (Ctrl-C) or SIGTERM stops everything in order; a second one stops at once.
 
@@ -97,7 +99,7 @@ function requireAddress(http: string): void {
   try {
     if (http !== 'off') parseAddress(http)
   } catch (error) {
-    throw new CommandFailure(EXIT_USAGE, `error: ${messageOf(error)}`)
+    throw new CommandFailure(EXIT_USAGE, messageOf(error))
   }
 }
 
@@ -166,7 +168,7 @@ class Session {
     const working = work()
     // When the wait ends early, the work fails later: its node is gone.
     working.catch(() => {})
-    void this.#signals.second.then(() => node.stop({ force: true }))
+    const forced = this.#signals.second.then(() => this.#stopAtOnce())
     let force = false
     try {
       const ending = await Promise.race([working, signaled])
@@ -174,9 +176,19 @@ class Session {
       force = ending.force
       return ending.exitCode
     } finally {
-      await node.stop({ force })
+      await Promise.race([node.stop({ force }), forced])
       this.#signals.close()
     }
+  }
+
+  /** What has not stopped in time ends with the program. */
+  async #stopAtOnce(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, FORCED_STOP_MS_MAX)
+    })
+    await Promise.race([this.#options.node.stop({ force: true }), late])
+    clearTimeout(timer)
   }
 
   #tellReady({ services, tookMs, addresses }: StartReport): void {
@@ -189,7 +201,7 @@ class Session {
     }
     if (isLogForMachines) return
     if (output.isJson) {
-      output.json({ event: 'ready', node: name, addresses, services, took_ms: took })
+      output.jsonLine({ event: 'ready', node: name, addresses, services, took_ms: took })
       return
     }
     const admin = addresses.admin === undefined ? '' : ` · admin http://${addresses.admin}`
@@ -199,7 +211,7 @@ class Session {
   #tellOutcome(outcome: Outcome): number {
     const { output } = this.#options
     const { exitCode, stdout, stderr } = terminalEnd(outcome)
-    if (output.isJson) output.json(outcomeJson(outcome))
+    if (output.isJson) output.jsonLine(outcomeJson(outcome))
     else if (stdout !== undefined) output.bytes(stdout)
     if (stderr !== undefined) output.error(`error: ${stderr}`)
     return exitCode
