@@ -1,0 +1,38 @@
+// The showcase: what `npm start` shows within its first seconds.
+
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Cli, logRecords } from '../tools/cli.ts'
+
+const app = join(import.meta.dirname, '../../examples/showcase/app.yaml')
+const TIME_MS_MAX = 10_000
+const LINES_A_SECOND_MAX = 3
+
+let cli: Cli
+
+beforeEach(() => {
+  cli = new Cli()
+})
+
+afterEach(() => cli.close())
+
+test('a trader crashes and comes back with its account, while everybody else goes on', async () => {
+  const startedMs = performance.now()
+  const program = cli.start(['run', app, '--log-format', 'json', '--set', `node.data_dir=${cli.dir}`])
+  await program.until('the bank is open')
+  await program.until(/iron \d+ \| anna \d+, ben \d+, carl \d+ \| \d+ trades/)
+  await program.until('process failed: market:trader:14: attempt to divide by zero')
+  await program.until(/service market:carl failed: .* it restarts in/)
+  await program.until(/carl \d+ \(down\)/)
+  await program.until(/carl trades bold[\s\S]*carl trades bold/)
+  const tookMs = performance.now() - startedMs
+  expect(tookMs).toBeLessThan(TIME_MS_MAX)
+
+  program.signal('SIGINT')
+  const { code, stderr } = await program.exit()
+  expect(code).toBe(130)
+  const records = logRecords(stderr)
+  expect(records.length).toBeLessThan((tookMs / 1000) * LINES_A_SECOND_MAX)
+  const failures = records.filter(({ level }) => level === 'error')
+  expect(failures.map(({ entry }) => entry)).toEqual(['market:trader'])
+})
