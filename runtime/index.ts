@@ -7,6 +7,7 @@ import { MoonmeshError } from './base/errors.ts'
 import { createLog, type Log } from './log.ts'
 import { compileProblem } from './lua/check.ts'
 import { Node } from './node.ts'
+import { ACTOR_HOST, type ActorDefinition, actorEntryId } from './process/actor.ts'
 
 export { type ErrorKind, MoonmeshError } from './base/errors.ts'
 export type { Plain } from './base/plain.ts'
@@ -35,6 +36,8 @@ export interface CreateNodeOptions {
   /** The app file or directory. One of `app` and `entries` is needed; with both, the entries are added to the app's. */
   app?: string
   entries?: readonly EntryDefinition[]
+  /** TypeScript actors that Lua may spawn and services may run: `process: "actor:NAME"` on `host: "system:actors"`. */
+  actors?: readonly ActorDefinition[]
   /** `path=value`, as on the command line: `node.name=worker-1`. */
   set?: readonly string[]
   /** Serve the admin interface. Default false. */
@@ -53,11 +56,13 @@ export async function createNode(options: CreateNodeOptions): Promise<Node> {
     options.log === false
       ? createLog({ level: 'silent', format: 'json' })
       : (options.log ?? createLog(app.settings.logger))
-  return new Node({ app, log, withAdmin: options.admin === true })
+  return new Node({ app, log, withAdmin: options.admin === true, actors: options.actors ?? [] })
 }
 
 async function load(options: CreateNodeOptions): Promise<App> {
-  const rules = { moduleNames, compile: compileProblem(), set: options.set ?? [], env: process.env }
+  const actors = (options.actors ?? []).map((actor) => [actorEntryId(actor), 'process.lua'] as const)
+  const builtIn = new Map<string, 'process.host' | 'process.lua'>([[ACTOR_HOST, 'process.host'], ...actors])
+  const rules = { moduleNames, compile: compileProblem(), builtIn, set: options.set ?? [], env: process.env }
   if (options.app === undefined && options.entries === undefined) {
     throw new MoonmeshError('Invalid', 'createNode needs an app file ({ app }) or entries ({ entries })')
   }

@@ -32,6 +32,8 @@ export interface NodeOptions {
   /** Serve the admin interface; the command does, embedding programs choose. */
   withAdmin?: boolean
   streams?: StandardStreams
+  /** Known by name from the start. */
+  actors?: readonly ActorDefinition[]
 }
 
 export interface StartReport {
@@ -142,6 +144,7 @@ export class Node {
     const identity = { id: ACTOR_HOST, node: undefined, epoch, slot, generation: 0 }
     const actors = new ActorHost({ ...identity, ...limits }, hostPort, systemDriver)
     relay.open({ hostId: ACTOR_HOST, slot, port: nodePort })
+    for (const actor of this.#options.actors ?? []) actors.define(actor)
     return actors
   }
 

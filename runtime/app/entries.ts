@@ -55,6 +55,8 @@ export type Entry = ProcessEntry | FunctionEntry | LibraryEntry | HostEntry | Se
 export interface EntryRules {
   /** Names that `modules:` may hold. */
   moduleNames: ReadonlySet<string>
+  /** Ids that exist without an entry, by the kind that they stand for: the actors of an embedding program, and their host. */
+  builtIn?: ReadonlyMap<string, EntryKind>
   /** Compiles a chunk; tells what is wrong with it, or undefined. `chunkName` is the entry id. */
   compile(chunkName: string, source: string): { line: number; text: string } | undefined
 }
@@ -250,15 +252,16 @@ export class EntryReader {
   }
 
   #checkReference(raw: RawEntry, path: readonly PropertyKey[], id: string, kinds: readonly EntryKind[]): void {
-    const target = this.#drafts.get(id)?.entry
-    if (target === undefined) {
+    // Built-in actors and their host have no code of ours: services may name them, imports may not.
+    const builtIn = path[0] === 'imports' ? undefined : this.#rules.builtIn
+    const kind = this.#drafts.get(id)?.entry.kind ?? builtIn?.get(id)
+    if (kind === undefined) {
       if (this.#wrong.has(id)) return
-      const candidates = [...this.#drafts.values()]
-        .filter(({ entry }) => kinds.includes(entry.kind))
-        .map(({ entry }) => entry.id)
+      const known = [...this.#drafts].map(([key, { entry }]) => [key, entry.kind] as const)
+      const candidates = [...known, ...(builtIn ?? [])].flatMap(([key, each]) => (kinds.includes(each) ? [key] : []))
       this.#report(raw, path, `no entry "${id}"${didYouMean(id, candidates)}`)
-    } else if (!kinds.includes(target.kind)) {
-      this.#report(raw, path, `"${id}" is a ${target.kind}; expected ${kinds.join(' or ')}`)
+    } else if (!kinds.includes(kind)) {
+      this.#report(raw, path, `"${id}" is a ${kind}; expected ${kinds.join(' or ')}`)
     }
   }
 

@@ -1,7 +1,7 @@
 // `npm run bench`: Moonmesh's workloads, and those of other systems beside them, round after round; medians and ratios as a table.
 // usage: npm run bench -- [W1 W2 …] [--rounds 3] [--peers DIR] [--only erlang,lua] [--json]
-// DIR (or BENCH_PEERS) holds one folder a peer with a run.mjs that takes workload ids and prints the same JSON lines as moonmesh.mjs;
-// one that ends with status 77 is not installed.
+// DIR (else BENCH_PEERS, else a folder bench/peers beside this checkout) holds one folder a peer with a run.mjs that takes workload ids and
+// prints the same JSON lines as moonmesh.mjs; one that ends with status 77 is not installed.
 
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -14,11 +14,20 @@ const DEFAULT_WORKLOADS = ['W1', 'W2', 'W3', 'W4', 'W5', 'W12']
 const OURS = 'moonmesh'
 const NOT_INSTALLED = 77
 
+/** `bench/peers` in a folder that lies beside this checkout; '' when there is none. */
+function peersBeside() {
+  const around = join(here, '../../..')
+  const places = readdirSync(around, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(around, entry.name, 'bench/peers'))
+  return places.sort().find((place) => existsSync(place)) ?? ''
+}
+
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '3' },
-    peers: { type: 'string', default: process.env.BENCH_PEERS ?? '' },
+    peers: { type: 'string', default: process.env.BENCH_PEERS ?? peersBeside() },
     only: { type: 'string', default: '' },
     json: { type: 'boolean', default: false },
   },

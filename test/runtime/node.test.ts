@@ -272,6 +272,30 @@ describe('services', () => {
     expect(state('t:once.service')).toBe('exited')
   })
 
+  test('run TypeScript actors too, restarted like any other', async () => {
+    const starts: number[] = []
+    const flaky = defineActor('flaky', async (self, first: number) => {
+      starts.push(first)
+      await self.inbox.receive()
+      throw new Error('crash')
+    })
+    const service = {
+      id: 't:actor.service',
+      kind: 'process.service',
+      process: 'actor:flaky',
+      host: 'system:actors',
+      input: [7],
+      lifecycle: { auto_start: true, restart: { initial_delay: '5ms', jitter: 0 } },
+    }
+    const node = await build([service], { actors: [flaky] })
+    await node.start()
+    const [before] = await node.processes()
+    await node.send(before?.pid ?? '', 'go')
+    await eventually(() => expect(starts).toEqual([7, 7]))
+    const unknown = failure(createNode({ entries: [{ ...service, process: 'actor:flakey' }], actors: [flaky] }))
+    expect((await unknown).message).toContain('no entry "actor:flakey" (did you mean "actor:flaky"?)')
+  })
+
   test('processes get CANCEL when the node stops, and their names and hosts are shown while they live', async () => {
     const node = await start(
       lua(
