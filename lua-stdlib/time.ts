@@ -1,7 +1,8 @@
 // Module `time`: times, durations, zones, timers. lua-core.md §13. The parts that need no engine are in time/.
 
 import { toText } from '../runtime/base/bytes.ts'
-import type { Call, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
+import { type Float, floatValue } from '../runtime/base/value.ts'
+import type { Call, Engine, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
 import { badArgument, integerArg, processOf, stringArg } from './support/args.ts'
 import { fail } from './support/fail.ts'
@@ -23,13 +24,15 @@ import { after, sleep, ticker, tickerClass, timer, timerClass, wallTime } from '
 import { setClock } from './time/wall-clock.ts'
 import { FixedZone, UTC, type Zone, Zones } from './time/zones.ts'
 
+const UNITS = { NANOSECOND, MICROSECOND, MILLISECOND, SECOND, MINUTE, HOUR }
+
+/** `5 * time.SECOND` must not wrap: where integers are small the units are floats. */
+function units(engine: Engine): ModuleTable {
+  if (engine.integerBits === 64) return UNITS
+  return Object.fromEntries(Object.entries(UNITS).map(([name, ns]) => [name, floatValue(ns) as Float]))
+}
+
 const CONSTANTS = {
-  NANOSECOND,
-  MICROSECOND,
-  MILLISECOND,
-  SECOND,
-  MINUTE,
-  HOUR,
   ...Object.fromEntries(MONTH_NAMES.map((name, i) => [name.toUpperCase(), i + 1])),
   ...Object.fromEntries(WEEKDAY_NAMES.map((name, i) => [name.toUpperCase(), i])),
   ...LAYOUTS,
@@ -95,10 +98,11 @@ function fixedZone(call: Call): LuaValue {
   return new LocationObject(new FixedZone(name, offsetSeconds))
 }
 
-function build(): ModuleTable {
+function build(engine: Engine): ModuleTable {
   const zones = new Zones()
   return {
     ...CONSTANTS,
+    ...units(engine),
     utc: new LocationObject(UTC),
     localtz: new LocationObject(zones.local),
     now: (call) => wallTime(processOf(call), zones),

@@ -49,6 +49,9 @@ const MATH_FUNCTIONS = [
 /** The longest string that string['rep'] and table['concat'] make. */
 const STRING_BYTES_MAX = 256 * 1024 * 1024
 
+/** CIST_OAH of fengari's lstate.js. */
+const HOOKS_ALLOWED = 1
+
 type Functions = Record<string, CFunction>
 
 export function restrictedLibrary(engine: FengariEngine, L: State): Engine['standardLibrary'] {
@@ -62,6 +65,7 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
   table['concat'] = concat(engine)
   const math = pick(library(L, 'math'), MATH_FUNCTIONS)
   math['randomseed'] = () => 0
+  for (const name of ['pcall', 'xpcall']) globals[name] = keepingHooks(globals[name] as CFunction)
   globals['rawset'] = guardedRawset(engine, functionsOf(globalTable(L))['rawset'] as CFunction)
   return {
     globals: { ...asModule(engine, globals), _VERSION: 'Lua 5.3' },
@@ -233,6 +237,17 @@ function stringAt(engine: FengariEngine, L: State, index: number): Uint8Array | 
   if (tv.type !== USERDATA) return undefined
   const { data } = tv.value as Udata
   return data instanceof ErrorObject ? toUint8Array(data.error.message) : undefined
+}
+
+/**
+ * A protected call that has caught an error must leave the count hook as it was. fengari restores it from a flag of the call that it never
+ * sets, so without this a script could not be paused any more after its first caught error.
+ */
+function keepingHooks(fn: CFunction): CFunction {
+  return (L) => {
+    L.ci.callstatus |= HOOKS_ALLOWED
+    return fn(L)
+  }
 }
 
 function guardedRawset(engine: FengariEngine, rawset: CFunction): CFunction {

@@ -15,6 +15,12 @@ export function loadFengari(): Internals {
   const before = process.env['FENGARICONF']
   process.env['FENGARICONF'] = JSON.stringify(OPTIONS)
   try {
+    const isFirst = require.cache[require.resolve('fengari')] === undefined
+    if (isFirst) {
+      // These two need each other, this one first.
+      require('fengari/src/defs.js')
+      printWholeFloatsWhole(require('fengari/src/luaconf.js'))
+    }
     const { lua, lauxlib, lualib } = require('fengari')
     const { TValue, LClosure, CClosure, Udata } = require('fengari/src/lobject.js')
     const {
@@ -48,4 +54,10 @@ export function loadFengari(): Internals {
     if (before === undefined) delete process.env['FENGARICONF']
     else process.env['FENGARICONF'] = before
   }
+}
+
+/** Numbers that do not fit 32 bits are floats here: identifiers and times among them must print all their digits. */
+function printWholeFloatsWhole(configuration: { lua_number2str(number: number): string }): void {
+  const { lua_number2str: rounded } = configuration
+  configuration.lua_number2str = (number) => (Number.isSafeInteger(number) ? String(number) : rounded(number))
 }

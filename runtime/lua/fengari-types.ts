@@ -36,6 +36,7 @@ export interface Udata {
 }
 export interface CallInfo {
   funcOff: number
+  callstatus: number
 }
 export interface State {
   stack: TValue[]

@@ -155,6 +155,15 @@ export function engineConformance(name: string, make: () => Engine): void {
       expect(engine.results).toEqual([true, true, true])
     })
 
+    test('whole floats print all their digits as far as they are exact', () => {
+      expect(results('return tostring(2.0^53 - 1), tostring(-0.0), tostring(1e100), 1767323045123.0 .. ""')).toEqual([
+        '9007199254740991',
+        expect.stringMatching(/^-?0$/),
+        '1e+100',
+        '1767323045123',
+      ])
+    })
+
     test('host functions see their arguments, trailing nils included', () => {
       expect(results('return counts(nil, nil)')).toEqual([2, 'nil', 'none'])
       expect(results('return select("#", nothing()), select("#", (nothing()))')).toEqual([0, 1])
@@ -293,6 +302,17 @@ export function engineConformance(name: string, make: () => Engine): void {
       ['recursion', 'local function f(n) if n == 0 then return 200000 end return f(n - 1) end return f(200000)'],
     ])('pauses %s and goes on', (_what, source) => {
       const { statuses, results } = run(source)
+      expect(statuses.filter((status) => status === 'preempted').length).toBeGreaterThan(3)
+      expect(results).toEqual([200_000])
+    })
+
+    test.each([
+      'pcall(error, "x")',
+      'xpcall(error, tostring, "x")',
+      'coroutine.wrap(function() pcall(error) end)()',
+      'pcall(pcall, error)',
+    ])('still pauses after a caught error: %s', (caught) => {
+      const { statuses, results } = run(`${caught} local n = 0 while n < 200000 do n = n + 1 end return n`)
       expect(statuses.filter((status) => status === 'preempted').length).toBeGreaterThan(3)
       expect(results).toEqual([200_000])
     })
