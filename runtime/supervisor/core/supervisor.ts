@@ -467,7 +467,8 @@ export class SupervisorCore {
         (missing.length > 0
           ? failure('Unavailable', `it waited ${startTimeoutMs} ms until ${this.#describe(missing)}`)
           : overdue(startTimeoutMs))
-      if (service.state === 'starting' && startup === 'required') this.#abandon(service, error)
+      // Why an earlier start failed says nothing about whether this one may be tried again.
+      if (service.state === 'starting' && startup === 'required') this.#abandon(service, overdue(startTimeoutMs))
       this.#launchFailed(service, error)
       return
     }
