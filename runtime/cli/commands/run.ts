@@ -52,6 +52,8 @@ export function addRun(command: Command, context: RunContext, end: (exitCode: nu
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error']
 const FORMATS = ['auto', 'pretty', 'json']
 
+/** How long processes that a program left behind have to end by themselves. */
+const LEFTOVERS_MS = 500
 const FORCED_STOP_MS_MAX = 1_000
 
 const HELP = `
@@ -170,13 +172,18 @@ class Session {
     working.catch(() => {})
     const forced = this.#signals.second.then(() => this.#stopAtOnce())
     let force = false
+    let hurry: NodeJS.Timeout | undefined
     try {
       const ending = await Promise.race([working, signaled])
-      if ('outcome' in ending) return this.#tellOutcome(ending.outcome)
+      if ('outcome' in ending) {
+        hurry = setTimeout(() => void node.stop({ force: true }), LEFTOVERS_MS)
+        return this.#tellOutcome(ending.outcome)
+      }
       force = ending.force
       return ending.exitCode
     } finally {
       await Promise.race([node.stop({ force }), forced])
+      clearTimeout(hurry)
       this.#signals.close()
     }
   }
