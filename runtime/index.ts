@@ -68,7 +68,7 @@ async function load(options: CreateNodeOptions): Promise<App> {
   }
   const file = options.app === undefined ? undefined : required(await loadApp({ ...rules, path: options.app }))
   if (options.entries === undefined) return file as App
-  const added = required(await loadEntries(options.entries, rules))
+  const added = required(await loadEntries(options.entries, { ...rules, beside: file?.entries ?? [] }))
   return file === undefined ? added : { ...file, entries: [...file.entries, ...added.entries] }
 }
 

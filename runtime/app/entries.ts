@@ -1,334 +1,257 @@
-// Entries: from what stands in a file to what the node runs, with every reference checked. lua-core.md §4, operations.md §1.
+// Entries: what the loader makes of them, from what stands in a file to what a node runs. lua-core.md §4.
 
-import { readFile, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
-import type { z } from 'zod'
-import { findingsOf, show } from './explain.ts'
-import { didYouMean, type Problem, pathText } from './problems.ts'
-import { type EntryKind, entryKinds, entrySchemas, isEntryKind, type Lifecycle, type ParsedEntry } from './schema.ts'
-import { isMap, keysOfSchema, valueAt } from './settings.ts'
+import { idProblem, type RawEntry } from './entry-file.ts'
+import {
+  fieldValue,
+  type Located,
+  type LocatedMap,
+  mapFields,
+  mapItems,
+  plainFields,
+  plainOf,
+  selectFields,
+  textOf,
+} from './located.ts'
+import { didYouMean, type Path, type Place, type ProblemList, show } from './problems.ts'
+import {
+  ENTRY_KINDS,
+  type EntryKind,
+  entrySchemas,
+  type HostLimits,
+  isEntryKind,
+  isLuaKind,
+  type Lifecycle,
+  type Pool,
+} from './schema.ts'
+import { validate } from './validate.ts'
+import { substitute, type Variables } from './variables.ts'
 
 interface EntryBase {
+  /** `namespace:name` */
   readonly id: string
   readonly namespace: string
   readonly name: string
   readonly meta: Readonly<Record<string, unknown>>
-  /** Every field but name, kind and meta, as it was written; a source is its text. */
+  /** Every field but name, kind and meta, as scripts see it: plain data, the source as text, references as full ids. */
   readonly data: Readonly<Record<string, unknown>>
-  /** The file that declares it. */
+  /** The file that declares it, absolute; '' for an entry of an embedding program. */
   readonly file: string
+  /** Where it begins in that file, 1-based; 0 without a file. */
+  readonly line: number
 }
 
-interface CodeFields {
+interface CodeEntry extends EntryBase {
+  /** The chunk. */
   readonly source: string
-  /** The file that the source was read from; undefined when it stands in the entry. */
+  /** The file that the chunk was read from, absolute; undefined when it stands in the entry. */
   readonly sourceFile: string | undefined
   readonly modules: readonly string[]
   /** Alias to the full id of a Lua entry. */
   readonly imports: Readonly<Record<string, string>>
 }
 
-export type ProcessEntry = EntryBase & CodeFields & { readonly kind: 'process.lua'; readonly method: string }
-export type FunctionEntry = EntryBase & CodeFields & { readonly kind: 'function.lua'; readonly method: string }
-export type LibraryEntry = EntryBase & CodeFields & { readonly kind: 'library.lua' }
-export type ProcessHostEntry = EntryBase & {
+export interface ProcessEntry extends CodeEntry {
+  readonly kind: 'process.lua'
+  readonly method: string
+}
+
+export interface FunctionEntry extends CodeEntry {
+  readonly kind: 'function.lua'
+  readonly method: string
+  readonly pool: Pool
+}
+
+export interface LibraryEntry extends CodeEntry {
+  readonly kind: 'library.lua'
+}
+
+export interface ProcessHostEntry extends EntryBase {
   readonly kind: 'process.host'
-  readonly host: z.output<(typeof entrySchemas)['process.host']>['host']
+  readonly host: HostLimits
   readonly lifecycle: Lifecycle
 }
-export type TerminalHostEntry = EntryBase & {
+
+export interface TerminalHostEntry extends EntryBase {
   readonly kind: 'terminal.host'
   readonly hidesLogs: boolean
   readonly lifecycle: Lifecycle
 }
-export type HostEntry = ProcessHostEntry | TerminalHostEntry
-export type ServiceEntry = EntryBase & {
+
+export interface ServiceEntry extends EntryBase {
   readonly kind: 'process.service'
+  /** Full ids. */
   readonly process: string
   readonly host: string
+  /** One argument of the process each. */
   readonly input: readonly unknown[]
   readonly lifecycle: Lifecycle
 }
-export type DataEntry = EntryBase & { readonly kind: 'registry.entry' }
+
+export interface DataEntry extends EntryBase {
+  readonly kind: 'registry.entry'
+}
+
+export type HostEntry = ProcessHostEntry | TerminalHostEntry
 export type Entry = ProcessEntry | FunctionEntry | LibraryEntry | HostEntry | ServiceEntry | DataEntry
 
-export interface EntryRules {
-  /** Names that `modules:` may hold. */
-  moduleNames: ReadonlySet<string>
-  /** Ids that exist without an entry, by the kind that they stand for: the actors of an embedding program, and their host. */
-  builtIn?: ReadonlyMap<string, EntryKind>
-  /** Compiles a chunk; tells what is wrong with it, or undefined. `chunkName` is the entry id. */
-  compile(chunkName: string, source: string): { line: number; text: string } | undefined
-}
-
-/** An entry as it was found, with the way to its place. */
-export interface RawEntry {
-  readonly value: unknown
-  readonly namespace: string
-  readonly file: string
-  /** Where it stands in its file: `['entries', 3]`. */
-  readonly path: readonly PropertyKey[]
-  place(path: readonly PropertyKey[], isKey?: boolean): { file: string; line: number; column: number }
-}
-
-const SOURCE_BYTES_MAX = 1024 * 1024
-const FILE_SCHEME = 'file://'
-const NAME = /^[^\s:@|{}]+$/
-
-interface Draft {
-  readonly entry: Entry
-  readonly raw: RawEntry
-}
-
-export class EntryReader {
-  readonly #rules: EntryRules
-  readonly #problems: Problem[]
-  readonly #drafts = new Map<string, Draft>()
-  /** Ids of entries that are wrong by themselves: whoever refers to them is not to blame. */
-  readonly #wrong = new Set<string>()
-
-  constructor(rules: EntryRules, problems: Problem[]) {
-    this.#rules = rules
-    this.#problems = problems
-  }
-
-  /** Checks one entry by itself; references wait for `finish`. */
-  async add(raw: RawEntry): Promise<void> {
-    if (!isMap(raw.value)) return this.#report(raw, [], `expected a map with name and kind, got ${show(raw.value)}`)
-    const { name, kind } = raw.value
-    if (typeof name !== 'string' || !NAME.test(name)) {
-      const got =
-        name === undefined
-          ? 'required (a string)'
-          : `expected a name without spaces or any of : @ | { }, got ${show(name)}`
-      this.#report(raw, ['name'], got)
-    }
-    if (typeof kind !== 'string' || !isEntryKind(kind)) {
-      this.#wrong.add(`${raw.namespace}:${String(name)}`)
-      return this.#report(raw, ['kind'], kindProblem(kind))
-    }
-    const parsed = entrySchemas[kind].safeParse(raw.value)
-    if (!parsed.success) {
-      this.#wrong.add(`${raw.namespace}:${String(name)}`)
-      const known = (path: readonly PropertyKey[]): readonly string[] => keysOfSchema(entrySchemas[kind], path)
-      for (const { path, isKey, message } of findingsOf(parsed.error.issues, known, (path) =>
-        valueAt(raw.value, path),
-      )) {
-        // The name has been looked at already.
-        if (path[0] !== 'name') this.#report(raw, path, message, isKey)
-      }
-      return
-    }
-    if (typeof name === 'string' && NAME.test(name)) await this.#draft(raw, { ...parsed.data, kind } as ParsedEntry)
-  }
-
-  async #draft(raw: RawEntry, parsed: ParsedEntry): Promise<void> {
-    const id = `${raw.namespace}:${parsed.name}`
-    const first = this.#drafts.get(id)
-    if (first !== undefined) {
-      const place = first.raw.place([])
-      const where = place.line === 0 ? place.file : `${place.file}:${place.line}`
-      return this.#report(raw, ['name'], `duplicate entry id "${id}" (first at ${where})`)
-    }
-    const { name: _name, kind: _kind, meta: _meta, ...data } = raw.value as Record<string, unknown>
-    const base = { id, namespace: raw.namespace, name: parsed.name, meta: parsed.meta, data, file: raw.file }
-    const entry = await this.#build(raw, parsed, base)
-    if (entry === undefined) this.#wrong.add(id)
-    else this.#drafts.set(id, { entry, raw })
-  }
-
-  async #build(raw: RawEntry, parsed: ParsedEntry, base: EntryBase): Promise<Entry | undefined> {
-    const full = (reference: string): string => (reference.includes(':') ? reference : `${raw.namespace}:${reference}`)
-    switch (parsed.kind) {
-      case 'process.lua':
-      case 'function.lua':
-      case 'library.lua': {
-        const code = await this.#code(raw, parsed)
-        if (code === undefined) return undefined
-        const data = { ...base.data, source: code.source }
-        const imports = Object.fromEntries(Object.entries(parsed.imports).map(([alias, id]) => [alias, full(id)]))
-        const fields = { ...base, ...code, data, modules: parsed.modules, imports }
-        return parsed.kind === 'library.lua'
-          ? { ...fields, kind: parsed.kind }
-          : { ...fields, kind: parsed.kind, method: parsed.method }
-      }
-      case 'process.host':
-        return { ...base, kind: parsed.kind, host: parsed.host, lifecycle: resolved(parsed.lifecycle, full) }
-      case 'terminal.host':
-        return { ...base, kind: parsed.kind, hidesLogs: parsed.hide_logs, lifecycle: resolved(parsed.lifecycle, full) }
-      case 'process.service': {
-        const { kind, process, host, input, lifecycle } = parsed
-        return { ...base, kind, process: full(process), host: full(host), input, lifecycle: resolved(lifecycle, full) }
-      }
-      case 'registry.entry':
-        return { ...base, kind: parsed.kind }
-    }
-  }
-
-  // ---- sources
-
-  async #code(
-    raw: RawEntry,
-    parsed: { source: string; name: string },
-  ): Promise<Pick<CodeFields, 'source' | 'sourceFile'> | undefined> {
-    const isFile = parsed.source.startsWith(FILE_SCHEME)
-    const sourceFile = isFile ? resolve(dirname(raw.file), parsed.source.slice(FILE_SCHEME.length)) : undefined
-    const source = sourceFile === undefined ? parsed.source : await this.#readSource(raw, sourceFile)
-    if (source === undefined) return undefined
-    const problem = this.#rules.compile(`${raw.namespace}:${parsed.name}`, source)
-    if (problem === undefined) return { source, sourceFile }
-    const message = `Lua syntax: ${problem.text}`
-    if (sourceFile !== undefined) {
-      this.#problems.push({ file: sourceFile, line: problem.line, column: 1, path: '', message })
-    } else {
-      this.#report(raw, ['source'], `${message} (line ${problem.line} of the source)`)
-    }
-    return undefined
-  }
-
-  async #readSource(raw: RawEntry, file: string): Promise<string | undefined> {
-    const report = (why: string): undefined => {
-      this.#report(raw, ['source'], why)
-      return undefined
-    }
-    try {
-      const { size } = await stat(file)
-      if (size > SOURCE_BYTES_MAX) return report(`${file} has ${size} bytes; a source has at most ${SOURCE_BYTES_MAX}`)
-      const bytes = await readFile(file)
-      return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      if (code === 'ENOENT')
-        return report(`no such file ${file}; create it or correct the path (it is relative to ${raw.file})`)
-      if (code === 'EISDIR') return report(`${file} is a directory, not a Lua file`)
-      if (code === 'EACCES') return report(`${file} cannot be read: permission denied`)
-      return report(
-        code === 'ERR_ENCODING_INVALID_ENCODED_DATA'
-          ? `${file} is not UTF-8 text`
-          : `${file} cannot be read: ${String(error)}`,
-      )
-    }
-  }
-
-  // ---- references
-
-  /** Checks what entries say of each other; the entries, sorted by id. */
-  finish(): Entry[] {
-    for (const draft of this.#drafts.values()) this.#checkReferences(draft)
-    this.#checkCycles('import cycle', (entry) => ('imports' in entry ? Object.values(entry.imports) : []), 'imports')
-    this.#checkCycles('services depend on each other in a cycle', dependenciesOf, 'lifecycle')
-    return [...this.#drafts.values()].map(({ entry }) => entry).sort((a, b) => (a.id < b.id ? -1 : 1))
-  }
-
-  #checkReferences({ entry, raw }: Draft): void {
-    if ('imports' in entry) {
-      for (const [i, name] of entry.modules.entries()) {
-        if (!this.#rules.moduleNames.has(name)) {
-          const hint = didYouMean(name, this.#rules.moduleNames)
-          this.#report(
-            raw,
-            ['modules', i],
-            `unknown module "${name}"${hint || `; there are: ${[...this.#rules.moduleNames].sort().join(', ')}`}`,
-          )
-        }
-      }
-      for (const [alias, id] of Object.entries(entry.imports)) {
-        this.#checkReference(raw, ['imports', alias], id, ['library.lua', 'process.lua', 'function.lua'])
-      }
-    }
-    if (entry.kind === 'process.service') {
-      this.#checkReference(raw, ['process'], entry.process, ['process.lua'])
-      this.#checkReference(raw, ['host'], entry.host, ['process.host', 'terminal.host'])
-    }
-    if ('lifecycle' in entry) {
-      const written = (raw.value as { lifecycle?: { requires?: string[]; depends_on?: string[] } }).lifecycle
-      for (const key of ['requires', 'depends_on'] as const) {
-        for (const [i, reference] of (written?.[key] ?? []).entries()) {
-          const id = reference.includes(':') ? reference : `${raw.namespace}:${reference}`
-          this.#checkReference(raw, ['lifecycle', key, i], id, entryKinds)
-        }
-      }
-    }
-  }
-
-  #checkReference(raw: RawEntry, path: readonly PropertyKey[], id: string, kinds: readonly EntryKind[]): void {
-    // Built-in actors and their host have no code of ours: services may name them, imports may not.
-    const builtIn = path[0] === 'imports' ? undefined : this.#rules.builtIn
-    const kind = this.#drafts.get(id)?.entry.kind ?? builtIn?.get(id)
-    if (kind === undefined) {
-      if (this.#wrong.has(id)) return
-      const known = [...this.#drafts].map(([key, { entry }]) => [key, entry.kind] as const)
-      const candidates = [...known, ...(builtIn ?? [])].flatMap(([key, each]) => (kinds.includes(each) ? [key] : []))
-      this.#report(raw, path, `no entry "${id}"${didYouMean(id, candidates)}`)
-    } else if (!kinds.includes(kind)) {
-      this.#report(raw, path, `"${id}" is a ${kind}; expected ${kinds.join(' or ')}`)
-    }
-  }
-
-  /** Each cycle is reported once, at the entry of it that comes first. */
-  #checkCycles(what: string, next: (entry: Entry) => readonly string[], field: string): void {
-    const done = new Set<string>()
-    for (const start of this.#drafts.keys()) {
-      const cycle = findCycle(
-        start,
-        (id) => {
-          const draft = this.#drafts.get(id)
-          return draft === undefined ? [] : next(draft.entry)
-        },
-        done,
-      )
-      const draft = cycle === undefined ? undefined : this.#drafts.get(cycle[0] as string)
-      if (cycle !== undefined && draft !== undefined) this.#report(draft.raw, [field], `${what}: ${cycle.join(' -> ')}`)
-    }
-  }
-
-  #report(raw: RawEntry, path: readonly PropertyKey[], message: string, isKey = false): void {
-    this.#problems.push({ ...raw.place(path, isKey), path: pathText([...raw.path, ...path]), message })
-  }
-}
-
-/** Entries that must run before this one, by its own fields. */
+/** Ids that must run before this entry: what its own fields name and what its lifecycle requires. Each once. */
 export function dependenciesOf(entry: Entry): readonly string[] {
   if (!('lifecycle' in entry)) return []
   const named = entry.kind === 'process.service' ? [entry.host, entry.process] : []
   return [...new Set([...named, ...entry.lifecycle.requires])]
 }
 
-function resolved(lifecycle: Lifecycle, full: (reference: string) => string): Lifecycle {
-  return { ...lifecycle, requires: lifecycle.requires.map(full) }
+/** An entry whose variables are replaced and whose references are full ids, as far as they could be made out. */
+export interface Declaration {
+  readonly raw: RawEntry
+  readonly name: string | undefined
+  /** Undefined when namespace or name are missing or wrong. */
+  readonly id: string | undefined
+  /** Undefined when it is missing or unknown. */
+  readonly kind: EntryKind | undefined
+  readonly located: LocatedMap
+  readonly references: readonly Reference[]
 }
 
-/** A cycle reachable from `start`, its first id repeated at the end. Without recursion: a chain may be long. */
-function findCycle(start: string, next: (id: string) => readonly string[], done: Set<string>): string[] | undefined {
-  if (done.has(start)) return undefined
-  const path: string[] = [start]
-  const waiting: string[][] = [[...next(start)]]
-  const onPath = new Set(path)
-  while (path.length > 0) {
-    const id = waiting.at(-1)?.shift()
-    if (id === undefined) {
-      const left = path.pop() as string
-      waiting.pop()
-      onPath.delete(left)
-      done.add(left)
-    } else if (onPath.has(id)) {
-      for (const each of path) done.add(each)
-      return [...path.slice(path.indexOf(id)), id]
-    } else if (!done.has(id)) {
-      path.push(id)
-      onPath.add(id)
-      waiting.push([...next(id)])
-    }
+/** One entry names another. */
+export interface Reference {
+  /** The first key of the path: `process`, `host`, `imports`, `lifecycle`. */
+  readonly field: string
+  readonly to: string
+  readonly at: Place
+  readonly path: Path
+}
+
+/** Undefined, and a problem, when it is no map at all. */
+export function declare(raw: RawEntry, variables: Variables, problems: ProblemList): Declaration | undefined {
+  if (raw.located.kind !== 'map') {
+    const found = show(plainOf(raw.located))
+    problems.add(raw.located.at, raw.path, `expected an entry (a map with name and kind), found ${found}`)
+    return undefined
   }
+  const substituted = substituteFields(raw.located, raw.path, variables, problems)
+  const name = nameOf(substituted, raw.path, problems)
+  const kind = entryKindOf(substituted, raw.path, problems)
+  const id = raw.namespace === undefined || name === undefined ? undefined : `${raw.namespace}:${name}`
+  const references: Reference[] = []
+  const located = kind === undefined ? substituted : qualify(substituted, raw, kind, references)
+  return { raw, name, id, kind, located, references }
+}
+
+/** Replaces the variables of every field, but not in Lua text. */
+function substituteFields(located: LocatedMap, path: Path, variables: Variables, problems: ProblemList): LocatedMap {
+  const kind = textOf(fieldValue(located, 'kind'))
+  return mapFields(located, (value, key) => {
+    const isLuaText = key === 'source' && kind !== 'registry.entry' && !isFileSource(textOf(value))
+    return isLuaText ? value : substitute(value, [...path, key], variables, problems)
+  })
+}
+
+const FILE_SCHEME = 'file://'
+
+export function isFileSource(source: string | undefined): source is string {
+  return source?.startsWith(FILE_SCHEME) ?? false
+}
+
+/** The path behind `file://`. */
+export const filePathOf = (source: string): string => source.slice(FILE_SCHEME.length)
+
+function nameOf(located: LocatedMap, path: Path, problems: ProblemList): string | undefined {
+  const field = fieldValue(located, 'name')
+  const name = textOf(field)
+  const why = name === undefined ? missing('a name within the namespace', field) : idProblem(name)
+  if (why === undefined) return name
+  problems.add((field ?? located).at, [...path, 'name'], why)
   return undefined
 }
 
-const UNSUPPORTED = new Set(['workflow.lua', 'module.lua'])
+function missing(expected: string, field: Located | undefined): string {
+  const found = field === undefined ? null : plainOf(field)
+  return found === null ? `required field is missing (${expected})` : `expected ${expected}, found ${show(found)}`
+}
 
-function kindProblem(kind: unknown): string {
-  if (kind === undefined) return 'required (a string)'
-  if (typeof kind !== 'string') return `expected a kind such as "process.lua", got ${show(kind)}`
-  const why = UNSUPPORTED.has(kind) || kind.endsWith('.lua.bc') ? ' (not supported)' : ''
-  const hint = didYouMean(kind, entryKinds) || `; there are: ${entryKinds.join(', ')}`
-  return `unknown kind "${kind}"${why}${hint}`
+function entryKindOf(located: LocatedMap, path: Path, problems: ProblemList): EntryKind | undefined {
+  const field = fieldValue(located, 'kind')
+  const kind = textOf(field)
+  if (isEntryKind(kind)) return kind
+  const why = kind === undefined ? missing('a kind such as "process.lua"', field) : unknownKind(kind)
+  problems.add((field ?? located).at, [...path, 'kind'], why)
+  return undefined
+}
+
+function unknownKind(kind: string): string {
+  const unknown = `unknown kind ${show(kind)}`
+  if (kind === 'workflow.lua' || kind === 'module.lua') {
+    return `${unknown}: it is not supported; there are process.lua, function.lua and library.lua`
+  }
+  if (kind.endsWith('.lua.bc')) {
+    return `${unknown}: precompiled code is not supported; give the Lua source as ${show(kind.slice(0, -'.bc'.length))}`
+  }
+  return unknown + (didYouMean(kind, ENTRY_KINDS) || `; there are ${ENTRY_KINDS.join(', ')}`)
+}
+
+// ---- references
+
+/** Where entries of a kind name others; `*` stands for every item or key. */
+const REFERENCES: Partial<Record<EntryKind, readonly (readonly string[])[]>> = (() => {
+  const lifecycle = [
+    ['lifecycle', 'requires', '*'],
+    ['lifecycle', 'depends_on', '*'],
+  ]
+  const imports = [['imports', '*']]
+  return {
+    'process.lua': imports,
+    'function.lua': imports,
+    'library.lua': imports,
+    'process.host': lifecycle,
+    'terminal.host': lifecycle,
+    'process.service': [['process'], ['host'], ...lifecycle],
+  }
+})()
+
+/** Completes the references of an entry with its namespace, and lists them. */
+function qualify(located: LocatedMap, raw: RawEntry, kind: EntryKind, references: Reference[]): LocatedMap {
+  const visit = (at: Located, [step, ...rest]: readonly string[], path: Path): Located => {
+    if (step === undefined) return qualified(at, path)
+    if (at.kind === 'list' && step === '*') return mapItems(at, (item, i) => visit(item, rest, [...path, i]))
+    if (at.kind !== 'map') return at
+    return mapFields(at, (value, key) => (step === '*' || step === key ? visit(value, rest, [...path, key]) : value))
+  }
+  const qualified = (at: Located, path: Path): Located => {
+    const written = textOf(at)
+    if (written === undefined || written === '') return at
+    const isFull = written.includes(':')
+    if (!isFull && raw.namespace === undefined) return at
+    const to = isFull ? written : `${raw.namespace}:${written}`
+    references.push({ field: String(path[raw.path.length]), to, at: at.at, path })
+    return { kind: 'scalar', at: at.at, value: to }
+  }
+  return (REFERENCES[kind] ?? []).reduce((map, steps) => visit(map, steps, raw.path) as LocatedMap, located)
+}
+
+// ---- reading
+
+/** An entry's own fields by its kind's schema. Its source must be text by now. Undefined when there are problems. */
+export function readEntry(
+  declaration: Declaration,
+  located: LocatedMap,
+  sourceFile: string | undefined,
+  problems: ProblemList,
+): Entry | undefined {
+  const { raw, id, kind, name } = declaration
+  if (kind === undefined) return undefined
+  const own = selectFields(located, (key) => !raw.idKeys.includes(key))
+  const fields = validate(entrySchemas[kind], own, raw.path, problems, raw.idKeys)
+  if (fields === undefined || id === undefined) return undefined
+  const base = {
+    id,
+    namespace: raw.namespace,
+    name,
+    kind,
+    data: plainFields(selectFields(own, (key) => key !== 'meta')),
+    file: raw.file,
+    line: raw.located.at.line,
+  }
+  // The schema of the kind has made sure of the fields.
+  return { ...base, ...fields, ...(isLuaKind(kind) ? { sourceFile } : {}) } as Entry
 }

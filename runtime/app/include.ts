@@ -1,88 +1,106 @@
-// Which files make an app: the app file and what it includes, or every `_index.yaml` below a folder. operations.md §1.
+// Which files make an app: the app file and what it includes, or everything below a folder. operations.md §1, lua-core.md §4.1.
 
-import type { Dirent } from 'node:fs'
-import { readdir, realpath, stat } from 'node:fs/promises'
-import { join, relative, resolve, sep } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
+import { type EntryFile, readEntryFile } from './entry-file.ts'
+import { type Asker, identityOf, kindOf, readYamlMap } from './files.ts'
+import { findFiles, hasWildcard } from './glob.ts'
+import { emptyMap, type LocatedMap } from './located.ts'
+import { type ProblemList, wholeOf } from './problems.ts'
+import type { Variables } from './variables.ts'
 
-/** Files that one app may have. */
-export const FILES_MAX = 10_000
-const DEPTH_MAX = 32
-const SKIPPED = new Set(['node_modules'])
-const INDEX_FILE = '_index.yaml'
+const APP_FILE = 'app.yaml'
+const INDEX_FILES = '**/_index.yaml'
+const FILES_MAX = 10_000
+const ADVICE = 'check the path, or create an app with `runtime init`'
 
-/** The files that a pattern names, sorted; `*` stays within a folder name, `**` crosses folders, `?` is one character. */
-export async function filesMatching(pattern: string, baseDir: string): Promise<string[]> {
-  if (!hasWildcard(pattern)) {
-    const file = resolve(baseDir, pattern)
-    return (await isFile(file)) ? [file] : []
+export interface AppFiles {
+  /** The app file, or the folder when it has none. Absolute. */
+  readonly file: string
+  /** The folder of the app file, or the folder that was given. Absolute. */
+  readonly dir: string
+  readonly files: readonly EntryFile[]
+  /** Those of the app file, variables not replaced. */
+  readonly settings: LocatedMap
+  /** False when a file could not be read or understood: then nobody knows what it declares. */
+  readonly isComplete: boolean
+}
+
+export async function readAppFiles(path: string, variables: Variables, problems: ProblemList): Promise<AppFiles> {
+  const given = resolve(path)
+  const kind = await kindOf(given)
+  const isFolder = kind === 'folder'
+  const appFile = isFolder ? join(given, APP_FILE) : given
+  const dir = isFolder ? given : dirname(given)
+  const reader = new Files(variables, problems)
+  const whole: Asker = { at: wholeOf(given), path: [] }
+  const hasAppFile = !isFolder || (await kindOf(appFile)) !== 'missing'
+  if (kind === 'missing') {
+    reader.refuse(whole, `no such file or folder; ${ADVICE}`)
+  } else if (hasAppFile) {
+    await reader.add(appFile, { at: wholeOf(appFile), path: [] }, true)
   }
-  const parts = pattern.split('/')
-  const fixed = parts.slice(0, parts.findIndex(hasWildcard))
-  const root = resolve(baseDir, fixed.join('/'))
-  const matcher = globExpression(parts.slice(fixed.length).join('/'))
-  const files = await filesBelow(root)
-  return files.filter((file) => matcher.test(relative(root, file).split(sep).join('/'))).sort()
+  if (isFolder) {
+    const foundCount = await reader.addMatches(INDEX_FILES, dir, whole)
+    if (foundCount === 0 && !hasAppFile) {
+      reader.refuse(whole, `no ${APP_FILE} and no _index.yaml in this folder or below it; ${ADVICE}`)
+    }
+  }
+  await reader.followIncludes()
+  const { files, isComplete } = reader
+  const settings = files.find(({ file }) => file === appFile)?.settings ?? emptyMap(wholeOf(given))
+  return { file: hasAppFile ? appFile : given, dir, files, settings, isComplete }
 }
 
-export function hasWildcard(pattern: string): boolean {
-  return /[*?]/.test(pattern)
-}
+class Files {
+  readonly files: EntryFile[] = []
+  isComplete = true
+  readonly #variables: Variables
+  readonly #problems: ProblemList
+  readonly #seen = new Set<string>()
 
-function globExpression(pattern: string): RegExp {
-  const source = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*\*\/|\*\*|\*|\?/g, (glob) => {
-    if (glob === '**/') return '(?:[^/]+/)*'
-    if (glob === '**') return '.*'
-    return glob === '*' ? '[^/]*' : '[^/]'
-  })
-  return new RegExp(`^${source}$`)
-}
+  constructor(variables: Variables, problems: ProblemList) {
+    this.#variables = variables
+    this.#problems = problems
+  }
 
-/** Every index file below a folder, sorted. */
-export async function indexFilesBelow(dir: string): Promise<string[]> {
-  const files = await filesBelow(dir)
-  return files.filter((file) => file.endsWith(sep + INDEX_FILE)).sort()
-}
+  /** Includes of includes come behind everything that was there before them. */
+  async followIncludes(): Promise<void> {
+    // The list grows while it is walked; each file is in it once.
+    for (const { file, includes } of this.files) {
+      for (const { pattern, at, path } of includes) await this.#include(pattern, dirname(file), { at, path })
+    }
+  }
 
-/** All files below a folder; dot folders and node_modules are passed over, a folder that is reached twice is read once. */
-async function filesBelow(root: string): Promise<string[]> {
-  const files: string[] = []
-  const seen = new Set<string>()
-  const visit = async (dir: string, depth: number): Promise<void> => {
-    if (depth > DEPTH_MAX || files.length > FILES_MAX) return
-    let entries: Dirent[]
-    try {
-      const real = await realpath(dir)
-      if (seen.has(real)) return
-      seen.add(real)
-      entries = await readdir(dir, { withFileTypes: true })
-    } catch {
+  async #include(pattern: string, dir: string, asker: Asker): Promise<void> {
+    if (hasWildcard(pattern)) {
+      await this.addMatches(pattern, dir, asker)
       return
     }
-    for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-      const path = join(dir, entry.name)
-      const isLink = entry.isSymbolicLink()
-      if (entry.isFile() || (isLink && (await isFile(path)))) files.push(path)
-      else if ((entry.isDirectory() || isLink) && !entry.name.startsWith('.') && !SKIPPED.has(entry.name)) {
-        await visit(path, depth + 1)
-      }
-    }
+    const file = resolve(dir, pattern)
+    if ((await kindOf(file)) !== 'folder') await this.add(file, asker)
+    else this.refuse(asker, `${file} is a folder; to include what is below it, write ${join(pattern, INDEX_FILES)}`)
   }
-  await visit(root, 0)
-  return files
-}
 
-export async function isFile(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isFile()
-  } catch {
-    return false
+  /** Returns how many files match. */
+  async addMatches(pattern: string, dir: string, asker: Asker): Promise<number> {
+    const { files, troubles } = await findFiles(pattern, dir)
+    for (const trouble of troubles) this.refuse(asker, `${pattern} ${trouble}`)
+    for (const file of files) await this.add(file, asker)
+    return files.length
   }
-}
 
-export async function isDirectory(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory()
-  } catch {
-    return false
+  async add(file: string, asker: Asker, isApp = false): Promise<void> {
+    const identity = await identityOf(file)
+    if (this.#seen.has(identity)) return
+    if (this.#seen.size >= FILES_MAX) return this.refuse(asker, `an app has at most ${FILES_MAX} files`)
+    this.#seen.add(identity)
+    const located = await readYamlMap(file, asker, this.#problems)
+    if (located === undefined) this.isComplete = false
+    else this.files.push(readEntryFile(located, { file, isApp, variables: this.#variables }, this.#problems))
+  }
+
+  refuse({ at, path }: Asker, message: string): void {
+    this.isComplete = false
+    this.#problems.add(at, path, message)
   }
 }

@@ -1,174 +1,322 @@
-// What an app file may hold: every setting and every field of every entry kind, with defaults and bounds. operations.md §1, lua-core.md §4.
+// What an app may say: every setting and every field of every entry kind, with its form, default and bounds. operations.md §1,
+// lua-core.md §4. A schema turns the words of the file (`start_timeout: 10s`) into those of the code (`startTimeoutMs: 10000`).
 
 import { z } from 'zod'
 import { parseDurationMs, parseSizeBytes } from '../base/duration.ts'
 import { DEFAULT_LIFECYCLE, type Lifecycle as ServiceLifecycle } from '../supervisor/lifecycle.ts'
+import { didYouMean, show } from './problems.ts'
 
-/** A number with a unit, as milliseconds. */
-const duration = z.unknown().transform((value, context) => {
-  const ms = typeof value === 'string' ? parseDurationMs(value) : undefined
-  if (ms !== undefined && ms >= 0) return ms
-  const hint =
-    typeof value === 'number' ? `; did you mean "${value}s" or "${value}ms"?` : ' such as "250ms", "5s" or "1h30m"'
-  context.addIssue({ code: 'custom', message: `expected a duration${hint}`, input: value })
-  return z.NEVER
+// ---- forms of single values
+
+/** A failed reading: `why` replaces "expected FORM, found VALUE". */
+type Reading<T> = { value: T } | { why: string } | undefined
+
+/** One value of the form that `expected` describes; `read` returns undefined for anything else. */
+function form<T>(expected: string, read: (given: unknown) => Reading<T>) {
+  return z.unknown().transform((given, context): T => {
+    const reading = given === undefined ? { why: `required field is missing (${expected})` } : read(given)
+    if (reading !== undefined && 'value' in reading) return reading.value
+    const message = reading?.why ?? `expected ${expected}, found ${show(given)}`
+    context.issues.push({ code: 'custom', message, input: given })
+    return z.NEVER
+  })
+}
+
+const text = form('text', (given) => (typeof given === 'string' && given !== '' ? { value: given } : undefined))
+
+/** Text of the right form will do in place of true, false and numbers: that is what `${env:NAME}` leaves behind. */
+const flag = form('true or false', (given) => {
+  if (typeof given === 'boolean') return { value: given }
+  return given === 'true' || given === 'false' ? { value: given === 'true' } : undefined
 })
 
-/** A number with a unit, as bytes. */
-const size = z.unknown().transform((value, context) => {
-  const bytes = typeof value === 'string' ? parseSizeBytes(value) : undefined
-  if (bytes !== undefined) return bytes
-  context.addIssue({ code: 'custom', message: 'expected a size such as "64KiB" or "512MiB"', input: value })
-  return z.NEVER
+function number(expected: string, isValid: (value: number) => boolean) {
+  return form(expected, (given) => {
+    const value = typeof given === 'string' && NUMBER.test(given) ? Number(given) : given
+    return typeof value === 'number' && isValid(value) ? { value } : undefined
+  })
+}
+
+export const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i
+
+function whole(min: number, max = Number.MAX_SAFE_INTEGER) {
+  const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`
+  return number(`a whole number ${range}`, (value) => Number.isSafeInteger(value) && value >= min && value <= max)
+}
+
+function decimal(min: number, max: number) {
+  return number(`a number from ${min} to ${max}`, (value) => value >= min && value <= max)
+}
+
+function choice<const T extends string>(values: readonly T[]) {
+  const list = values.map((value) => `"${value}"`).join(', ')
+  return form(values.length === 1 ? list : `one of ${list}`, (given) => {
+    const value = values.find((each) => each === given)
+    if (value !== undefined) return { value }
+    const hint = typeof given === 'string' ? didYouMean(given, values) : ''
+    return hint === '' ? undefined : { why: `${show(given)} is none of ${list}${hint}` }
+  })
+}
+
+/** The longest delay of Node's timers; a longer one would fire at once. */
+const DURATION_MS_MAX = 2 ** 31 - 1
+
+/** Milliseconds. */
+const duration = form('a duration such as "250ms", "5s" or "1h30m"', (given) => {
+  if (isNumber(given)) return { why: `a duration needs a unit: write "${given}s" or "${given}ms" instead of ${given}` }
+  const value = typeof given === 'string' ? parseDurationMs(given) : undefined
+  if (value === undefined) return undefined
+  if (value < 0) return { why: `a duration cannot be negative, found ${show(given)}` }
+  return value > DURATION_MS_MAX ? { why: `a duration has at most 24 days (576h), found ${show(given)}` } : { value }
 })
 
-const count = (max = Number.MAX_SAFE_INTEGER): z.ZodNumber => z.number().int().min(0).max(max)
-const positive = z.number().int().min(1).max(Number.MAX_SAFE_INTEGER)
-const text = z.string().min(1)
+/** Bytes. */
+function size(minBytes: number, minText: string) {
+  return form('a size such as "64KiB" or "512MiB"', (given) => {
+    if (isNumber(given)) return { why: `a size needs a unit: write "${given}MiB" or "${given}B" instead of ${given}` }
+    const value = typeof given === 'string' ? parseSizeBytes(given) : undefined
+    if (value === undefined || value > Number.MAX_SAFE_INTEGER) return undefined
+    return value < minBytes ? { why: `expected at least ${minText}, found ${show(given)}` } : { value }
+  })
+}
+
+function isNumber(given: unknown): boolean {
+  return typeof given === 'number' || (typeof given === 'string' && /^\d+$/.test(given) && given !== '0')
+}
+
 const anyMap = z.record(z.string(), z.unknown())
 
 // ---- settings
 
-export const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,126}[A-Za-z0-9])?$/
-const nodeName = z
-  .string()
-  .regex(NODE_NAME, 'expected 1 to 128 of A-Z a-z 0-9 . - with a letter or digit first and last')
+const version = form('"1.0"', (given) =>
+  given === '1.0' || given === 1 || given === '1' ? { value: '1.0' } : undefined,
+)
 
-/** Clustering is not part of this version: its section may say so, and nothing else. */
-const cluster = z.strictObject({
-  enabled: z
-    .boolean()
-    .default(false)
-    .refine((enabled) => !enabled, 'clustering is not available in this version; set it to false or remove it'),
+export const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,126}[A-Za-z0-9])?$/
+const nodeName = form('1 to 128 letters, digits, "." or "-", the first and the last a letter or digit', (given) =>
+  typeof given === 'string' && NODE_NAME.test(given) ? { value: given } : undefined,
+)
+
+const adminHttp = form('"host:port" or "off"', (given) => {
+  if (typeof given !== 'string') return undefined
+  const port = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s:[\]/@]+):(\d{1,5})$/.exec(given)?.[1]
+  return given === 'off' || (port !== undefined && Number(port) <= 65_535) ? { value: given } : undefined
 })
+
+const NO_CLUSTER = 'clustering is not available in this version; remove cluster.enabled or set it to false'
+
+/** `cluster` is the one section that may hold keys that are not listed here. */
+const cluster = z.looseObject({
+  enabled: flag.refine((isEnabled) => !isEnabled, NO_CLUSTER).default(false),
+  name: nodeName.optional(),
+})
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
+export const LOG_FORMATS = ['auto', 'pretty', 'json'] as const
 
 export const settingsSchema = z.strictObject({
-  version: z.literal('1.0').default('1.0'),
-  namespace: text.optional(),
   node: z.strictObject({ name: nodeName.optional(), data_dir: text.optional() }).prefault({}),
   logger: z
-    .strictObject({
-      level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
-      format: z.enum(['auto', 'pretty', 'json']).default('auto'),
-    })
+    .strictObject({ level: choice(LOG_LEVELS).default('info'), format: choice(LOG_FORMATS).default('auto') })
     .prefault({}),
-  admin: z.strictObject({ http: text.optional() }).prefault({}),
-  shutdown: z.strictObject({ timeout: duration.prefault('30s') }).prefault({}),
-  lua: z.strictObject({ engine: z.literal('fengari').default('fengari') }).prefault({}),
+  admin: z.strictObject({ http: adminHttp.optional(), token: text.optional() }).prefault({}),
+  shutdown: z.strictObject({ timeout: duration.default(30_000) }).prefault({}),
   cluster: cluster.prefault({}),
+  lua: z.strictObject({ engine: choice(['fengari']).default('fengari') }).prefault({}),
 })
 
-/** Sections that environment variables and `--set` may name. */
-export const SETTING_SECTIONS = ['node', 'logger', 'admin', 'shutdown', 'lua', 'cluster'] as const
+/** Settings whose value is text whatever it looks like: `--set node.name=1` names a node "1". */
+export const TEXT_SETTINGS: ReadonlySet<string> = new Set([
+  'node.name',
+  'node.data_dir',
+  'admin.token',
+  'cluster.id',
+  'cluster.name',
+])
 
-// ---- lifecycle
+// ---- what a file says beside settings and entries
 
-export interface Lifecycle extends ServiceLifecycle {
-  /** Ids of services that must run first. */
-  readonly requires: readonly string[]
-  /** Actor, groups and policies of its process; kept for the security module. */
-  readonly security: Readonly<Record<string, unknown>> | undefined
-}
-
-const D = DEFAULT_LIFECYCLE
-const lifecycle = z
-  .strictObject({
-    auto_start: z.boolean().default(D.autoStart),
-    start_timeout: duration.optional(),
-    stop_timeout: duration.optional(),
-    stable_threshold: duration.optional(),
-    requires: z.array(text).default([]),
-    depends_on: z.array(text).default([]),
-    startup: z.enum(['required', 'optional']).default(D.startup),
-    security: anyMap.optional(),
-    restart: z
-      .strictObject({
-        initial_delay: duration.optional(),
-        max_delay: duration.optional(),
-        backoff_factor: z.number().min(1).max(1000).default(D.restart.backoffFactor),
-        jitter: z.number().min(0).max(1).default(D.restart.jitter),
-        max_attempts: count().default(D.restart.maxAttempts),
-      })
-      .prefault({}),
-  })
-  .prefault({})
-  .transform(
-    (given): Lifecycle => ({
-      autoStart: given.auto_start,
-      startTimeoutMs: given.start_timeout ?? D.startTimeoutMs,
-      stopTimeoutMs: given.stop_timeout ?? D.stopTimeoutMs,
-      stableThresholdMs: given.stable_threshold ?? D.stableThresholdMs,
-      startup: given.startup,
-      requires: [...new Set([...given.requires, ...given.depends_on])],
-      security: given.security,
-      restart: {
-        initialDelayMs: given.restart.initial_delay ?? D.restart.initialDelayMs,
-        maxDelayMs: given.restart.max_delay ?? D.restart.maxDelayMs,
-        backoffFactor: given.restart.backoff_factor,
-        jitter: given.restart.jitter,
-        maxAttempts: given.restart.max_attempts,
-      },
-    }),
-  )
+export const headerSchema = z.strictObject({
+  version: version.default('1.0'),
+  namespace: text.optional(),
+  include: z.array(text).default([]),
+})
 
 // ---- entries
 
-/** What every entry has. `name` and `kind` are checked before the kind's own schema is chosen. */
-const base = { name: text, kind: text, meta: anyMap.default({}) }
-const code = {
-  ...base,
-  source: text,
-  modules: z.array(text).default([]),
-  imports: z.record(text, text).default({}),
+/** How a host or service is started, stopped and started again, and what must run before it. */
+export interface Lifecycle extends ServiceLifecycle {
+  /** Full ids, each once: `requires` and `depends_on` together. */
+  readonly requires: readonly string[]
+  /** Under whose name its process acts. */
+  readonly security: Security | undefined
 }
 
-const pool = z.strictObject({
-  type: z.enum(['inline', 'lazy', 'static', 'adaptive']).optional(),
-  workers: count().optional(),
-  size: count().default(0),
-  buffer: count().optional(),
-  max_size: positive.default(16),
-  warm_start: z.boolean().default(false),
-})
+export interface Security {
+  readonly actor: { readonly id: string; readonly meta: Readonly<Record<string, unknown>> } | undefined
+  readonly groups: readonly string[]
+  readonly policies: readonly string[]
+}
 
-const processHost = z
+const security = z
   .strictObject({
-    workers: count(1024).default(1),
-    max_processes: positive.default(1_000_000),
-    queue_size: positive.default(1024),
-    local_queue_size: positive.default(256),
-    mailbox_limit: positive.default(1_000_000),
-    memory_limit: size.optional(),
+    actor: z.strictObject({ id: text, meta: anyMap.default({}) }).optional(),
+    groups: z.array(text).default([]),
+    policies: z.array(text).default([]),
   })
-  .prefault({})
+  .transform(({ actor, groups, policies }): Security => ({ actor, groups, policies }))
+
+const restart = z
+  .strictObject({
+    initial_delay: duration.default(DEFAULT_LIFECYCLE.restart.initialDelayMs),
+    max_delay: duration.default(DEFAULT_LIFECYCLE.restart.maxDelayMs),
+    backoff_factor: decimal(1, 1000).default(DEFAULT_LIFECYCLE.restart.backoffFactor),
+    jitter: decimal(0, 1).default(DEFAULT_LIFECYCLE.restart.jitter),
+    max_attempts: whole(0).default(DEFAULT_LIFECYCLE.restart.maxAttempts),
+  })
   .transform((given) => ({
-    workers: given.workers,
-    maxProcesses: given.max_processes,
-    mailboxLimit: given.mailbox_limit,
-    memoryLimitBytes: given.memory_limit,
+    initialDelayMs: given.initial_delay,
+    maxDelayMs: given.max_delay,
+    backoffFactor: given.backoff_factor,
+    jitter: given.jitter,
+    maxAttempts: given.max_attempts,
   }))
 
+const lifecycle = z
+  .strictObject({
+    auto_start: flag.default(DEFAULT_LIFECYCLE.autoStart),
+    start_timeout: duration.default(DEFAULT_LIFECYCLE.startTimeoutMs),
+    stop_timeout: duration.default(DEFAULT_LIFECYCLE.stopTimeoutMs),
+    stable_threshold: duration.default(DEFAULT_LIFECYCLE.stableThresholdMs),
+    requires: z.array(text).default([]),
+    depends_on: z.array(text).default([]),
+    startup: choice(['required', 'optional']).default(DEFAULT_LIFECYCLE.startup),
+    security: security.optional(),
+    restart: restart.prefault({}),
+  })
+  .transform(
+    (given): Lifecycle => ({
+      autoStart: given.auto_start,
+      startTimeoutMs: given.start_timeout,
+      stopTimeoutMs: given.stop_timeout,
+      stableThresholdMs: given.stable_threshold,
+      requires: [...new Set([...given.requires, ...given.depends_on])],
+      startup: given.startup,
+      security: given.security,
+      restart: given.restart,
+    }),
+  )
+
+/** How many instances of a function's virtual machine there are, and who waits. */
+export interface Pool {
+  readonly type: 'inline' | 'lazy' | 'static' | 'adaptive'
+  /** Instances of a static pool. */
+  readonly workers: number
+  /** Calls that wait for an instance of a static pool. */
+  readonly buffer: number
+  /** Most instances of a lazy or adaptive pool. */
+  readonly maxSize: number
+  /** Instances are made at start. */
+  readonly warmStart: boolean
+}
+
+const POOL_WORKERS = 8
+const POOL_BUFFER_PER_WORKER = 64
+const POOL_COUNT_MAX = 1_000_000
+
+const pool = z
+  .strictObject({
+    type: choice(['inline', 'lazy', 'static', 'adaptive']).optional(),
+    workers: whole(0, POOL_COUNT_MAX).default(0),
+    size: whole(0, POOL_COUNT_MAX).default(0),
+    buffer: whole(0, POOL_COUNT_MAX).optional(),
+    max_size: whole(1, POOL_COUNT_MAX).default(16),
+    warm_start: flag.default(false),
+  })
+  .transform((given): Pool => {
+    const asked = given.workers || given.size
+    const workers = asked || POOL_WORKERS
+    return {
+      type: given.type ?? (asked > 0 ? 'static' : 'lazy'),
+      workers,
+      buffer: given.buffer ?? workers * POOL_BUFFER_PER_WORKER,
+      maxSize: given.max_size,
+      warmStart: given.warm_start,
+    }
+  })
+
+/** Limits of a process host. */
+export interface HostLimits {
+  /** Upper bound on worker threads; 0: the host runs inline. */
+  readonly workers: number
+  readonly maxProcesses: number
+  /** Capacity hints. */
+  readonly queueSize: number
+  readonly localQueueSize: number
+  /** Unread messages of one process. */
+  readonly mailboxLimit: number
+  /** Heap of one worker; undefined: the engine's own limit. */
+  readonly memoryLimitBytes: number | undefined
+}
+
+const host = z
+  .strictObject({
+    workers: whole(0, 1024).default(1),
+    max_processes: whole(1).default(1_000_000),
+    queue_size: whole(1).default(1024),
+    local_queue_size: whole(1).default(256),
+    mailbox_limit: whole(1).default(1_000_000),
+    // Below this a worker thread dies before it has loaded the engine.
+    memory_limit: size(16 * 1024 * 1024, '16MiB').optional(),
+  })
+  .transform(
+    (given): HostLimits => ({
+      workers: given.workers,
+      maxProcesses: given.max_processes,
+      queueSize: given.queue_size,
+      localQueueSize: given.local_queue_size,
+      mailboxLimit: given.mailbox_limit,
+      memoryLimitBytes: given.memory_limit,
+    }),
+  )
+
+const base = { meta: anyMap.default({}) }
+const source = form('Lua text, or file://PATH', (given) => (typeof given === 'string' ? { value: given } : undefined))
+const code = {
+  ...base,
+  source,
+  modules: z.array(text).default([]),
+  imports: z.record(z.string(), text).default({}),
+}
+
+/** The fields of each kind, beside what says which entry it is. References are full ids and sources text by now. */
 export const entrySchemas = {
   'process.lua': z.strictObject({ ...code, method: text.default('main') }),
-  'function.lua': z.strictObject({ ...code, method: text, pool: pool.optional() }),
+  'function.lua': z.strictObject({ ...code, method: text, pool: pool.prefault({}) }),
   'library.lua': z.strictObject(code),
-  'process.host': z.strictObject({ ...base, host: processHost, lifecycle }),
+  'process.host': z.strictObject({ ...base, host: host.prefault({}), lifecycle: lifecycle.prefault({}) }),
   'process.service': z.strictObject({
     ...base,
     process: text,
     host: text,
     input: z.array(z.unknown()).default([]),
-    lifecycle,
+    lifecycle: lifecycle.prefault({}),
   }),
-  'terminal.host': z.strictObject({ ...base, hide_logs: z.boolean().default(false), lifecycle }),
-  'registry.entry': z.looseObject(base),
+  'terminal.host': z
+    .strictObject({ ...base, hide_logs: flag.default(false), lifecycle: lifecycle.prefault({}) })
+    .transform(({ hide_logs, ...fields }) => ({ ...fields, hidesLogs: hide_logs })),
+  'registry.entry': z.looseObject(base).transform(({ meta }) => ({ meta })),
 } as const
 
 export type EntryKind = keyof typeof entrySchemas
-export type ParsedEntry = { [K in EntryKind]: z.output<(typeof entrySchemas)[K]> & { kind: K } }[EntryKind]
 
-export const entryKinds = Object.keys(entrySchemas) as EntryKind[]
+export const ENTRY_KINDS = Object.keys(entrySchemas) as readonly EntryKind[]
+export const LUA_KINDS = ['process.lua', 'function.lua', 'library.lua'] as const satisfies readonly EntryKind[]
 
-export function isEntryKind(kind: string): kind is EntryKind {
-  return Object.hasOwn(entrySchemas, kind)
+export function isEntryKind(kind: string | undefined): kind is EntryKind {
+  return kind !== undefined && Object.hasOwn(entrySchemas, kind)
+}
+
+export function isLuaKind(kind: string | undefined): boolean {
+  return (LUA_KINDS as readonly string[]).includes(kind ?? '')
 }

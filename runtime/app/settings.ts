@@ -1,170 +1,152 @@
 // Settings: built-in defaults < app file < --config files < environment < --set. operations.md §1.
 
 import { hostname } from 'node:os'
-import { resolve } from 'node:path'
-import { parse } from 'yaml'
-import type { z } from 'zod'
-import type { YamlDocument } from './document.ts'
-import { type Finding, findingsOf } from './explain.ts'
-import { didYouMean, type Problem, pathText } from './problems.ts'
-import { NODE_NAME, SETTING_SECTIONS, settingsSchema } from './schema.ts'
+import { dirname, resolve } from 'node:path'
+import { readYamlMap } from './files.ts'
+import { fieldValue, type Located, type LocatedMap, merge, nested, scalar, textOf } from './located.ts'
+import { type Place, type ProblemList, wholeOf } from './problems.ts'
+import { type LOG_FORMATS, type LOG_LEVELS, NODE_NAME, NUMBER, settingsSchema, TEXT_SETTINGS } from './schema.ts'
+import { validate } from './validate.ts'
+import { substitute, type Variables } from './variables.ts'
 
 export interface Settings {
-  node: { name: string; dataDir: string }
-  logger: { level: 'trace' | 'debug' | 'info' | 'warn' | 'error'; format: 'auto' | 'pretty' | 'json' }
-  /** `httpIsDefault`: nobody asked for this very address. */
-  admin: { http: string; httpIsDefault: boolean }
-  shutdown: { timeoutMs: number }
-  lua: { engine: 'fengari' }
+  readonly node: {
+    readonly name: string
+    /** Absolute; the node writes below `<dataDir>/<name>/`. */
+    readonly dataDir: string
+  }
+  readonly logger: { readonly level: (typeof LOG_LEVELS)[number]; readonly format: (typeof LOG_FORMATS)[number] }
+  readonly admin: {
+    /** `host:port`, or `off`. */
+    readonly http: string
+    /** Nobody asked for this very address. */
+    readonly httpIsDefault: boolean
+    readonly token: string | undefined
+  }
+  readonly shutdown: { readonly timeoutMs: number }
+  readonly cluster: Readonly<Record<string, unknown>>
+  readonly lua: { readonly engine: 'fengari' }
+}
+
+export interface SettingsSources {
+  /** What the app file holds. */
+  readonly app: LocatedMap
+  readonly configFiles: readonly string[]
+  readonly env: Variables
+  /** `path=value` */
+  readonly set: readonly string[]
+  /** The folder that `.runtime` lies in by default. */
+  readonly dir: string
 }
 
 const ADMIN_HTTP = '127.0.0.1:7960'
 const DATA_DIR = '.runtime'
 const ENVIRONMENT_PREFIX = 'RUNTIME_'
+const SECTIONS: readonly string[] = Object.keys(settingsSchema.shape)
 
-/** One source of settings, later ones over earlier ones. */
-interface Layer {
-  values: Record<string, unknown>
-  place(path: readonly PropertyKey[], isKey: boolean): Pick<Problem, 'file' | 'line' | 'column'>
-}
-
-export function documentLayer(document: YamlDocument, values: Record<string, unknown>): Layer {
+/** Undefined when there are problems. */
+export async function composeSettings(sources: SettingsSources, problems: ProblemList): Promise<Settings | undefined> {
+  const layers: Located[] = [sources.app]
+  for (const path of sources.configFiles) {
+    const layer = await configLayer(resolve(path), problems)
+    if (layer !== undefined) layers.push(layer)
+  }
+  layers.push(...environmentLayers(sources.env), ...setLayers(sources.set, problems))
+  const merged = layers.reduce((under, over) => merge(under, over))
+  const located = substitute(merged, [], sources.env, problems) as LocatedMap
+  const given = validate(settingsSchema, located, [], problems)
+  if (given === undefined) return undefined
   return {
-    values,
-    place: (path, isKey) => ({
-      file: document.file,
-      ...(isKey ? document.placeOfKey(path) : document.place(path)),
-    }),
-  }
-}
-
-/** `--set path=value`: true, false, numbers and [a,b] lists are recognised, everything else is a string. */
-export function setLayers(assignments: readonly string[], problems: Problem[]): Layer[] {
-  return assignments.flatMap((assignment) => {
-    const name = `--set ${assignment}`
-    const at = assignment.indexOf('=')
-    const path = assignment.slice(0, at).split('.')
-    if (at < 1 || path.includes('')) {
-      problems.push({ file: name, line: 0, column: 0, path: '', message: 'expected path=value, e.g. node.name=n1' })
-      return []
-    }
-    return [nestedLayer(name, path, assignment.slice(at + 1))]
-  })
-}
-
-/** `RUNTIME_CLUSTER__NAME=x`: a variable counts when its first part is a section of the settings. */
-export function environmentLayers(env: Readonly<Record<string, string | undefined>>): Layer[] {
-  const names = Object.keys(env)
-    .filter((name) => name.startsWith(ENVIRONMENT_PREFIX))
-    .sort()
-  return names.flatMap((name) => {
-    const path = name.slice(ENVIRONMENT_PREFIX.length).toLowerCase().split('__')
-    const isSetting = path.length > 1 && (SETTING_SECTIONS as readonly string[]).includes(path[0] as string)
-    return isSetting ? [nestedLayer(name, path, env[name] ?? '')] : []
-  })
-}
-
-function nestedLayer(name: string, path: readonly string[], text: string): Layer {
-  let values: unknown = scalarOf(text)
-  for (const part of [...path].reverse()) values = { [part]: values }
-  return { values: values as Record<string, unknown>, place: () => ({ file: name, line: 0, column: 0 }) }
-}
-
-function scalarOf(text: string): unknown {
-  if (text === 'true' || text === 'false') return text === 'true'
-  if (/^-?\d+(\.\d+)?$/.test(text)) return Number(text)
-  if (!/^\[.*\]$/.test(text)) return text
-  try {
-    const items: unknown = parse(text)
-    return Array.isArray(items) ? items : text
-  } catch {
-    return text
-  }
-}
-
-/**
- * The settings that the layers make together. Each value is checked where it stands: a problem names the layer that brought it.
- * @param appDir what `node.data_dir` is relative to
- */
-export function composeSettings(layers: readonly Layer[], appDir: string, problems: Problem[]): Settings {
-  const merged = layers.reduce<Record<string, unknown>>((sum, layer) => merge(sum, layer.values), {})
-  const parsed = settingsSchema.safeParse(merged)
-  if (!parsed.success) {
-    for (const finding of findingsOf(parsed.error.issues, knownKeys, (path) => valueAt(merged, path))) {
-      problems.push(placed(finding, layers))
-    }
-  }
-  return settingsOf(parsed.success ? parsed.data : settingsSchema.parse({}), appDir)
-}
-
-function placed(finding: Finding, layers: readonly Layer[]): Problem {
-  const { path, isKey, message } = finding
-  const layer = [...layers].reverse().find(({ values }) => valueAt(values, path) !== undefined) ?? layers[0]
-  const place = layer?.place(path, isKey) ?? { file: 'settings', line: 0, column: 0 }
-  const isAssignment = place.line === 0
-  const hint = isAssignment && isKey && path.length === 1 ? didYouMean(String(path[0]), SETTING_SECTIONS) : ''
-  return { ...place, path: pathText(path), message: message.includes('did you mean') ? message : message + hint }
-}
-
-function settingsOf(given: z.output<typeof settingsSchema>, appDir: string): Settings {
-  return {
-    node: { name: given.node.name ?? hostName(), dataDir: resolve(appDir, given.node.data_dir ?? DATA_DIR) },
+    node: {
+      name: given.node.name ?? given.cluster.name ?? nodeNameOf(hostname()),
+      dataDir: dataDirOf(located, sources.dir),
+    },
     logger: given.logger,
-    admin: { http: given.admin.http ?? ADMIN_HTTP, httpIsDefault: given.admin.http === undefined },
+    admin: {
+      http: given.admin.http ?? ADMIN_HTTP,
+      httpIsDefault: given.admin.http === undefined,
+      token: given.admin.token,
+    },
     shutdown: { timeoutMs: given.shutdown.timeout },
+    cluster: given.cluster,
     lua: given.lua,
   }
 }
 
-/** The machine's name, made into a node name. */
-function hostName(): string {
-  const name = hostname()
+/** A file of settings has no entries; `version` says the same there as in an app file. */
+async function configLayer(file: string, problems: ProblemList): Promise<Located | undefined> {
+  const located = await readYamlMap(file, { at: wholeOf(`--config ${file}`), path: [] }, problems)
+  if (located === undefined) return undefined
+  const fields = new Map(located.fields)
+  fields.delete('version')
+  for (const key of ['namespace', 'include', 'entries']) {
+    const field = fields.get(key)
+    if (field === undefined) continue
+    problems.add(field.keyAt, [key], 'a --config file holds settings; entries belong in the app')
+    fields.delete(key)
+  }
+  return { ...located, fields }
+}
+
+/** A relative directory is relative to the file that says so; to the working directory when a flag or a variable does. */
+function dataDirOf(located: LocatedMap, dir: string): string {
+  const node = fieldValue(located, 'node')
+  const given = node?.kind === 'map' ? fieldValue(node, 'data_dir') : undefined
+  const text = textOf(given)
+  if (given === undefined || text === undefined) return resolve(dir, DATA_DIR)
+  return given.at.line === 0 ? resolve(text) : resolve(dirname(given.at.file), text)
+}
+
+/** A machine's name made into a node's. */
+export function nodeNameOf(hostName: string): string {
+  const name = hostName
     .replace(/[^A-Za-z0-9.-]/g, '-')
+    .replace(/^[.-]+/, '')
     .slice(0, 128)
-    .replace(/^[.-]+|[.-]+$/g, '')
+    .replace(/[.-]+$/, '')
   return NODE_NAME.test(name) ? name : 'node'
 }
 
-function merge(under: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
-  const out = { ...under }
-  for (const [key, value] of Object.entries(over)) {
-    const before = out[key]
-    out[key] = isMap(before) && isMap(value) ? merge(before, value) : value
-  }
-  return out
+// ---- the environment and flags
+
+/** `RUNTIME_NODE__NAME=x`. Only what begins with a section counts: other programs have variables of this kind, too. */
+function environmentLayers(env: Variables): Located[] {
+  const names = Object.keys(env).filter((name) => /^RUNTIME_[A-Z0-9_]+$/.test(name))
+  return names.sort().flatMap((name) => {
+    const path = name.slice(ENVIRONMENT_PREFIX.length).toLowerCase().split('__')
+    const text = env[name]
+    if (text === undefined || path.length < 2 || !SECTIONS.includes(path[0]!)) return []
+    return [nested(path, recognised(text, path, wholeOf(name)))]
+  })
 }
 
-export function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-export function valueAt(data: unknown, path: readonly PropertyKey[]): unknown {
-  let value = data
-  for (const part of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined
-    value = (value as Record<PropertyKey, unknown>)[part]
-  }
-  return value
-}
-
-function knownKeys(path: readonly PropertyKey[]): readonly string[] {
-  return keysOfSchema(settingsSchema, path)
-}
-
-/** The keys that an object schema has at a path; none when the path leads elsewhere. */
-export function keysOfSchema(schema: unknown, path: readonly PropertyKey[]): readonly string[] {
-  let current = schema as { shape?: Record<string, unknown>; def?: { innerType?: unknown; in?: unknown } } | undefined
-  const unwrap = (): void => {
-    while (current !== undefined && current.shape === undefined) {
-      const inner = current.def?.innerType ?? current.def?.in
-      if (inner === undefined) return
-      current = inner as typeof current
+function setLayers(assignments: readonly string[], problems: ProblemList): Located[] {
+  return assignments.flatMap((assignment) => {
+    const [, key, text] = /^([^=]*)=(.*)$/s.exec(assignment) ?? []
+    const path = key?.trim().split('.') ?? []
+    if (text === undefined || path.includes('')) {
+      // What stands behind "=" may be a secret, and is not shown.
+      const shown = text === undefined ? assignment : `${key}=…`
+      problems.add(wholeOf(`--set ${shown}`), [], 'expected path=value, such as node.name=node-1')
+      return []
     }
+    return [nested(path, recognised(text, path, wholeOf(`--set ${path.join('.')}=…`)))]
+  })
+}
+
+/** True, false, numbers and `[a,b]` are what they look like, except where only text is meant. */
+function recognised(text: string, path: readonly string[], at: Place): Located {
+  if (TEXT_SETTINGS.has(path.join('.'))) return scalar(text, at)
+  if (text.startsWith('[') && text.endsWith(']')) {
+    const inside = text.slice(1, -1).trim()
+    const items = inside === '' ? [] : inside.split(',').map((item) => scalar(scalarOf(item.trim()), at))
+    return { kind: 'list', at, items }
   }
-  unwrap()
-  for (const part of path) {
-    current = current?.shape?.[String(part)] as typeof current
-    unwrap()
-  }
-  return current?.shape === undefined ? [] : Object.keys(current.shape)
+  return scalar(scalarOf(text), at)
+}
+
+function scalarOf(text: string): unknown {
+  if (text === 'true' || text === 'false') return text === 'true'
+  const number = NUMBER.test(text) ? Number(text) : Number.NaN
+  return Number.isFinite(number) ? number : text
 }

@@ -1,33 +1,56 @@
-// `${env:NAME}` and `${env:NAME:-default}` in string values. operations.md §1. Lua text is left alone.
+// `${env:NAME}` and `${env:NAME:-default}` in any string value, never in Lua text. operations.md §1.
 
-const VARIABLE = /\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
-const SOURCE_KEY = 'source'
-const FILE_SCHEME = 'file://'
+import { type Located, type LocatedScalar, mapScalars } from './located.ts'
+import type { Path, ProblemList } from './problems.ts'
 
-/** The data with its variables replaced; a missing one without default is reported and left as it is. */
-export function substituteVariables(
-  data: unknown,
-  env: Readonly<Record<string, string | undefined>>,
-  report: (path: readonly PropertyKey[], message: string) => void,
-): unknown {
-  const visit = (value: unknown, path: readonly PropertyKey[]): unknown => {
-    if (typeof value === 'string') return isLuaText(value, path) ? value : replace(value, path)
-    if (Array.isArray(value)) return value.map((item, i) => visit(item, [...path, i]))
-    if (typeof value !== 'object' || value === null) return value
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, visit(item, [...path, key])]))
-  }
-  const replace = (text: string, path: readonly PropertyKey[]): string =>
-    text.replace(VARIABLE, (whole, name: string, fallback: string | undefined) => {
-      const value = env[name] ?? fallback
-      if (value === undefined) {
-        report(path, `environment variable ${name} is not set; set it or give a default: \${env:${name}:-value}`)
-      }
-      return value ?? whole
-    })
-  return visit(data, [])
+export type Variables = Readonly<Record<string, string | undefined>>
+
+const PLACEHOLDER = /\$\{env:([^}]*)(\}?)/g
+const NAME_AND_DEFAULT = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s
+/** A text with its variables replaced has at most this many characters. */
+const LENGTH_MAX = 16 * 1024 * 1024
+
+/** The data with its variables replaced, as text; one that cannot be replaced is a problem and stays as it is. */
+export function substitute(located: Located, path: Path, variables: Variables, problems: ProblemList): Located {
+  return mapScalars(located, path, (scalar, at) => substituteScalar(scalar, at, variables, problems))
 }
 
-/** The `source` field of an entry, unless it names a file. */
-function isLuaText(value: string, path: readonly PropertyKey[]): boolean {
-  return path.at(-1) === SOURCE_KEY && path.length <= 3 && !value.startsWith(FILE_SCHEME)
+function substituteScalar(
+  scalar: LocatedScalar,
+  path: Path,
+  variables: Variables,
+  problems: ProblemList,
+): LocatedScalar {
+  if (typeof scalar.value !== 'string' || !scalar.value.includes('${env:')) return scalar
+  let length = scalar.value.length
+  const value = scalar.value.replace(PLACEHOLDER, (whole: string, inside: string, end: string) => {
+    const replacement = replacementOf(inside, end === '}', variables)
+    if ('text' in replacement) {
+      length += replacement.text.length
+      return length > LENGTH_MAX ? '' : replacement.text
+    }
+    problems.add(scalar.at, path, replacement.problem)
+    return whole
+  })
+  if (length <= LENGTH_MAX) return { ...scalar, value }
+  problems.add(scalar.at, path, `with its variables replaced this text has more than ${LENGTH_MAX} characters`)
+  return scalar
+}
+
+/** As in a shell, `:-` stands in for a variable that is empty, too. */
+function replacementOf(
+  inside: string,
+  isClosed: boolean,
+  variables: Variables,
+): { text: string } | { problem: string } {
+  const [, name, fallback] = (isClosed && NAME_AND_DEFAULT.exec(inside)) || []
+  if (name === undefined || fallback?.includes('${')) {
+    return {
+      problem: `write a variable as \${env:NAME} or \${env:NAME:-default}, not as \${env:${inside.slice(0, 40)}`,
+    }
+  }
+  const value = Object.hasOwn(variables, name) ? variables[name] : undefined
+  if (value !== undefined && (value !== '' || fallback === undefined)) return { text: value }
+  if (fallback !== undefined) return { text: fallback }
+  return { problem: `the environment variable ${name} is not set; set it, or give a default: \${env:${name}:-value}` }
 }

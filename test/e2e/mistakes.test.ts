@@ -166,7 +166,7 @@ describe('around the app', () => {
     cli.write({ 'app.yaml': app(HOST) })
     const { code, stderr } = await cli.run(['run', 'app.yaml', '--set', 'admin.http=nonsense'])
     expect(code).toBe(2)
-    expect(stderr).toContain('error: admin.http "nonsense" is not an address: write host:port, or "off"')
+    expect(stderr).toContain('admin.http: expected "host:port" or "off", found "nonsense"')
   })
 
   test('a data directory in use: exit code 1, with whose it is and the ways out', async () => {

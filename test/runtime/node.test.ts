@@ -72,7 +72,8 @@ describe('createNode', () => {
     expect(error).toBeInstanceOf(MoonmeshError)
     expect(error.kind).toBe('Invalid')
     expect(error.message).toContain('entries[0].kind: unknown kind "process.hots" (did you mean "process.host"?)')
-    expect(error.details?.['problems']).toHaveLength(2)
+    const problems = error.details?.['problems'] as { path: string }[]
+    expect(problems.map(({ path }) => path)).toEqual(['entries[0].kind', 'entries[1].id', 'entries[1].kind'])
   })
 
   test('needs an app or entries', async () => {

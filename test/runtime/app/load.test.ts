@@ -1,332 +1,223 @@
-// operations.md §1, lua-core.md §4: what an app may say, and what is told when it says something else.
+// operations.md §1: everything that is wrong comes out in one go; entries of a program follow the rules of files.
 
-import { symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { loadApp, loadEntries } from '../../../runtime/app/load.ts'
+import { moduleNames } from '../../../lua-stdlib/index.ts'
+import { type LoadEntriesOptions, loadApp, loadEntries } from '../../../runtime/app/load.ts'
 import { compileProblem } from '../../../runtime/lua/check.ts'
-import { app, appDir, problems } from './app-dir.ts'
+import { appFolder, ids, loadFiles, problemsOf, rules, shown } from './app-folder.ts'
 
-const HEAD = 'version: "1.0"\nnamespace: shop\n'
-const withEntries = (entries: string): string => `${HEAD}entries:\n${entries}`
-const PROCESS = '  - name: p\n    kind: process.lua\n    source: return function() end\n'
-const HOST = '  - name: h\n    kind: process.host\n'
-
-describe('a right app', () => {
-  test('has its entries sorted by id, references complete and defaults filled in', async () => {
-    const { entries, settings, root } = await app({
-      'app.yaml': withEntries(
-        `${PROCESS}${HOST}  - name: a.service\n    kind: process.service\n    process: p\n    host: shop:h\n    input: [1, { deep: true }]\n    lifecycle: { auto_start: true, requires: [h], depends_on: [h] }\n`,
-      ),
-    })
-    expect(entries.map((entry) => entry.id)).toEqual(['shop:a.service', 'shop:h', 'shop:p'])
-    const [service, host, process] = entries
-    expect(service).toMatchObject({
-      process: 'shop:p',
-      host: 'shop:h',
-      input: [1, { deep: true }],
-      lifecycle: { autoStart: true, startTimeoutMs: 10_000, requires: ['shop:h'], restart: { maxDelayMs: 90_000 } },
-    })
-    expect(host).toMatchObject({ host: { workers: 1, maxProcesses: 1_000_000, mailboxLimit: 1_000_000 } })
-    expect(process).toMatchObject({ method: 'main', modules: [], imports: {}, sourceFile: undefined })
-    expect(settings).toMatchObject({
-      node: { dataDir: join(root, '.runtime') },
-      logger: { level: 'info', format: 'auto' },
-      admin: { http: '127.0.0.1:7960', httpIsDefault: true },
-      shutdown: { timeoutMs: 30_000 },
-    })
-  })
-
-  test('keeps an entry’s own fields as data, the source as text', async () => {
-    const { entries } = await app({
-      'app.yaml': withEntries(
-        '  - name: p\n    kind: process.lua\n    source: file://lua/p.lua\n    meta: { type: x }\n    modules: [time]\n  - name: d\n    kind: registry.entry\n    anything: [1]\n',
-      ),
-      'lua/p.lua': 'return function() end\n',
-    })
-    expect(entries[0]).toMatchObject({ data: { anything: [1] }, meta: {} })
-    expect(entries[1]).toMatchObject({
-      data: { source: 'return function() end\n', modules: ['time'] },
-      meta: { type: 'x' },
-    })
-    expect(entries[1]?.data).not.toHaveProperty('kind')
-  })
-
-  test('a folder is every _index.yaml below it, and app.yaml for settings', async () => {
-    const { entries, settings } = await app(
-      {
-        'app.yaml': 'node: { name: n1 }\n',
-        'a/_index.yaml': `namespace: a\nentries:\n${PROCESS}`,
-        'a/b/_index.yaml': `namespace: a.b\nname: single\nkind: process.host\n`,
-        'node_modules/x/_index.yaml': 'not: [read',
-        '.hidden/_index.yaml': 'not: [read',
-        'a/other.yaml': 'not: [read',
-      },
-      { at: '.' },
-    )
-    expect(entries.map((entry) => entry.id)).toEqual(['a.b:single', 'a:p'])
-    expect(settings.node.name).toBe('n1')
-  })
-
-  test('includes follow globs relative to the file, each file once, cycles and link loops included', async () => {
-    const dir = appDir({
-      'app.yaml': `${HEAD}include: ["src/**/_index.yaml", "src/x/_index.yaml", "src/?/none*.yaml"]\n`,
-      'src/_index.yaml': `namespace: s\ninclude: ["../app.yaml", "x/_index.yaml"]\nentries:\n${HOST}`,
-      'src/x/_index.yaml': `namespace: s.x\nentries:\n${HOST}`,
-    })
-    symlinkSync(dir, join(dir, 'src/loop'))
-    const result = await loadApp({ path: join(dir, 'app.yaml'), moduleNames: new Set(), compile: () => undefined })
-    expect(result.ok && result.app.entries.map((entry) => entry.id)).toEqual(['s.x:h', 's:h'])
-  })
+test('every problem is reported in one go, by file, line and column', async () => {
+  const files = {
+    'app.yaml': `namespace: shop
+node: { name: a_b }
+inclde: []
+include: [nope.yaml, broken.yaml]
+entries:
+  - { name: p, kind: process.lua, source: file://p.lua, modules: [tme] }
+  - { name: p, kind: process.hst }
+  - { name: s, kind: process.service, process: q, host: p, lifecycle: { stop_timeout: 5 } }
+  - { name: d, kind: registry.entry, x: "\${env:NOPE}" }
+`,
+    'broken.yaml': 'a: [\n',
+    'p.lua': 'wrong',
+  }
+  const places = (await problemsOf(files, { set: ['logger.level=x'] })).map(
+    (problem) => /^(?:--set )?\S+ ?\S*/.exec(problem)?.[0],
+  )
+  expect(places).toEqual([
+    '--set logger.level=… logger.level:',
+    'app.yaml:2:15 node.name:',
+    'app.yaml:3:1 inclde:',
+    'app.yaml:4:11 include[0]:',
+    'app.yaml:6:67 entries[0].modules[0]:',
+    'app.yaml:7:13 entries[1].name:',
+    'app.yaml:7:22 entries[1].kind:',
+    'app.yaml:8:48 entries[2].process:',
+    'app.yaml:8:57 entries[2].host:',
+    'app.yaml:8:87 entries[2].lifecycle.stop_timeout:',
+    'app.yaml:9:41 entries[3].x:',
+    'broken.yaml:2:1 YAML',
+    'p.lua:1:1 Lua',
+  ])
 })
 
-describe('problems', () => {
-  test.each([
-    ['YAML syntax', 'a: [1\n', [/^app\.yaml:\d+:\d+ YAML syntax: /]],
-    ['tabs', `${HEAD}entries:\n\t- name: x\n`, [/^app\.yaml:4:1 YAML syntax: .*indent with spaces/]],
-    ['a key twice', 'namespace: a\nnamespace: b\n', [/^app\.yaml:2:1 YAML syntax: the same key stands twice/]],
-    ['an empty file', '', [/expected a map with namespace and entries, got an empty file/]],
-    ['a list', '- a\n', [/expected a map with namespace and entries, got a list/]],
-    [
-      'an unknown top-level key',
-      `${HEAD}shutdwon: {}\n`,
-      [/^app\.yaml:3:1 shutdwon: unknown key "shutdwon" \(did you mean "shutdown"\?\)$/],
-    ],
-    [
-      'an unknown setting',
-      `${HEAD}node: { nmae: a }\n`,
-      [/^app\.yaml:3:9 node\.nmae: unknown key "nmae" \(did you mean "name"\?\)$/],
-    ],
-    ['a wrong version', 'version: 1.0\n', [/^app\.yaml:1:10 version: expected "1\.0" \(in quotes\), got 1$/]],
-    ['no namespace', `entries:\n${HOST}`, [/namespace: required/]],
-    ['a bad node name', `${HEAD}node: { name: "-a" }\n`, [/^app\.yaml:3:15 node\.name: expected 1 to 128 of/]],
-    [
-      'a level that is none',
-      `${HEAD}logger: { level: inof }\n`,
-      [/logger\.level: expected one of .*, got "inof" \(did you mean "info"\?\)$/],
-    ],
-    [
-      'a duration without unit',
-      `${HEAD}shutdown: { timeout: 30 }\n`,
-      [/shutdown\.timeout: expected a duration; did you mean "30s" or "30ms"\?/],
-    ],
-    [
-      'clustering',
-      `${HEAD}cluster: { enabled: true }\n`,
-      [/^app\.yaml:3:21 cluster\.enabled: clustering is not available in this version/],
-    ],
-    [
-      'an unknown kind',
-      withEntries('  - name: x\n    kind: proces.lua\n'),
-      [/^app\.yaml:5:11 entries\[0\]\.kind: unknown kind "proces\.lua" \(did you mean "process\.lua"\?\)$/],
-    ],
-    [
-      'an unsupported kind',
-      withEntries('  - name: x\n    kind: workflow.lua\n'),
-      [/unknown kind "workflow\.lua" \(not supported\)/],
-    ],
-    [
-      'precompiled Lua',
-      withEntries('  - name: x\n    kind: process.lua.bc\n'),
-      [/unknown kind "process\.lua\.bc" \(not supported\)/],
-    ],
-    ['no kind', withEntries('  - name: x\n'), [/^app\.yaml:4:5 entries\[0\]\.kind: required \(a string\)$/]],
-    ['no name', withEntries('  - kind: process.host\n'), [/entries\[0\]\.name: required \(a string\)/]],
-    [
-      'a bad name',
-      withEntries('  - name: "a:b"\n    kind: process.host\n'),
-      [/entries\[0\]\.name: expected a name without spaces/],
-    ],
-    [
-      'an entry that is no map',
-      withEntries('  - hello\n'),
-      [/entries\[0\]: expected a map with name and kind, got "hello"/],
-    ],
-    [
-      'an unknown field',
-      withEntries(`${HOST}    lifecycel: {}\n`),
-      [/^app\.yaml:6:5 entries\[0\]\.lifecycel: unknown key "lifecycel" \(did you mean "lifecycle"\?\)$/],
-    ],
-    [
-      'an unknown lifecycle key',
-      withEntries(`${HOST}    lifecycle: { autostart: true }\n`),
-      [/^app\.yaml:6:18 entries\[0\]\.lifecycle\.autostart: unknown key "autostart" \(did you mean "auto_start"\?\)$/],
-    ],
-    [
-      'an unknown restart key',
-      withEntries(`${HOST}    lifecycle: { restart: { max_attempt: 3 } }\n`),
-      [/restart\.max_attempt: unknown key .*"max_attempts"/],
-    ],
-    [
-      'a wrong type',
-      withEntries(`${HOST}    lifecycle: { auto_start: "yes" }\n`),
-      [/^app\.yaml:6:30 entries\[0\]\.lifecycle\.auto_start: expected true or false, got "yes"$/],
-    ],
-    [
-      'a negative pool',
-      withEntries(
-        '  - name: f\n    kind: function.lua\n    method: m\n    source: return {}\n    pool: { size: -1 }\n',
-      ),
-      [/pool\.size: must be at least 0, got -1/],
-    ],
-    [
-      'an unknown pool type',
-      withEntries(
-        '  - name: f\n    kind: function.lua\n    method: m\n    source: return {}\n    pool: { type: eager }\n',
-      ),
-      [/pool\.type: expected one of .*, got "eager"/],
-    ],
-    [
-      'a function without method',
-      withEntries('  - name: f\n    kind: function.lua\n    source: return {}\n'),
-      [/entries\[0\]\.method: required \(a string\)/],
-    ],
-    [
-      'a missing source file',
-      withEntries('  - name: p\n    kind: process.lua\n    source: file://nope.lua\n'),
-      [/^app\.yaml:6:13 entries\[0\]\.source: no such file nope\.lua; create it or correct the path/],
-    ],
-    [
-      'a source that is a folder',
-      withEntries('  - name: p\n    kind: process.lua\n    source: file://.\n'),
-      [/is a directory, not a Lua file/],
-    ],
-    [
-      'Lua syntax in the file',
-      withEntries(
-        '  - name: p\n    kind: process.lua\n    source: |\n      return function()\n        x = = 1\n      end\n',
-      ),
-      [/entries\[0\]\.source: Lua syntax: unexpected symbol near '=' \(line 2 of the source\)/],
-    ],
-    [
-      'an unknown module',
-      withEntries(`${PROCESS}    modules: [time, tmie]\n`),
-      [/^app\.yaml:7:21 entries\[0\]\.modules\[1\]: unknown module "tmie" \(did you mean "time"\?\)$/],
-    ],
-    [
-      'an entry id twice',
-      withEntries(HOST + HOST),
-      [/^app\.yaml:6:11 entries\[1\]\.name: duplicate entry id "shop:h" \(first at app\.yaml:4\)$/],
-    ],
-    [
-      'a service without process',
-      withEntries(`${HOST}  - name: s\n    kind: process.service\n    process: pp\n    host: h\n`),
-      [/^app\.yaml:8:14 entries\[1\]\.process: no entry "shop:pp"$/],
-    ],
-    [
-      'a near miss',
-      withEntries(`${PROCESS}${HOST}  - name: s\n    kind: process.service\n    process: shop:q\n    host: h\n`),
-      [/no entry "shop:q" \(did you mean "shop:p"\?\)/],
-    ],
-    [
-      'a reference to the wrong kind',
-      withEntries(`${PROCESS}${HOST}  - name: s\n    kind: process.service\n    process: h\n    host: p\n`),
-      [
-        /process: "shop:h" is a process\.host; expected process\.lua/,
-        /host: "shop:p" is a process\.lua; expected process\.host or terminal\.host/,
-      ],
-    ],
-    [
-      'a missing import',
-      withEntries(`${PROCESS}    imports: { u: util }\n`),
-      [/^app\.yaml:7:19 entries\[0\]\.imports\.u: no entry "shop:util"$/],
-    ],
-    [
-      'an import cycle',
-      withEntries(
-        '  - name: a\n    kind: library.lua\n    source: return {}\n    imports: { b: b }\n  - name: b\n    kind: library.lua\n    source: return {}\n    imports: { a: a }\n',
-      ),
-      [/imports: import cycle: shop:a -> shop:b -> shop:a/],
-    ],
-    [
-      'a dependency cycle',
-      withEntries(
-        `${PROCESS}${HOST}    lifecycle: { requires: [s] }\n  - name: s\n    kind: process.service\n    process: p\n    host: h\n`,
-      ),
-      [/services depend on each other in a cycle: shop:h -> shop:s -> shop:h/],
-    ],
-    [
-      'a missing requirement',
-      withEntries(`${HOST}    lifecycle: { requires: [nothing] }\n`),
-      [/^app\.yaml:6:29 entries\[0\]\.lifecycle\.requires\[0\]: no entry "shop:nothing"$/],
-    ],
-    [
-      'an include that is not there',
-      `${HEAD}include: [nope.yaml]\n`,
-      [/^app\.yaml:3:11 include\[0\]: no such file nope\.yaml/],
-    ],
-  ] satisfies [string, string, RegExp[]][])('%s', async (_what, yaml, expected) => {
-    const found = await problems(yaml)
-    expect(found).toHaveLength(expected.length)
-    for (const [i, pattern] of expected.entries()) expect(found[i]).toMatch(pattern)
+test('a failed load tells the entries whose id and kind are known, sorted', async () => {
+  const text = 'namespace: s\nentries: [{ name: b, kind: process.lua }, { name: a, kind: registry.entry }, { name: c }]'
+  const result = await loadFiles({ 'app.yaml': text })
+  expect(result.ok).toBe(false)
+  expect(!result.ok && result.entries).toEqual([
+    { id: 's:a', kind: 'registry.entry' },
+    { id: 's:b', kind: 'process.lua' },
+  ])
+})
+
+test('a problem has the absolute path of its file, as `check --json` shows it', async () => {
+  const result = await loadFiles({ 'app.yaml': 'x: 1' })
+  expect(!result.ok && result.problems).toEqual([
+    {
+      file: join(result.dir, 'app.yaml'),
+      line: 1,
+      column: 1,
+      path: 'x',
+      message: expect.stringContaining('unknown key "x"'),
+    },
+  ])
+})
+
+test('the app of the specification loads with the real modules and the real compiler', async () => {
+  const dir = appFolder({
+    'app.yaml': `version: "1.0"
+namespace: shop                 # every entry below is shop:<name>
+node:
+  name: node-1
+  data_dir: .runtime
+logger:   { level: info, format: auto }
+admin:    { http: "127.0.0.1:7960" }
+shutdown: { timeout: 30s }
+cluster:  { enabled: false }
+include:
+  - "src/**/_index.yaml"
+entries:
+  - name: processes
+    kind: process.host
+    lifecycle: { auto_start: true }
+  - name: greeter
+    kind: process.lua
+    source: file://greeter.lua
+    method: main
+    modules: [time, json]
+  - name: greeter.service
+    kind: process.service
+    process: shop:greeter
+    host: shop:processes
+    lifecycle: { auto_start: true }
+`,
+    'greeter.lua': 'local time = require("time")\nreturn { main = function() return 1 end }\n',
+    'src/a/_index.yaml': 'namespace: a\nentries: []\n',
+  })
+  const result = await loadApp({ path: join(dir, 'app.yaml'), moduleNames, compile: compileProblem() })
+  expect(shown(result, dir)).toEqual([])
+  expect(result.ok && ids(result.app)).toEqual(['shop:greeter', 'shop:greeter.service', 'shop:processes'])
+})
+
+test('the real compiler tells the line of a syntax error', async () => {
+  const files = {
+    'app.yaml': 'namespace: s\nentries: [{ name: p, kind: process.lua, source: file://p.lua }]',
+    'p.lua': 'local x = 1\nlocal = 2\n',
+  }
+  expect(await problemsOf(files, { compile: compileProblem() })).toEqual([
+    "p.lua:2:1 Lua syntax: <name> expected near '='",
+  ])
+})
+
+test('an app has at most 100,000 entries', async () => {
+  const item = '*d,'
+  const files: Record<string, string> = { 'app.yaml': 'include: [a.yaml, b.yaml]\n' }
+  for (const name of ['a', 'b']) {
+    files[`${name}.yaml`] =
+      `namespace: ${name}\nentries: [&d { name: d, kind: registry.entry }, ${item.repeat(60_000)}]`
+  }
+  const problems = await problemsOf(files)
+  expect(problems).toContainEqual(expect.stringContaining('an app has at most 100000 entries'))
+  expect(problems.at(-1)).toMatch(/\d+ further problems are not listed; mend these first$/)
+}, 30_000)
+
+describe('entries of a program', () => {
+  const load = async (definitions: readonly Record<string, unknown>[], options: Partial<LoadEntriesOptions> = {}) => {
+    const result = await loadEntries(definitions, { ...rules, ...options })
+    return { result, problems: shown(result, process.cwd()) }
+  }
+  const PROCESS = { id: 's:p', kind: 'process.lua', source: 'x' }
+  const HOST = { namespace: 's', name: 'h', kind: 'process.host' }
+
+  test('follow the same rules, with an id, or with namespace and name', async () => {
+    const service = {
+      id: 's:svc',
+      kind: 'process.service',
+      process: 'p',
+      host: 's:h',
+      input: [1],
+      lifecycle: { stop_timeout: '1s' },
+    }
+    const { result } = await load([PROCESS, HOST, service], { set: ['node.name=n1'] })
+    if (!result.ok) throw new Error('problems')
+    expect(ids(result.app)).toEqual(['s:h', 's:p', 's:svc'])
+    expect(result.app.settings.node.name).toBe('n1')
+    expect(result.app.entries[1]).toMatchObject({ data: { source: 'x' }, file: '', line: 0, method: 'main' })
+    expect(result.app.entries[2]).toMatchObject({ process: 's:p', lifecycle: { stopTimeoutMs: 1000 } })
   })
 
-  test('all of them are reported in one go, in order of place', async () => {
-    const found = await problems(
-      withEntries('  - name: x\n    kind: nope\n  - name: y\n    kind: process.lua\n    modules: [zzz]\n'),
-    )
-    expect(found.map((line) => line.split(' ')[0])).toEqual(['app.yaml:5:11', 'app.yaml:6:5'])
-  })
-
-  test('an entry that is wrong by itself does not make others wrong', async () => {
-    const yaml = withEntries(
-      `  - name: p\n    kind: process.lua\n${HOST}  - name: s\n    kind: process.service\n    process: p\n    host: h\n`,
-    )
-    expect(await problems(yaml)).toEqual(['app.yaml:4:5 entries[0].source: required (a string)'])
-  })
-
-  test('Lua syntax errors in files have the Lua file’s own place', async () => {
-    const yaml = withEntries('  - name: p\n    kind: process.lua\n    source: file://p.lua\n')
-    expect(await problems({ 'app.yaml': yaml, 'p.lua': 'local a = 1\nlocal b = = 2\n' })).toEqual([
-      "p.lua:2:1 Lua syntax: unexpected symbol near '='",
+  test('have problems without a file, at entries[N]', async () => {
+    const wrong = [
+      { id: 's:a', kind: 'proces.lua' },
+      { id: 's:b', kind: 'process.lua', source: 'a\nwrong', modules: ['tme'] },
+      { id: 's:c', kind: 'process.service', process: 's:p', host: 's:q', lifecycel: {} },
+    ]
+    expect((await load([...wrong, PROCESS])).problems).toEqual([
+      'entries[0].kind: unknown kind "proces.lua" (did you mean "process.lua"?)',
+      'entries[1].modules[0]: unknown module "tme" (did you mean "time"?)',
+      "entries[1].source: line 2 of the chunk: Lua syntax: unexpected symbol near 'wrong'",
+      'entries[2].host: no entry "s:q"',
+      'entries[2].lifecycel: unknown key "lifecycel" (did you mean "lifecycle"?)',
     ])
   })
 
-  test('a source that is not UTF-8 is refused', async () => {
-    const yaml = withEntries('  - name: p\n    kind: process.lua\n    source: file://p.lua\n')
-    expect((await problems({ 'app.yaml': yaml, 'p.lua': new Uint8Array([0xff, 0xfe]) }))[0]).toContain(
-      'is not UTF-8 text',
-    )
+  test.each([
+    [{}, 'entries[0].id: required field is missing; give id: "namespace:name"'],
+    [{ id: 5 }, 'entries[0].id: expected "namespace:name", found 5'],
+    [{ id: 'p' }, 'entries[0].id: expected "namespace:name", found "p"'],
+    [{ id: ':p' }, 'entries[0].id: expected "namespace:name", found ":p"'],
+    [{ id: 's:' }, 'entries[0].id: expected "namespace:name", found "s:"'],
+    [{ id: 's:p', name: 'p' }, 'entries[0].id: give id, or namespace and name, but not both'],
+    [{ namespace: 's' }, 'entries[0].name: required field is missing (a name within the namespace)'],
+    [
+      { namespace: 's:', name: 'p' },
+      'entries[0].namespace: "s:" holds a colon; namespace and name are given apart from each other',
+    ],
+  ])('need an id: %j', async (idFields, expected) => {
+    expect((await load([{ ...idFields, kind: 'registry.entry' }])).problems).toEqual([expected])
   })
 
-  test('settings belong in the app file', async () => {
-    const found = await problems({
-      'app.yaml': `${HEAD}include: [b.yaml]\n`,
-      'b.yaml': 'namespace: b\nnode: { name: x }\n',
-    })
-    expect(found).toEqual(['b.yaml:2:1 node: settings such as "node" belong in the app file, not in an included one'])
+  test('may refer to entries that are there already, and must not have their ids', async () => {
+    const { result } = await load([PROCESS, HOST])
+    const beside = result.ok ? result.app.entries : []
+    const service = { id: 't:svc', kind: 'process.service', process: 's:p', host: 's:h' }
+    const added = await load([service], { beside })
+    expect(added.result.ok && ids(added.result.app)).toEqual(['t:svc'])
+    expect((await load([PROCESS, { ...service, host: 's:p' }], { beside })).problems).toEqual([
+      'entries[0].name: duplicate entry id "s:p"; the app has it already',
+      'entries[1].host: "s:p" is a process.lua; host needs a process.host or a terminal.host',
+    ])
   })
 
-  test('a missing app file and an empty folder name the way out', async () => {
-    expect((await problems({}, { at: 'nope.yaml' }))[0]).toMatch(
-      /no such file; check the path, or create an app with `runtime init/,
-    )
-    expect((await problems({}, { at: '.' }))[0]).toMatch(/no app\.yaml and no _index\.yaml below it; create an app/)
+  test('tell of a duplicate which entry was first', async () => {
+    expect((await load([PROCESS, HOST, PROCESS])).problems).toEqual([
+      'entries[2].name: duplicate entry id "s:p"; first declared as entries[0]',
+    ])
   })
 
-  test('aliases cannot blow up', async () => {
-    const lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]']
-    for (let i = 1; i < 10; i++) lines.push(`a${i}: &a${i} [${`*a${i - 1}, `.repeat(9)}*a${i - 1}]`)
-    expect((await problems(lines.join('\n')))[0]).toContain('YAML aliases')
+  test('that are no data, refer to themselves or are nested too deeply are problems', async () => {
+    const circle: Record<string, unknown> = { id: 's:c', kind: 'registry.entry' }
+    circle['self'] = circle
+    const wrong = [null, 5, 'x', [], circle] as unknown as Record<string, unknown>[]
+    expect((await load(wrong)).problems).toEqual([
+      'entries[0]: expected an entry (a map with name and kind), found nothing',
+      'entries[1]: expected an entry (a map with name and kind), found 5',
+      'entries[2]: expected an entry (a map with name and kind), found "x"',
+      'entries[3]: expected an entry (a map with name and kind), found a list',
+      'entries[4]: refers to itself, is nested deeper than 100 levels, or holds a million values',
+    ])
+    expect((await load([{ id: 's:f', kind: 'process.host', lifecycle: () => 1 }])).problems).toEqual([
+      'entries[0].lifecycle: expected a map, found a function',
+    ])
   })
-})
 
-describe('entries of an embedding program', () => {
-  const rules = { moduleNames: new Set(['time']), compile: compileProblem() }
-
-  test('follow the same rules', async () => {
-    const result = await loadEntries([{ id: 'a:h', kind: 'process.host', host: { workers: 0 } }], rules)
-    expect(result.ok && result.app.entries[0]).toMatchObject({ id: 'a:h', host: { workers: 0 } })
-  })
-
-  test('their problems name the place in the list', async () => {
-    const result = await loadEntries(
-      [
-        { id: 'a:h', kind: 'process.hst' },
-        { id: 'nocolon', kind: 'x' },
-      ],
-      rules,
-    )
-    expect(!result.ok && result.problems.map(({ path }) => path)).toEqual(['entries[0].kind', 'entries[1].id'])
+  test('with parts that are shared a million times over are refused in time', async () => {
+    let shared: unknown = 'x'
+    for (let i = 0; i < 60; i++) shared = [shared, shared]
+    const startMs = performance.now()
+    expect((await load([{ id: 's:x', kind: 'registry.entry', shared }])).problems).toHaveLength(1)
+    expect(performance.now() - startMs).toBeLessThan(2000)
   })
 })
