@@ -29,6 +29,9 @@ export class ChannelObject extends HostObject {
   }
 }
 
+/** A channel of our own making, as the script holds it. */
+export const newChannel = (capacity: number): ChannelObject => new ChannelObject(new Channel(capacity))
+
 class CaseObject extends HostObject {
   readonly on: ChannelObject
   readonly isSend: boolean
@@ -171,7 +174,7 @@ export const channelModule: LibraryModule = {
   name: 'channel',
   isAlwaysPresent: true,
   build: () => ({
-    new: (call) => new ChannelObject(new Channel(optionalNumber(call, 1, 'new', 0))),
+    new: (call) => newChannel(optionalNumber(call, 1, 'new', 0)),
     select,
   }),
   classes: [

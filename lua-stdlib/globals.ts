@@ -87,5 +87,11 @@ export const tableModule: LibraryModule = {
     getn: (call) => call.engine.length(tableArg(call, 1, 'getn')),
     maxn,
     create: (call): LuaTable => call.engine.newTable(),
+    make_immutable: (call) => {
+      const table = tableArg(call, 1, 'make_immutable')
+      call.engine.freeze(table)
+      return table
+    },
+    is_immutable: (call) => call.engine.isFrozen(tableArg(call, 1, 'is_immutable')),
   }),
 }

@@ -3,7 +3,7 @@
 import { TableValue } from '../runtime/base/value.ts'
 import type { Call, LuaValue, Returns } from '../runtime/lua/engine.ts'
 import type { Answer, LibraryModule, Terminal } from '../runtime/services.ts'
-import { optionalNumber, processOf } from './support/args.ts'
+import { booleanArg, optionalNumber, processOf } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
 import { fail, failWith } from './support/fail.ts'
 import { wait, waitAlone } from './support/wait.ts'
@@ -55,7 +55,7 @@ export const ioModule: LibraryModule = {
       return wait(call, (done) => terminal.readLine(answered(done)))
     }),
     raw: onTerminal((call, terminal) => {
-      terminal.setRaw(call.arg(1) !== false)
+      terminal.setRaw(call.arg(1) === undefined || booleanArg(call, 1, 'raw'))
       return [true, undefined]
     }),
     args: (call) => call.engine.copyIn(new TableValue([...(processOf(call).terminal?.args ?? [])])),

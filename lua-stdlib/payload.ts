@@ -9,6 +9,7 @@ import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } f
 import {
   type Call,
   type Engine,
+  ErrorObject,
   HostObject,
   type LuaTable,
   type LuaValue,
@@ -72,7 +73,8 @@ export class PayloadObject extends HostObject {
   /** Inside a message a payload is its data (lua-core.md §25, open 7). */
   override leave(): Value {
     try {
-      return decoded(this)
+      const value = decoded(this)
+      return value instanceof ErrorValue ? new ErrorObject(value).leave() : value
     } catch {
       return undefined
     }
@@ -207,6 +209,8 @@ function setNotNil(table: TableValue, key: Value, value: Value): void {
 
 /** A copy that belongs to nobody, in which tables decoded from `{}` are still known as such. */
 function takeOut(engine: Engine, value: LuaValue): Value {
+  // It stays in its process: even a missing kind is kept.
+  if (value instanceof ErrorObject) return value.error
   const copy = engine.copyOut(value)
   if (copy instanceof TableValue && isTable(engine, value)) {
     eachEmptyPair(engine, value, copy, (table, empty) => {

@@ -1,6 +1,6 @@
 // `process.registry`: names of processes. lua-core.md §10. On a standalone node only local names exist.
 
-import { isPid } from '../runtime/base/pid.ts'
+import { canonicalPid } from '../runtime/base/pid.ts'
 import type { Call, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
 import { isNumber, processOf, stringArg, toNumber } from './support/args.ts'
 import { fail, failWith } from './support/fail.ts'
@@ -22,9 +22,10 @@ function scopeArg(value: LuaValue): number | readonly LuaValue[] {
 function register(call: Call): Returns {
   const name = stringArg(call, 1, 'register')
   const process = processOf(call)
-  const pid = call.arg(2) ?? process.pid
-  if (typeof pid !== 'string') return fail('Invalid', 'pid must be a string')
-  if (!isPid(pid)) return fail('Invalid', 'invalid pid')
+  const given = call.arg(2) ?? process.pid
+  if (typeof given !== 'string') return fail('Invalid', 'pid must be a string')
+  const pid = canonicalPid(given)
+  if (pid === undefined) return fail('Invalid', 'invalid pid')
   if (name === '' || name.length > NAME_BYTES_MAX) return fail('Invalid', `name must have 1 to ${NAME_BYTES_MAX} bytes`)
   const scope = scopeArg(call.arg(3))
   if (typeof scope !== 'number') return scope

@@ -1,7 +1,8 @@
 // Module `process`: identity, sending, spawning, links and monitors, receiving, upgrade, the spawn builder. lua-core.md §7-§10.
 
-import { Channel } from '../runtime/base/channel.ts'
-import { ErrorValue, TableValue, type Value } from '../runtime/base/value.ts'
+import { toText } from '../runtime/base/bytes.ts'
+import { type Channel, Deferred } from '../runtime/base/channel.ts'
+import { TableValue, type Value } from '../runtime/base/value.ts'
 import {
   type Call,
   type Engine,
@@ -21,7 +22,7 @@ import type {
   Sink,
   SpawnOptions,
 } from '../runtime/services.ts'
-import { ChannelObject } from './channel.ts'
+import { ChannelObject, newChannel } from './channel.ts'
 import { PayloadObject } from './payload.ts'
 import { registryModule } from './process-registry.ts'
 import { objectArg, optionalString, processOf, raise, stringArg, tableArg } from './support/args.ts'
@@ -47,37 +48,52 @@ class MessageObject extends HostObject {
 
 type Mail = Envelope | LifecycleEvent
 
-/** The channel of an inbox, a topic or the events: unread mail lies in it as it came and takes its script form when it is read. */
-class MailChannel extends Channel<LuaValue> implements Sink {
+/** Which function bound a channel to a topic. */
+type Binding = 'inbox' | 'events' | 'listen' | 'subscribe'
+
+/** A channel as the sink of the inbox, the events or a topic. */
+class MailSink implements Sink {
+  readonly process: ScriptProcess
+  readonly binding: Binding
   readonly handle: ChannelObject
   isMessageMode: boolean
-  readonly #process: ScriptProcess
-  constructor(process: ScriptProcess, isMessageMode: boolean, capacity: number) {
-    super(capacity)
-    this.#process = process
+  constructor(process: ScriptProcess, binding: Binding, handle: ChannelObject, isMessageMode = false) {
+    this.process = process
+    this.binding = binding
+    this.handle = handle
     this.isMessageMode = isMessageMode
-    this.handle = new ChannelObject(this)
   }
-  override offer(item: LuaValue | Mail): boolean {
-    return super.offer(item as LuaValue)
+  get #channel(): Channel<LuaValue> {
+    return this.handle.channel
   }
-  override drain(): never[] {
-    return super.drain() as never[]
+  offer(mail: Mail): boolean {
+    return this.#channel.offer(new UnreadMail(this, mail))
   }
-  protected override unwrap(value: LuaValue): LuaValue {
-    const item = value as unknown
-    if (!isMail(item)) return value
-    this.#process.subscriptions.taken()
-    if ('kind' in item) return eventTable(this.#process.engine, item)
-    return this.isMessageMode ? new MessageObject(item) : bareValue(this.#process.engine, item.values)
+  drain(): Mail[] {
+    return this.#channel.drain().flatMap((item) => (item instanceof UnreadMail ? [item.mail] : []))
+  }
+  /** The channel is no sink any more. What lies in it can still be read, and does not count for the mailbox. */
+  leave(): void {
+    this.#channel.settle()
   }
 }
 
-/** Scripts may also send on such a channel; their values are no mail. */
-function isMail(item: unknown): item is Mail {
-  if (typeof item !== 'object' || item === null) return false
-  const { topic, values, atMs } = item as { topic?: unknown; values?: unknown; atMs?: unknown }
-  return (typeof topic === 'string' && Array.isArray(values)) || typeof atMs === 'number'
+/** Mail that nobody has read: it counts for the mailbox, and takes its script form when it is received. */
+class UnreadMail extends Deferred<LuaValue> {
+  readonly sink: MailSink
+  readonly mail: Mail
+  constructor(sink: MailSink, mail: Mail) {
+    super()
+    this.sink = sink
+    this.mail = mail
+  }
+  override take(): LuaValue {
+    const { mail } = this
+    const { process, isMessageMode } = this.sink
+    process.subscriptions.taken()
+    if ('kind' in mail) return eventTable(process.engine, mail)
+    return isMessageMode ? new MessageObject(mail) : bareValue(process.engine, mail.values)
+  }
 }
 
 function bareValue(engine: Engine, values: readonly Value[]): LuaValue {
@@ -116,16 +132,16 @@ function inbox(call: Call): Returns {
   blocking(call, 'process.inbox')
   const process = processOf(call)
   const { subscriptions } = process
-  if (subscriptions.inbox === undefined) subscriptions.openInbox(new MailChannel(process, true, 0))
-  return (subscriptions.inbox as MailChannel).handle
+  if (subscriptions.inbox === undefined) subscriptions.openInbox(new MailSink(process, 'inbox', newChannel(0), true))
+  return (subscriptions.inbox as MailSink).handle
 }
 
 function events(call: Call): Returns {
   blocking(call, 'process.events')
   const process = processOf(call)
   const { subscriptions } = process
-  if (subscriptions.events === undefined) subscriptions.openEvents(new MailChannel(process, false, 0))
-  return (subscriptions.events as MailChannel).handle
+  if (subscriptions.events === undefined) subscriptions.openEvents(new MailSink(process, 'events', newChannel(0)))
+  return (subscriptions.events as MailSink).handle
 }
 
 function listen(call: Call): Returns {
@@ -136,67 +152,57 @@ function listen(call: Call): Returns {
   if (topic.startsWith('@')) return fail('Invalid', 'cannot listen to @ topics', INVALID)
   const wantsMessages = options !== undefined && call.engine.get(options, 'message') === true
   const process = processOf(call)
-  const known = process.subscriptions.sinkOf(topic)
-  if (known instanceof MailChannel) {
+  const known = process.subscriptions.sinkOf(topic) as MailSink | undefined
+  if (known?.binding === 'listen') {
     // Without the option the mode stays what it is (lua-core.md §25, 10).
     if (wantsMessages) known.isMessageMode = true
     return known.handle
   }
-  if (known !== undefined) return fail('AlreadyExists', `topic "${topic}" already subscribed`, INVALID)
-  const channel = new MailChannel(process, wantsMessages, 1)
-  process.subscriptions.listen(topic, channel)
-  return channel.handle
+  if (known !== undefined) return alreadySubscribed(topic)
+  const sink = new MailSink(process, 'listen', newChannel(1), wantsMessages)
+  process.subscriptions.listen(topic, sink)
+  return sink.handle
 }
 
+const alreadySubscribed = (topic: string): Returns =>
+  fail('AlreadyExists', `topic "${toText(topic)}" already subscribed`, INVALID)
+
+/** Ends what `binding` began with the channel; false when there is nothing of that kind. */
+function unbind(process: ScriptProcess, handle: ChannelObject, binding: Binding): boolean {
+  const { subscriptions } = process
+  const sinks = ([...subscriptions.sinks()] as MailSink[]).filter(
+    (sink) => sink.handle === handle && sink.binding === binding && subscriptions.unlisten(sink),
+  )
+  for (const sink of sinks) sink.leave()
+  return sinks.length > 0
+}
+
+const channelNotFound = (): Returns => [false, errorObject('NotFound', 'channel not found', INVALID)]
+
 function unlisten(call: Call): Returns {
-  const { channel } = objectArg(call, 1, 'unlisten', ChannelObject, 'channel')
+  const handle = objectArg(call, 1, 'unlisten', ChannelObject, 'channel')
   blocking(call, 'process.unlisten')
-  const isListener = channel instanceof MailChannel && processOf(call).subscriptions.unlisten(channel)
-  if (!isListener) return [false, errorObject('NotFound', 'channel not found', INVALID)]
-  channel.close()
+  if (!unbind(processOf(call), handle, 'listen')) return channelNotFound()
+  handle.channel.close()
   return true
 }
 
-/** A script's own channel as the sink of a topic: bare values (lua-core.md §11.5). */
-class SubscribedChannel implements Sink {
-  readonly channel: Channel<LuaValue>
-  readonly #process: ScriptProcess
-  constructor(process: ScriptProcess, channel: Channel<LuaValue>) {
-    this.#process = process
-    this.channel = channel
-  }
-  offer(item: Mail): void {
-    if ('kind' in item) return
-    this.#process.subscriptions.taken()
-    this.channel.offer(bareValue(this.#process.engine, item.values))
-  }
-  drain(): Mail[] {
-    return []
-  }
-}
-
+/** Binds a channel of the script to a topic: bare values. Reserved topics mean what they mean to the runtime (lua-core.md §11.5). */
 function subscribe(call: Call): Returns {
   const topic = stringArg(call, 1, 'subscribe')
   const handle = objectArg(call, 2, 'subscribe', ChannelObject, 'channel')
   blocking(call, 'subscribe')
   const process = processOf(call)
-  const known = process.subscriptions.sinkOf(topic)
-  if (known instanceof SubscribedChannel && known.channel === handle.channel) return handle
-  if (known !== undefined) return fail('AlreadyExists', `topic "${topic}" already subscribed`, INVALID)
-  process.subscriptions.listen(topic, new SubscribedChannel(process, handle.channel))
+  const known = process.subscriptions.sinkOf(topic) as MailSink | undefined
+  if (known !== undefined) return known.handle === handle ? handle : alreadySubscribed(topic)
+  process.subscriptions.listen(topic, new MailSink(process, 'subscribe', handle))
   return handle
 }
 
 function unsubscribe(call: Call): Returns {
-  const { channel } = objectArg(call, 1, 'unsubscribe', ChannelObject, 'channel')
+  const handle = objectArg(call, 1, 'unsubscribe', ChannelObject, 'channel')
   blocking(call, 'unsubscribe')
-  const { subscriptions } = processOf(call)
-  const bound = [...subscriptions.sinks()].filter(
-    (sink) => sink instanceof SubscribedChannel && sink.channel === channel,
-  )
-  if (bound.length === 0) return [false, errorObject('NotFound', 'channel not found', INVALID)]
-  for (const sink of bound) subscriptions.unlisten(sink)
-  return true
+  return unbind(processOf(call), handle, 'subscribe') ? true : channelNotFound()
 }
 
 // ---- other processes
@@ -205,33 +211,16 @@ function unsubscribe(call: Call): Returns {
 function destination(call: Call, fn: string): string | readonly LuaValue[] {
   const text = stringArg(call, 1, fn)
   blocking(call, `process.${fn}`)
+  const shown = toText(text)
   return (
-    processOf(call).resolve(text) ?? fail('NotFound', `could not resolve '${text}' as PID or registered name`, INVALID)
+    processOf(call).resolve(text) ?? fail('NotFound', `could not resolve '${shown}' as PID or registered name`, INVALID)
   )
 }
 
 const copyArgs = (call: Call, from: number): Value[] => {
   const values: Value[] = []
-  for (let i = from; i <= call.count; i++) values.push(withKinds(call.engine.copyOut(call.arg(i))))
+  for (let i = from; i <= call.count; i++) values.push(call.engine.copyOut(call.arg(i)))
   return values
-}
-
-/** An error without a kind is `Internal` once it has left its process (lua-core.md §12.3). The value is nobody else's yet. */
-function withKinds(value: Value, seen?: Set<TableValue>): Value {
-  if (typeof value !== 'object') return value
-  if (value instanceof ErrorValue) {
-    if (value.kind !== '') return value
-    return new ErrorValue('Internal', value.message, value.retryable, value.details, value.stack)
-  }
-  if (!(value instanceof TableValue) || seen?.has(value) === true) return value
-  const visited = (seen ?? new Set<TableValue>()).add(value)
-  for (const items of [value.array, value.keys, value.values]) {
-    for (let i = 0; i < items.length; i++) {
-      const item = items[i]
-      if (typeof item === 'object') items[i] = withKinds(item, visited)
-    }
-  }
-  return value
 }
 
 function send(call: Call): Returns {
@@ -276,7 +265,6 @@ function spawn(kind: SpawnKind): (call: Call) => Returns {
 }
 
 function execWith(call: Call, from: number, base: SpawnOptions): Returns {
-  if (call.count < from + 1) return fail('Invalid', 'exec requires id and host arguments', INVALID)
   const id = stringArg(call, from, 'exec')
   const host = stringArg(call, from + 1, 'exec')
   blocking(call, 'process.exec')
@@ -289,6 +277,17 @@ function execWith(call: Call, from: number, base: SpawnOptions): Returns {
       done(answer.ok ? [call.engine.copyIn(answer.value), undefined] : failWith(answer.error)),
     ),
   )
+}
+
+const EXEC_ARGUMENTS = 'exec requires id and host arguments'
+
+const exec = (call: Call): Returns =>
+  call.count < 2 ? fail('Invalid', EXEC_ARGUMENTS, INVALID) : execWith(call, 1, {})
+
+function execMethod(call: Call): Returns {
+  const { options } = builder(call, 'exec')
+  if (call.count < 3) raise(EXEC_ARGUMENTS)
+  return execWith(call, 2, options)
 }
 
 function cancel(call: Call): Returns {
@@ -425,7 +424,7 @@ export const processModule: LibraryModule = {
     id: (call) => processOf(call).entryId,
     send,
     ...Object.fromEntries(SPAWN_KINDS.map((kind) => [kind, spawn(kind)])),
-    exec: (call) => execWith(call, 1, {}),
+    exec,
     terminate: onPid('terminate'),
     cancel,
     monitor: onPid('monitor'),
@@ -467,7 +466,7 @@ export const processModule: LibraryModule = {
         with_name: withName,
         with_message: withMessage,
         ...Object.fromEntries(SPAWN_KINDS.map((kind) => [kind, spawnMethod(kind)])),
-        exec: (call) => execWith(call, 2, builder(call, 'exec').options),
+        exec: execMethod,
       },
     },
   ],

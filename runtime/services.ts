@@ -151,7 +151,8 @@ export interface Subscriptions {
 }
 
 export interface Sink {
-  offer(item: Envelope | LifecycleEvent): void
+  /** False when it takes nothing any more: the message goes where it would go without this sink. */
+  offer(item: Envelope | LifecycleEvent): boolean
   /** Takes back what nobody has read. */
   drain(): (Envelope | LifecycleEvent)[]
 }

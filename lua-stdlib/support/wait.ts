@@ -2,7 +2,7 @@
 
 import { type Call, type LuaValue, type Returns, SUSPEND } from '../../runtime/lua/engine.ts'
 import type { WaitKind } from '../../runtime/services.ts'
-import { processOf } from './args.ts'
+import { processOf, raise } from './args.ts'
 
 type Begin = (done: (values: readonly LuaValue[]) => void) => void
 
@@ -11,8 +11,13 @@ export function wait(call: Call, begin: Begin, kind: WaitKind = 'operation'): Re
   return waitWith(call, begin, () => processOf(call).willWait(kind))
 }
 
-/** The same for calls that must not let another coroutine of the process run. */
+/** The same for calls that must not let another coroutine of the process run. They are allowed while the chunk loads. */
 export function waitAlone(call: Call, begin: Begin): Returns {
+  if (!call.canSuspend) {
+    raise(
+      'attempt to yield: a call that may wait cannot be made inside a metamethod, comparator or callback of a library',
+    )
+  }
   return waitWith(call, begin, () => processOf(call).willBlock())
 }
 

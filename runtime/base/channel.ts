@@ -72,20 +72,25 @@ class Line<T> {
   }
 }
 
+/** A value that takes its final form when it is received, not when it is put into the channel. */
+export abstract class Deferred<T> {
+  abstract take(): T
+}
+
 /** What an attempt to receive found: a value, a closed channel, or (undefined) nothing yet. */
 export type Received<T> = { value: T | undefined; ok: boolean } | undefined
 
 export class Channel<T> {
   /** How many values it holds without a receiver; 0 = sender and receiver meet. */
   readonly capacity: number
-  #buffer: T[] | undefined
+  #buffer: (T | Deferred<T>)[] | undefined
   #head = 0
   #receivers: Line<T> | undefined
   #senders: Line<T> | undefined
   #isClosed = false
 
   constructor(capacity = 0) {
-    this.capacity = Math.max(0, Math.floor(capacity))
+    this.capacity = Math.max(0, Math.floor(capacity) || 0)
   }
 
   get isClosed(): boolean {
@@ -101,27 +106,28 @@ export class Channel<T> {
   tryReceive(): Received<T> {
     if (this.bufferedCount > 0) {
       const value = this.#shift()
-      const sender = this.#senders?.take()
+      // Offers may have filled the buffer beyond its capacity: then no slot is free yet.
+      const sender = this.bufferedCount < this.capacity ? this.#senders?.take() : undefined
       if (sender !== undefined) {
         this.#push(sender.value as T)
         sender.party.sent(sender)
       }
-      return { value: this.unwrap(value), ok: true }
+      return { value: final(value), ok: true }
     }
     const sender = this.#senders?.take()
     if (sender !== undefined) {
       sender.party.sent(sender)
-      return { value: this.unwrap(sender.value as T), ok: true }
+      return { value: sender.value, ok: true }
     }
     return this.#isClosed ? { value: undefined, ok: false } : undefined
   }
 
   /** Hands the value to a waiting receiver or the buffer; `full` when it would have to wait. */
-  trySend(value: T): 'sent' | 'closed' | 'full' {
+  trySend(value: T | Deferred<T>): 'sent' | 'closed' | 'full' {
     if (this.#isClosed) return 'closed'
     const receiver = this.#receivers?.take()
     if (receiver !== undefined) {
-      receiver.party.received(receiver, this.unwrap(value), true)
+      receiver.party.received(receiver, final(value), true)
       return 'sent'
     }
     if (this.bufferedCount >= this.capacity) return 'full'
@@ -130,7 +136,7 @@ export class Channel<T> {
   }
 
   /** Like trySend, but the buffer takes it whatever its capacity: for sources that keep their own bound. False when closed. */
-  offer(value: T): boolean {
+  offer(value: T | Deferred<T>): boolean {
     const outcome = this.trySend(value)
     if (outcome === 'full') this.#push(value)
     return outcome !== 'closed'
@@ -164,27 +170,27 @@ export class Channel<T> {
     }
   }
 
+  /** Gives what is still deferred in the buffer its final form. */
+  settle(): void {
+    this.#buffer = this.drain().map(final)
+  }
+
   /** Takes everything out of the buffer, as it was put in. */
-  drain(): T[] {
+  drain(): (T | Deferred<T>)[] {
     const rest = this.#buffer?.slice(this.#head) ?? []
     this.#buffer = undefined
     this.#head = 0
     return rest
   }
 
-  /** What a receiver gets for a value of the buffer; a subclass may keep a rawer form inside. */
-  protected unwrap(value: T): T | undefined {
-    return value
-  }
-
-  #push(value: T): void {
+  #push(value: T | Deferred<T>): void {
     this.#buffer ??= []
     this.#buffer.push(value)
   }
 
-  #shift(): T {
-    const buffer = this.#buffer as T[]
-    const value = buffer[this.#head] as T
+  #shift(): T | Deferred<T> {
+    const buffer = this.#buffer as (T | Deferred<T>)[]
+    const value = buffer[this.#head] as T | Deferred<T>
     buffer[this.#head++] = undefined as T
     if (this.#head === buffer.length) {
       buffer.length = 0
@@ -195,4 +201,8 @@ export class Channel<T> {
     }
     return value
   }
+}
+
+function final<T>(value: T | Deferred<T>): T {
+  return value instanceof Deferred ? value.take() : value
 }

@@ -1,10 +1,13 @@
 // Process ids. `{host|uniq}` on a standalone node, `{node@host|uniq}` in a cluster; uniq is `E.N`: the node's epoch and a counter, both
 // base 36, so that no PID ever repeats, not even across restarts (cluster.md §0.1, lua-core.md §6.1).
 //
-// The counter carries, in its low digits, which slot of the node made it, so that a node finds the worker from the text alone.
+// The last two digits of the counter say which slot of the node made it, so that a node finds the worker from the text alone.
 
 /** How many slots (hosts' workers, restarts included, in use at once) a node can tell apart. */
 export const SLOTS = 1024
+const SLOT_DIGITS = 2
+/** How many PIDs one generation of a slot can make. */
+const GENERATION = 2 ** 32
 
 export interface PidParts {
   /** Absent on a standalone node. */
@@ -27,17 +30,19 @@ export function parsePid(text: string): PidParts | undefined {
   return { node: named ? text.slice(from, at) : undefined, host, uniq: text.slice(bar + 1, -1) }
 }
 
-/** Whether the text has the shape of a PID; cheaper than parsing it. */
-export function isPid(text: string): boolean {
-  return text.charCodeAt(0) === 123 && parsePid(text) !== undefined
+/** The one form of a PID, without an extra leading `part|`; undefined when the text is none. */
+export function canonicalPid(text: string): string | undefined {
+  if (parsePid(text) === undefined) return undefined
+  const extra = text.lastIndexOf('|', text.lastIndexOf('|') - 1)
+  return extra < 0 ? text : `{${text.slice(extra + 1)}`
 }
 
 /** The slot that made this PID's counter; -1 when uniq is not of our form. */
 export function slotOf(uniq: string): number {
   const dot = uniq.indexOf('.')
-  if (dot < 1) return -1
-  const counter = Number.parseInt(uniq.slice(dot + 1), 36)
-  return Number.isNaN(counter) ? -1 : counter % SLOTS
+  if (dot < 1 || uniq.length - dot <= SLOT_DIGITS) return -1
+  const slot = Number.parseInt(uniq.slice(-SLOT_DIGITS), 36)
+  return Number.isNaN(slot) ? -1 : slot
 }
 
 /** The epoch of the run that made this PID; NaN when uniq is not of our form. */
@@ -48,22 +53,22 @@ export function epochOf(uniq: string): number {
 
 /**
  * Makes the PIDs of one slot.
- * Invariant: no two makers of one node run share (slot, generation), and a generation makes fewer than 2^32 PIDs, so none repeats.
+ * Invariant: no two makers of one node run share (host, slot, generation), a generation makes fewer than 2^32 PIDs, and there are fewer than
+ * 2^21 generations, so none repeats.
  */
 export class PidMaker {
   readonly #head: string
+  readonly #tail: string
   #next: number
 
   constructor(options: { node?: string | undefined; host: string; epoch: number; slot: number; generation: number }) {
     const { node, host, epoch, slot, generation } = options
     this.#head = `{${node === undefined ? '' : `${node}@`}${host}|${epoch.toString(36)}.`
-    // Generations of a slot are 2^26 processes apart; the counter stays below 2^53 for 2^17 restarts of a worker.
-    this.#next = generation * 2 ** 26 * SLOTS + slot
+    this.#tail = `${slot.toString(36).padStart(SLOT_DIGITS, '0')}}`
+    this.#next = generation * GENERATION
   }
 
   next(): string {
-    const counter = this.#next
-    this.#next += SLOTS
-    return `${this.#head}${counter.toString(36)}}`
+    return `${this.#head}${(this.#next++).toString(36)}${this.#tail}`
   }
 }

@@ -77,28 +77,42 @@ function arrayFrom(items: readonly unknown[], depth: number): TableValue {
   return new TableValue(array, keys, values)
 }
 
-/** A neutral value as plain data: sequences become arrays, other tables objects with text keys, floats plain numbers. */
-export function toPlain(value: Value, seen = new Map<TableValue, Plain>()): Plain {
+/**
+ * A neutral value as plain data: sequences become arrays, other tables objects with text keys, floats plain numbers. Shared references and
+ * cycles are kept; tables are filled one after the other, so that no depth is too deep.
+ */
+export function toPlain(value: Value): Plain {
+  const made: Made = new Map()
+  const out = plainOf(value, made)
+  // The map grows while it is walked.
+  for (const [table, plain] of made) fillPlain(plain, table, made)
+  return out
+}
+
+type Made = Map<TableValue, Plain[] | Record<string, Plain>>
+
+function plainOf(value: Value, made: Made): Plain {
   if (typeof value === 'string') return toText(value)
   if (value instanceof Float) return value.value
-  if (value instanceof ErrorValue) return errorTo(value)
+  if (value instanceof ErrorValue) return plainError(value, made)
   if (!(value instanceof TableValue)) return value
-  const known = seen.get(value)
+  const known = made.get(value)
   if (known !== undefined) return known
-  if (value.keys.length === 0) {
-    const out: Plain[] = []
-    seen.set(value, out)
-    for (const item of value.array) out.push(toPlain(item, seen))
-    return out
+  const plain = value.keys.length === 0 ? [] : {}
+  made.set(value, plain)
+  return plain
+}
+
+function fillPlain(plain: Plain[] | Record<string, Plain>, table: TableValue, made: Made): void {
+  if (Array.isArray(plain)) {
+    for (const item of table.array) plain.push(plainOf(item, made))
+    return
   }
-  const out: Record<string, Plain> = {}
-  seen.set(value, out)
-  for (const [i, item] of value.array.entries()) setOwn(out, String(i + 1), toPlain(item, seen))
-  for (const [i, key] of value.keys.entries()) {
-    const name = key instanceof TableValue || key instanceof ErrorValue ? undefined : toPlain(key)
-    if (name !== undefined) setOwn(out, String(name), toPlain(value.values[i], seen))
+  for (const [i, item] of table.array.entries()) setOwn(plain, String(i + 1), plainOf(item, made))
+  for (const [i, key] of table.keys.entries()) {
+    if (key === undefined || key instanceof TableValue || key instanceof ErrorValue) continue
+    setOwn(plain, String(plainOf(key, made)), plainOf(table.values[i], made))
   }
-  return out
 }
 
 /** Own property even for `__proto__`, which a peer's data may hold. */
@@ -123,7 +137,11 @@ export function errorFrom(thrown: unknown): ErrorValue {
 
 /** An error object as the package's error class. */
 export function errorTo(error: ErrorValue): MoonmeshError {
-  const details = error.details === undefined ? undefined : toPlain(error.details)
+  return toPlain(error) as MoonmeshError
+}
+
+function plainError(error: ErrorValue, made: Made): MoonmeshError {
+  const details = error.details === undefined ? undefined : plainOf(error.details, made)
   return new MoonmeshError(toText(error.kind), toText(error.message), {
     ...(error.retryable === undefined ? {} : { retryable: error.retryable }),
     ...(details === undefined ? {} : { details: details as Record<string, unknown> }),

@@ -1,7 +1,7 @@
 // The seam between Moonmesh and a Lua engine. Library modules and the process runtime know an engine only through this file: values,
 // tables, functions, "suspend until", raise, budget. An engine (fengari*.ts) implements `Engine` and nothing here knows which.
 
-import type { ErrorValue, Float, Value } from '../base/value.ts'
+import { ErrorValue, type Float, type Value } from '../base/value.ts'
 
 declare const brand: unique symbol
 /** A table of the engine, by identity. */
@@ -56,8 +56,10 @@ export class ErrorObject extends HostObject {
   override get className(): string {
     return 'Error'
   }
+  /** An error without a kind is `Internal` once it has left its process (lua-core.md §12.3). */
   override leave(): Value {
-    return this.error
+    const { kind, message, retryable, details, stack } = this.error
+    return kind === '' ? new ErrorValue('Internal', message, retryable, details, stack) : this.error
   }
 }
 
@@ -176,7 +178,10 @@ export interface Engine {
   /** A border of the table, as `#` without metamethods. */
   length(table: LuaTable): number
   each(table: LuaTable, visit: (key: LuaValue, value: LuaValue) => void): void
-  /** A copy that belongs to nobody (lua-core.md §7.4). @throws Raise when nested too deeply to copy */
+  /** Makes the table refuse further writes, also raw ones; reading it, its metamethods and `#` stay what they are. */
+  freeze(table: LuaTable): void
+  isFrozen(table: LuaTable): boolean
+  /** A copy that belongs to nobody (lua-core.md §7.4), of tables of any shape and depth. */
   copyOut(value: LuaValue): Value
   copyIn(value: Value): LuaValue
 

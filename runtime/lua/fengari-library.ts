@@ -48,6 +48,7 @@ const MATH_FUNCTIONS = [
 
 /** The longest string that string['rep'] and table['concat'] make. */
 const STRING_BYTES_MAX = 256 * 1024 * 1024
+const EMPTY = new Uint8Array()
 
 /** CIST_OAH of fengari's lstate.js. */
 const HOOKS_ALLOWED = 1
@@ -59,7 +60,7 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
   const string = pick(library(L, 'string'), STRING_FUNCTIONS)
   const original = functionsOf(library(L, 'string'))
   for (const [name, fn] of Object.entries(string)) string[name] = withMessages(engine, fn)
-  string['rep'] = withMessages(engine, boundedRep(engine, original['rep'] as CFunction))
+  string['rep'] = withMessages(engine, rep(engine))
   string['format'] = withMessages(engine, formatWithTruncation(engine, original['format'] as CFunction))
   const table = pick(library(L, 'table'), TABLE_FUNCTIONS)
   table['concat'] = concat(engine)
@@ -67,6 +68,9 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
   math['randomseed'] = () => 0
   for (const name of ['pcall', 'xpcall']) globals[name] = keepingHooks(globals[name] as CFunction)
   globals['rawset'] = guardedRawset(engine, functionsOf(globalTable(L))['rawset'] as CFunction)
+  for (const name of ['rawget', 'next']) globals[name] = onShown(engine, globals[name] as CFunction)
+  for (const name of ['pcall', 'xpcall']) globals[name] = stoppingRunaways(engine, globals[name] as CFunction)
+  string['gfind'] = string['gmatch'] as CFunction
   return {
     globals: { ...asModule(engine, globals), _VERSION: 'Lua 5.3' },
     libraries: {
@@ -133,24 +137,28 @@ function raise(engine: FengariEngine, L: State, text: string): number {
   return engine.fengari.lauxlib.luaL_error(L, toUint8Array(text))
 }
 
-function boundedRep(engine: FengariEngine, rep: CFunction): CFunction {
+/** Fills by doubling: fengari's own appends one piece after the other, which takes seconds for sizes that are still allowed. */
+function rep(engine: FengariEngine): CFunction {
+  const { TString, TValue, lauxlib } = engine.fengari
   return (L) => {
-    const base = L.ci.funcOff
-    const text = L.stack[base + 1]
-    const count = L.stack[base + 2]
-    const separator = L.stack[base + 3]
-    if (text !== undefined && count !== undefined && L.top > base + 2) {
-      const size = lengthOf(text) + (separator === undefined || L.top <= base + 3 ? 0 : lengthOf(separator))
-      if (size * Number(count.value) > STRING_BYTES_MAX) return raise(engine, L, 'resulting string too large')
+    const text = lauxlib.luaL_checklstring(L, 1)
+    const count = lauxlib.luaL_checkinteger(L, 2)
+    const separator = lauxlib.luaL_optlstring(L, 3, EMPTY) as Uint8Array
+    const unit = text.length + separator.length
+    const size = count <= 0 ? 0 : unit * count - separator.length
+    if (size > STRING_BYTES_MAX) return raise(engine, L, 'resulting string too large')
+    const bytes = new Uint8Array(size)
+    if (size > 0) {
+      bytes.set(text)
+      bytes.set(separator.subarray(0, size - text.length), text.length)
+      for (let filled = unit; filled < size; filled *= 2) bytes.copyWithin(filled, 0, Math.min(filled, size - filled))
     }
-    return rep(L)
+    L.stack[L.top++] = new TValue(LONG_STRING, new TString(L, bytes))
+    return 1
   }
 }
 
 const isString = (type: number): boolean => type === STRING || type === LONG_STRING
-
-const lengthOf = (tv: { type: number; value: unknown }): number =>
-  isString(tv.type) ? (tv.value as TString).realstring.length : 24
 
 /** `%d` and `%i` truncate a fraction (lua-core.md §2.1), and print floats beyond fengari's 32-bit integers whole. */
 function formatWithTruncation(engine: FengariEngine, format: CFunction): CFunction {
@@ -167,8 +175,8 @@ function formatWithTruncation(engine: FengariEngine, format: CFunction): CFuncti
         if (kind === '%') return whole
         const tv = L.stack[base + ++index]
         if ((kind !== 'd' && kind !== 'i') || base + index >= L.top || tv === undefined) return whole
-        const number =
-          tv.type === FLOAT ? (tv.value as number) : isString(tv.type) ? Number(keyOf(tv.value)) : Number.NaN
+        const text = isString(tv.type) ? keyOf(tv.value).trim() : ''
+        const number = tv.type === FLOAT ? (tv.value as number) : text === '' ? Number.NaN : Number(text)
         if (Number.isNaN(number) || !Number.isFinite(number)) return whole
         const truncated = Math.trunc(number)
         isChanged = true
@@ -260,6 +268,25 @@ function guardedRawset(engine: FengariEngine, rawset: CFunction): CFunction {
   }
 }
 
+/** Read-only tables are empty themselves; what reads raw reads what they show. */
+function onShown(engine: FengariEngine, fn: CFunction): CFunction {
+  return (L) => {
+    const tv = L.stack[L.ci.funcOff + 1]
+    const shown = tv?.type === TABLE ? (tv.value as Table).shown : undefined
+    if (shown !== undefined) L.stack[L.ci.funcOff + 1] = new engine.fengari.TValue(TABLE, shown)
+    return fn(L)
+  }
+}
+
+/** A runaway that cannot be paused must not catch the error that stops it. */
+function stoppingRunaways(engine: FengariEngine, protectedCall: CFunction): CFunction {
+  return (L) => {
+    const count = protectedCall(L)
+    engine.checkOverrun(L)
+    return count
+  }
+}
+
 function coroutines(engine: FengariEngine): Functions {
   const { lua, lauxlib } = engine.fengari
 
@@ -293,6 +320,8 @@ function coroutines(engine: FengariEngine): Functions {
 
   const status = (L: State, thread: State): string => {
     if (thread === L) return 'running'
+    // It has not yielded: something that it called waits, and with it whoever resumed it.
+    if (thread.isWaiting === true) return 'normal'
     if (thread.status === lua.LUA_YIELD) return 'suspended'
     if (thread.status !== lua.LUA_OK) return 'dead'
     if (lua.lua_getstack(thread, 0, new lua.lua_Debug()) > 0) return 'normal'

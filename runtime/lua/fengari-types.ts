@@ -16,7 +16,9 @@ export interface TableEntry {
   n: TableEntry | undefined
 }
 export interface Table {
+  /** The first and the last entry. */
   f: TableEntry | undefined
+  l: TableEntry | undefined
   metatable: Table | null
   strong: Map<unknown, TableEntry>
   /** Ours: the table whose content this empty, read-only one shows. */
@@ -44,6 +46,7 @@ export interface State {
   ci: CallInfo
   status: number
   nny: number
+  hookcount: number
   errorJmp: unknown
   l_G: { mt: (Table | null)[] }
   /** Ours: the thread is run by the scheduler and not to be resumed by a script. */
@@ -91,6 +94,9 @@ export interface Lauxlib {
   luaL_where(L: State, level: number): void
   luaL_error(L: State, text: Uint8Array): number
   luaL_checktype(L: State, index: number, type: number): void
+  luaL_checklstring(L: State, index: number): Uint8Array
+  luaL_optlstring(L: State, index: number, fallback: Uint8Array): Uint8Array | null
+  luaL_checkinteger(L: State, index: number): number
   luaL_optinteger(L: State, index: number, fallback: number): number
   luaL_len(L: State, index: number): number
 }

@@ -3,7 +3,7 @@
 
 import { fromUint8Array, toUint8Array } from '../base/bytes.ts'
 import { ErrorValue, Float, floatValue, TableValue, type Value } from '../base/value.ts'
-import { ErrorObject, HostObject, type LuaValue, Raise } from './engine.ts'
+import { ErrorObject, HostObject, type LuaValue } from './engine.ts'
 import type { Internals, State, Table, TString, TValue, Udata } from './fengari-types.ts'
 
 /** Type tags: the low four bits are the type, bits 4 and 5 its variant. */
@@ -20,7 +20,6 @@ export const LONG_STRING = 4 | 16
 export const LIGHT_FUNCTION = 6 | 16
 export const HOST_CLOSURE = 6 | 32
 
-const DEPTH_MAX = 500
 const KEPT_LENGTH_MAX = 64
 const KEPT_COUNT_MAX = 8192
 
@@ -119,18 +118,23 @@ export class FengariValues {
     return udata
   }
 
-  /** A copy that belongs to nobody. */
+  /** A copy that belongs to nobody. Tables are filled one after the other, not one inside the other: no shape is too deep. */
   copyOut(tv: TValue): Value {
-    return this.#copyOut(tv, undefined, 0)
+    if (tv.type !== TABLE) return this.#scalarOut(tv)
+    const copies = new Map<Table, TableValue>()
+    const root = tv.value as Table
+    const copy = new TableValue()
+    copies.set(root, copy)
+    this.#fillOut(copy, root, copies)
+    if (copies.size > 1) {
+      // The map grows while it is walked.
+      for (const [table, each] of copies) if (each !== copy) this.#fillOut(each, table, copies)
+    }
+    return copy
   }
 
-  #copyOut(tv: TValue, seen: Map<Table, TableValue> | undefined, depth: number): Value {
+  #scalarOut(tv: TValue): Value {
     switch (tv.type) {
-      case TABLE: {
-        const table = tv.value as Table
-        const known = seen?.get(table)
-        return known ?? this.#copyTableOut(table, seen ?? new Map(), depth)
-      }
       case USERDATA: {
         const { data } = tv.value as Udata
         return data instanceof HostObject ? data.leave() : undefined
@@ -147,14 +151,21 @@ export class FengariValues {
     }
   }
 
-  #copyTableOut(table: Table, seen: Map<Table, TableValue>, depth: number): TableValue {
-    if (depth > DEPTH_MAX) throw new Raise(`table is nested deeper than ${DEPTH_MAX} levels`)
+  #partOut(tv: TValue, copies: Map<Table, TableValue>): Value {
+    if (tv.type !== TABLE) return this.#scalarOut(tv)
+    const table = tv.value as Table
+    const known = copies.get(table)
+    if (known !== undefined) return known
     const copy = new TableValue()
-    seen.set(table, copy)
+    copies.set(table, copy)
+    return copy
+  }
+
+  #fillOut(copy: TableValue, table: Table, copies: Map<Table, TableValue>): void {
     const { array, keys, values } = copy
     let straysAmongKeys = false
     for (let entry = (table.shown ?? table).f; entry !== undefined; entry = entry.n) {
-      const value = this.#copyOut(entry.value, seen, depth + 1)
+      const value = this.#partOut(entry.value, copies)
       if (value === undefined) continue
       if (entry.key.type === INTEGER) {
         if (entry.key.value === array.length + 1) {
@@ -163,38 +174,47 @@ export class FengariValues {
         }
         straysAmongKeys = true
       }
-      const key = this.#copyOut(entry.key, seen, depth + 1)
+      const key = this.#partOut(entry.key, copies)
       if (key === undefined) continue
       keys.push(key)
       values.push(value)
     }
     if (straysAmongKeys) gatherArray(copy)
-    return copy
   }
 
   copyIn(value: Value): TValue {
-    return this.#copyIn(value, undefined)
-  }
-
-  #copyIn(value: Value, seen: Map<TableValue, Table> | undefined): TValue {
-    if (value instanceof TableValue) {
-      const known = seen?.get(value)
-      const table = known ?? this.#copyTableIn(value, seen ?? new Map())
-      return new this.#f.TValue(TABLE, table)
+    if (!(value instanceof TableValue)) return this.#scalarIn(value)
+    const tables = new Map<TableValue, Table>()
+    const root = new this.#f.Table(this.#L)
+    tables.set(value, root)
+    this.#fillIn(root, value, tables)
+    if (tables.size > 1) {
+      for (const [source, table] of tables) if (table !== root) this.#fillIn(table, source, tables)
     }
-    if (value instanceof ErrorValue) return this.make(new ErrorObject(value))
-    return this.make(value)
+    return new this.#f.TValue(TABLE, root)
   }
 
-  #copyTableIn(value: TableValue, seen: Map<TableValue, Table>): Table {
+  #scalarIn(value: Exclude<Value, TableValue>): TValue {
+    return this.make(value instanceof ErrorValue ? new ErrorObject(value) : value)
+  }
+
+  #partIn(value: Value, tables: Map<TableValue, Table>): TValue {
+    if (!(value instanceof TableValue)) return this.#scalarIn(value)
+    let table = tables.get(value)
+    if (table === undefined) {
+      table = new this.#f.Table(this.#L)
+      tables.set(value, table)
+    }
+    return new this.#f.TValue(TABLE, table)
+  }
+
+  #fillIn(table: Table, source: TableValue, tables: Map<TableValue, Table>): void {
     const { luaH_setint, luaH_setfrom } = this.#f
-    const table = new this.#f.Table(this.#L)
-    seen.set(value, table)
-    for (let i = 0; i < value.array.length; i++) luaH_setint(table, i + 1, this.#copyIn(value.array[i], seen))
-    for (let i = 0; i < value.keys.length; i++) {
-      luaH_setfrom(this.#L, table, this.#copyIn(value.keys[i], seen), this.#copyIn(value.values[i], seen))
+    const { array, keys, values } = source
+    for (let i = 0; i < array.length; i++) luaH_setint(table, i + 1, this.#partIn(array[i], tables))
+    for (let i = 0; i < keys.length; i++) {
+      luaH_setfrom(this.#L, table, this.#partIn(keys[i], tables), this.#partIn(values[i], tables))
     }
-    return table
   }
 }
 

@@ -210,30 +210,46 @@ export class FengariEngine implements Engine {
     return isNested ? this.moduleTable(path, item as ModuleTable) : (item as LuaValue)
   }
 
-  /** An empty table that shows `content` and refuses writes, also raw ones (see the library's rawset). */
   #readOnly(name: string, content: Table): LuaTable {
     const proxy = this.#newTable()
+    this.#show(proxy, content, `read-only table '${name}'`)
+    return proxy as unknown as LuaTable
+  }
+
+  /** Makes `proxy`, which is empty, show `content` and refuse writes, also raw ones (see the library's rawset, rawget and next). */
+  #show(proxy: Table, content: Table, name: string): void {
     const metatable = this.#newTable()
     const meta = metatable as unknown as LuaTable
+    const before = content.metatable as unknown as LuaTable | null
+    if (before !== null) this.each(before, (key, value) => this.set(meta, key, value))
+    const define = (key: string, fn: HostFunction): void => {
+      if (this.get(meta, key) === undefined) this.set(meta, key, this.function(key, fn))
+    }
+    define('__pairs', (call) => [this.standardLibrary.globals['next'] as unknown as LuaFunction, call.arg(1)])
+    define('__len', () => this.length(content as unknown as LuaTable))
     this.set(meta, '__index', content as unknown as LuaTable)
     this.set(
       meta,
       '__newindex',
       this.function('newindex', (call) => refuseWrite(name, call)),
     )
-    this.set(
-      meta,
-      '__pairs',
-      this.function('pairs', () => [this.#next, content as unknown as LuaTable, undefined]),
-    )
-    this.set(meta, '__metatable', false)
+    if (this.get(meta, '__metatable') === undefined) this.set(meta, '__metatable', before ?? false)
     proxy.metatable = metatable
     proxy.shown = content
-    return proxy as unknown as LuaTable
   }
 
-  get #next(): LuaFunction {
-    return this.standardLibrary.globals['next'] as unknown as LuaFunction
+  freeze(handle: LuaTable): void {
+    const table = handle as unknown as Table
+    if (table.shown !== undefined) return
+    const content = this.#newTable()
+    const { f, l, strong, metatable } = table
+    Object.assign(content, { f, l, strong, metatable })
+    Object.assign(table, { f: undefined, l: undefined, strong: new Map() })
+    this.#show(table, content, 'immutable table')
+  }
+
+  isFrozen(handle: LuaTable): boolean {
+    return (handle as unknown as Table).shown !== undefined
   }
 
   setStringMethods(library: LuaTable): void {
@@ -418,10 +434,14 @@ export class FengariEngine implements Engine {
     if (this.canSuspend(L)) {
       this.#stopping = 'preempted'
       this.fengari.lua.lua_yield(L, 0)
-    } else if (this.usedBudget > this.#budget + OVERRUN_MAX) {
-      const text = 'instruction budget exceeded inside a metamethod, comparator or callback, which cannot be paused'
-      this.fengari.lauxlib.luaL_error(L, toUint8Array(text))
-    }
+    } else this.checkOverrun(L)
+  }
+
+  /** Raises where a runaway can be neither paused nor caught; the library asks wherever an error is about to be caught. */
+  checkOverrun(L: State): void {
+    if (this.usedBudget <= this.#budget + OVERRUN_MAX || this.canSuspend(L)) return
+    const text = 'instruction budget exceeded inside a metamethod, comparator or callback, which cannot be paused'
+    this.fengari.lauxlib.luaL_error(L, toUint8Array(text))
   }
 
   /** Unwinds the thread; `continuation` runs when it goes on. Never returns normally. */
@@ -465,15 +485,15 @@ export class FengariEngine implements Engine {
     return lua.lua_error(L)
   }
 
-  /** Exceptions that are no Lua errors: fengari's own, or the JavaScript stack running out below it. */
+  /** Exceptions that are no Lua errors: fengari's own, or the JavaScript stack or memory running out below it. */
   #nativeError(L: State): number {
-    const thrown = this.fengari.lua.lua_touserdata(L, 1)
-    L.stack[L.top++] = this.values.make(thrown instanceof RangeError ? 'stack overflow' : this.#errorObject(thrown))
+    L.stack[L.top++] = this.values.make(this.#errorObject(this.fengari.lua.lua_touserdata(L, 1)))
     return 1
   }
 
-  #errorObject(thrown: unknown): ErrorObject {
+  #errorObject(thrown: unknown): ErrorObject | string {
     if (thrown instanceof ErrorObject) return thrown
+    if (thrown instanceof RangeError) return /call stack/.test(thrown.message) ? 'stack overflow' : 'not enough memory'
     if (thrown instanceof MoonmeshError || thrown instanceof ErrorValue) return new ErrorObject(errorFrom(thrown))
     this.#options.onFault?.(thrown)
     return new ErrorObject(new ErrorValue('Internal', toBytes(`internal fault: ${messageOf(thrown)}`), false))
@@ -511,13 +531,17 @@ export class FengariEngine implements Engine {
     const isUnyieldable = L.nny > 0
     if (isUnyieldable) this.#unyieldableDepth++
     thread.isWaiting = false
+    // One count for the whole chain: many short coroutines cost what one long one costs.
+    thread.hookcount = L.hookcount
     const status = lua.lua_resume(thread, L, argumentCount)
+    L.hookcount = thread.hookcount
     if (isUnyieldable) this.#unyieldableDepth--
     if (status === lua.LUA_YIELD && this.#stopping !== undefined) {
       thread.isWaiting = true
       return lua.lua_yieldk(L, 0, thread, finish)
     }
     if (status !== lua.LUA_OK && status !== lua.LUA_YIELD) {
+      this.checkOverrun(L)
       lua.lua_xmove(thread, L, 1)
       return -1
     }
@@ -555,5 +579,5 @@ export class FengariEngine implements Engine {
 function refuseWrite(name: string, call: Call): never {
   const key = call.arg(2)
   const field = typeof key === 'string' ? `'${key}'` : String(key instanceof HostObject ? key.className : key)
-  throw new Raise(toBytes(`cannot change read-only table '${name}' (field ${field})`))
+  throw new Raise(`${toBytes(`cannot change ${name} (field `)}${field})`)
 }

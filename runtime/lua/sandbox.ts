@@ -116,8 +116,10 @@ export class Sandbox {
     }
     const require = engine.function('require', (call) => {
       const name = call.arg(1)
-      if (typeof name !== 'string')
-        throw new Raise(`bad argument #1 to 'require' (string expected, got ${call.type(1)})`)
+      if (typeof name !== 'string') {
+        const got = call.type(1)
+        throw new Raise(`bad argument #1 to 'require' (string expected, got ${got === 'none' ? 'no value' : got})`)
+      }
       const library = Object.hasOwn(entry.imports, name) ? entry.imports[name] : undefined
       if (library !== undefined) return (call.owner as LibraryHolder).libraryValue(library)
       const module = entry.modules.includes(name) ? this.#modules.get(name) : undefined

@@ -121,10 +121,11 @@ class MailQueue<Raw, T> implements Receiver<T> {
     this.#convert = convert
   }
 
-  offer(raw: Raw): void {
+  offer(raw: Raw): boolean {
     const waiter = this.#waiters.shift()
     if (waiter === undefined) this.#items.push(raw)
     else waiter.give(this.#taken(raw))
+    return true
   }
 
   #taken(raw: Raw): T {
@@ -212,6 +213,7 @@ class ActorProcess extends Process {
     if (this.#isStarted) return
     this.#isStarted = true
     this.#host.loaded(this)
+    if (this.isEnded) return
     this.#run().then(
       (result) => this.#host.ended(this, { ok: true, value: result }),
       (error: unknown) => this.#host.ended(this, { ok: false, error: errorFrom(error) }),

@@ -4,7 +4,7 @@
 import { toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { type ErrorKind, MoonmeshError } from '../base/errors.ts'
-import { PidMaker, parsePid, slotOf } from '../base/pid.ts'
+import { canonicalPid, PidMaker, parsePid, slotOf } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import { ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
@@ -58,6 +58,8 @@ interface Spawning {
   /** The node's number for it; undefined when a process of this host asked. */
   ref: number | undefined
   request: SpawnRequest
+  /** Who spawns, if it lives here: it may end before the spawn is answered. */
+  spawner: Process | undefined
   done: Done<string>
   ended: Done<Value> | undefined
 }
@@ -114,7 +116,31 @@ export abstract class Host implements ProcessHost {
 
   spawn(request: SpawnRequest, done: Done<string>, ended?: Done<Value>): void {
     if (request.host === this.options.id && !this.options.sharesHost) this.#spawnHere(request, undefined, done, ended)
-    else this.#ask({ kind: 'spawn', request }, { answered: done as Done<Value>, ended })
+    else this.#spawnElsewhere(request, done, ended)
+  }
+
+  #spawnElsewhere(request: SpawnRequest, done: Done<string>, ended?: Done<Value>): void {
+    const spawner = this.#processes.get(request.from)
+    const answered = (answer: Answer<Value>): void => {
+      if (answer.ok && spawner !== undefined) this.#bindChild(request, spawner, answer.value as string)
+      done(answer as Answer<string>)
+    }
+    this.#ask({ kind: 'spawn', request }, { answered, ended })
+  }
+
+  /** This end of the monitor and the link to a child elsewhere. A spawner that ended meanwhile is as one that ends now. */
+  #bindChild({ monitor, link }: SpawnRequest, spawner: Process, child: string): void {
+    const { pid: from, isEnded, outcome } = spawner
+    if (this.#isMine(child)) return
+    if (!isEnded) {
+      if (monitor) this.#links.monitor(from, child)
+      if (link) this.#links.link(from, child)
+      return
+    }
+    if (monitor) this.#tell({ kind: 'unmonitor', to: child, from })
+    if (!link) return
+    if (outcome === undefined || outcome.ok) this.#tell({ kind: 'unlink', to: child, from })
+    else this.#tell({ kind: 'down', to: child, from, event: 'link-down', outcome, atMs: this.env.wallMs() })
   }
 
   #spawnHere(request: SpawnRequest, ref: number | undefined, done: Done<string>, ended?: Done<Value>): void {
@@ -128,7 +154,7 @@ export abstract class Host implements ProcessHost {
       return done({ ok: false, error: errorFrom(error) })
     }
     this.#processes.set(pid, process)
-    this.#spawning.set(pid, { ref, request, done, ended })
+    this.#spawning.set(pid, { ref, request, spawner: this.#processes.get(request.from), done, ended })
     for (const { topic, values } of request.messages) process.mailbox.deliver({ topic, from: '', values })
     if (request.name === undefined) this.#start(process, request)
     else this.#claimName(process, request, request.name)
@@ -164,7 +190,9 @@ export abstract class Host implements ProcessHost {
       if (process.isEnded) return
       if (answer.ok) return this.#start(process, request)
       const holder = answer.error.kind === 'AlreadyExists' ? this.#nameTable.lookup(name) : undefined
-      if (holder === undefined) return this.loadFailed(process, { ok: false, error: errorFrom(answer.error) })
+      // Whoever waits for the end waits for a process of its own.
+      if (holder === undefined || request.wantsEnd)
+        return this.loadFailed(process, { ok: false, error: errorFrom(answer.error) })
       const spawning = this.#forget(process)
       for (const { topic, values } of request.messages) {
         this.ask({ kind: 'send', to: holder, from: '', topic, values }, () => {})
@@ -188,18 +216,22 @@ export abstract class Host implements ProcessHost {
     if (spawning === undefined) return
     this.#spawning.delete(process.pid)
     this.#figures.spawns++
-    const { request, done, ended } = spawning
+    const { request, spawner, done, ended } = spawning
     // In place before the first instruction of the method: an immediate end is never missed.
-    if (request.monitor) this.#links.monitor(request.from, process.pid)
-    if (request.link) this.#links.link(request.from, process.pid)
+    if (spawner?.isEnded !== true) {
+      if (request.monitor) this.#links.monitor(request.from, process.pid)
+      if (request.link) this.#links.link(request.from, process.pid)
+    }
     if (ended !== undefined) this.#enders.set(process.pid, ended)
     done({ ok: true, value: process.pid })
+    if (request.link && spawner?.outcome?.ok === false) this.kill(process, linkedProcessFailed())
   }
 
   loadFailed(process: Process, outcome: Outcome): void {
     const spawning = this.#forget(process)
     this.#releaseNames(process.pid)
     if (!outcome.ok) spawning?.done({ ok: false, error: outcome.error })
+    this.#checkStopped()
   }
 
   // ---- ends
@@ -208,6 +240,7 @@ export abstract class Host implements ProcessHost {
     if (process.isEnded) return
     if (this.#spawning.has(process.pid)) return this.loadFailed(process, outcome)
     process.release()
+    process.outcome = outcome
     this.#processes.delete(process.pid)
     this.#ends.push({ process, outcome })
     if (this.#isTellingEnds) return
@@ -276,13 +309,14 @@ export abstract class Host implements ProcessHost {
   // ---- messages
 
   #isMine(pid: string): boolean {
+    const { id, node, slot } = this.options
     const parts = parsePid(pid)
-    return parts !== undefined && parts.host === this.options.id && slotOf(parts.uniq) === this.options.slot
+    return parts !== undefined && parts.host === id && parts.node === node && slotOf(parts.uniq) === slot
   }
 
   resolve(destination: string): string | undefined {
     if (this.#processes.has(destination)) return destination
-    return parsePid(destination) === undefined ? this.#nameTable.lookup(destination) : destination
+    return canonicalPid(destination) ?? this.#nameTable.lookup(destination)
   }
 
   /** Undefined when the receiver is not here. */
@@ -305,9 +339,10 @@ export abstract class Host implements ProcessHost {
     const target = this.#processes.get(question.to)
     if (target !== undefined) return done(this.#answer(question, target))
     if (this.#isMine(question.to)) return done({ ok: false, error: this.#gone(question) })
-    if (question.kind === 'monitor' && !this.#links.monitor(question.from, question.to))
+    const isOurs = this.#processes.has(question.from)
+    if (isOurs && question.kind === 'monitor' && !this.#links.monitor(question.from, question.to))
       return done(alreadyMonitoring())
-    if (question.kind === 'link') this.#links.link(question.from, question.to)
+    if (isOurs && question.kind === 'link') this.#links.link(question.from, question.to)
     this.#ask(question, {
       answered: (answer) => {
         if (!answer.ok && question.kind === 'monitor') this.#links.unmonitor(question.from, question.to)
@@ -418,9 +453,13 @@ export abstract class Host implements ProcessHost {
       case 'unlink':
         this.#links.unlink(message.from, message.to)
         break
-      case 'down':
-        this.#down(message)
+      case 'down': {
+        // Whoever has let go of the other meanwhile does not hear of its end any more.
+        const { event, to, from } = message
+        const isAwaited = event === 'exit' ? this.#links.isMonitoring(to, from) : this.#links.isLinked(to, from)
+        if (isAwaited) this.#down(message)
         break
+      }
       case 'name':
         this.#setName(message.name, message.pid)
         break

@@ -1,8 +1,8 @@
 // A process whose code is Lua: its coroutines, what they wait for, the loading of its chunks, its end. lua-core.md §5, §6, §11.4.
 
-import { toBytes } from '../base/bytes.ts'
+import { toBytes, toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
-import { messageOf } from '../base/errors.ts'
+import { MoonmeshError } from '../base/errors.ts'
 import { errorFrom } from '../base/plain.ts'
 import { Queue } from '../base/queue.ts'
 import { ErrorValue, TableValue, type Value } from '../base/value.ts'
@@ -11,6 +11,7 @@ import {
   ErrorObject,
   HostObject,
   type LuaFunction,
+  LuaSyntaxError,
   type LuaTable,
   type LuaThread,
   type LuaValue,
@@ -44,11 +45,14 @@ const LOADING_BUDGET_MAX = 50_000_000
 class LuaFiber implements Fiber {
   readonly process: LuaProcess
   readonly thread: LuaThread
+  /** Which code of the process it runs; an upgrade leaves the fibers of the old one behind. */
+  readonly life: number
   input: RunInput
   waitsFor: WaitKind | undefined
-  constructor(process: LuaProcess, thread: LuaThread, input: RunInput) {
+  constructor(process: LuaProcess, thread: LuaThread, life: number, input: RunInput) {
     this.process = process
     this.thread = thread
+    this.life = life
     this.input = input
   }
   resume(values: readonly LuaValue[]): void {
@@ -78,6 +82,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #isRunning = false
   #isBlocked = false
   #main: LuaFiber | undefined
+  #life = 0
   /** Fibers that wait for something that may happen. */
   #waitingCount = 0
   #loading: Loading | undefined
@@ -122,7 +127,18 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   // ---- loading
 
   start(args: SpawnRequest['args']): void {
-    this.#load(this.#host.sandbox.image(this.entryId), args, false)
+    this.#load(this.#image(this.entryId), args, false)
+  }
+
+  /** @throws MoonmeshError when the code is missing or does not compile */
+  #image(entryId: string): Image {
+    try {
+      return this.#host.sandbox.image(entryId)
+    } catch (error) {
+      if (error instanceof LuaSyntaxError)
+        throw new MoonmeshError('Internal', toText(error.message), { retryable: false })
+      throw error
+    }
   }
 
   #load(image: Image, args: SpawnRequest['args'], isUpgrade: boolean): void {
@@ -138,8 +154,10 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       engine.set(environment, toBytes(alias), this.#libraries?.get(id))
     }
     const thread = engine.newThread(engine.load(image.code, environment), true)
-    this.#main = new LuaFiber(this, thread, NO_INPUT)
-    this.#enqueue(this.#main)
+    this.#main = new LuaFiber(this, thread, this.#life, NO_INPUT)
+    // Before whatever coroutine.spawn has started: that waits until everything is loaded.
+    this.#current = this.#main
+    if (!this.#isRunning) this.#host.ready(this)
   }
 
   libraryValue(entryId: string): LuaValue {
@@ -164,7 +182,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     }
     this.#loading = undefined
     const { engine } = this
-    this.#main = new LuaFiber(this, engine.newThread(fn, true), {
+    this.#main = new LuaFiber(this, engine.newThread(fn, true), this.#life, {
       values: loading.args.map((argument) => engine.copyIn(argument)),
     })
     this.#enqueue(this.#main)
@@ -215,11 +233,12 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       this.reductions += used
       left -= used
       if (this.#doom !== undefined) return this.#end(this.#doom)
-      if (status === 'preempted') {
-        const { reductionsBefore } = this.#loading ?? { reductionsBefore: this.reductions }
-        if (this.reductions - reductionsBefore > LOADING_BUDGET_MAX) this.#loadsForEver()
-        break
+      if (this.#loading !== undefined && (status === 'preempted' || status === 'yielded')) {
+        // Nobody else has a turn while the code loads.
+        if (this.reductions - this.#loading.reductionsBefore > LOADING_BUDGET_MAX) this.#loadsForEver()
+        continue
       }
+      if (status === 'preempted') break
       // A call may have been answered before it unwound: the fiber goes on.
       if (status === 'suspended' && fiber.waitsFor === undefined && this.#upgrade === undefined) continue
       if (!this.#isBlocked) this.#current = undefined
@@ -245,21 +264,11 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       return
     }
     const { engine } = this
-    try {
-      const second = results[1]
-      const isFailure = typeof second === 'string' || second instanceof ErrorObject
-      this.#end(
-        outcomeOfReturn(
-          isFailure ? undefined : engine.copyOut(results[0]),
-          isFailure ? engine.copyOut(second) : undefined,
-        ),
-      )
-    } catch (error) {
-      this.#end({
-        ok: false,
-        error: new ErrorValue('Invalid', toBytes(`the result cannot be copied: ${messageOf(error)}`), false),
-      })
-    }
+    const [first, second] = results
+    const isFailure = typeof second === 'string' || second instanceof ErrorObject
+    this.#end(
+      outcomeOfReturn(isFailure ? undefined : engine.copyOut(first), isFailure ? engine.copyOut(second) : undefined),
+    )
   }
 
   #fiberFailed(raised: LuaValue, traceback: string): void {
@@ -324,13 +333,13 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 
   startFiber(fn: LuaFunction): LuaThread {
     const thread = this.engine.newThread(fn)
-    this.#enqueue(new LuaFiber(this, thread, NO_INPUT))
+    this.#enqueue(new LuaFiber(this, thread, this.#life, NO_INPUT))
     return thread
   }
 
   /** Once for each wait; a fiber that waits no more, or a process that is over, is left alone. */
   wake(fiber: LuaFiber, input: RunInput): void {
-    if (this.isEnded || fiber.waitsFor === undefined) return
+    if (this.isEnded || fiber.life !== this.#life || fiber.waitsFor === undefined) return
     if (fiber.waitsFor !== 'never') this.#waitingCount--
     fiber.waitsFor = undefined
     fiber.input = input
@@ -378,6 +387,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 
   #startOver(upgrade: { entryId: string; args: readonly Value[] }): void {
     this.#upgrade = undefined
+    this.#life++
     this.#cancelTimers()
     this.#fibers = undefined
     this.#current = undefined
@@ -387,10 +397,10 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.entryId = upgrade.entryId
     try {
       this.#host.assertProcessEntry(upgrade.entryId)
-      this.#load(this.#host.sandbox.image(upgrade.entryId), upgrade.args, true)
+      this.#load(this.#image(upgrade.entryId), upgrade.args, true)
     } catch (error) {
-      const { kind, message, retryable } = errorFrom(error)
-      this.#end({ ok: false, error: new ErrorValue(kind, `upgrade failed: ${message}`, retryable) })
+      const { kind, message, retryable, details } = errorFrom(error)
+      this.#end({ ok: false, error: new ErrorValue(kind, `upgrade failed: ${message}`, retryable, details) })
     }
   }
 

@@ -28,6 +28,8 @@ export abstract class Process implements Runnable {
   entryId: string
   isQueued = false
   isEnded = false
+  /** How it ended; undefined while it lives, and when its code could not be loaded. */
+  outcome: Outcome | undefined
   reductions = 0
   options: ProcessOptions = { trapLinks: false, upgradable: false }
 

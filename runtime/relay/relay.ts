@@ -127,13 +127,29 @@ export class Relay {
     else this.#lines.set(line.hostId, lines)
     for (const pid of [...this.#names.pids()]) if (this.#isOn(line, pid)) this.#releaseNames(pid)
     for (const [ref, pending] of this.#pending) {
-      if (pending.origin?.line === line) this.#pending.delete(ref)
+      if (pending.origin?.line === line) this.#forsake(ref, pending, error)
       else if (pending.target === line) {
         this.#pending.delete(ref)
         this.#answerForLost(pending, error)
       }
     }
     this.#tellOfLost(line, error)
+  }
+
+  /** Nobody waits for the answer any more. A child on its way learns at its birth that its spawner is gone. */
+  #forsake(ref: number, pending: Pending, error: ErrorValue): void {
+    const { question } = pending
+    this.#pending.delete(ref)
+    if (question.kind !== 'spawn' || pending.isAnswered) return
+    const { from, monitor, link } = question.request
+    const answered = (answer: Answer<Value>): void => {
+      if (!answer.ok) return
+      const to = answer.value as string
+      if (monitor) this.#tell({ kind: 'unmonitor', to, from })
+      const outcome: Outcome = { ok: false, error }
+      if (link) this.#tell({ kind: 'down', to, from, event: 'link-down', outcome, atMs: this.#env.wallMs() })
+    }
+    if (monitor || link) this.#pending.set(ref, { ...pending, origin: undefined, answered })
   }
 
   #answerForLost(pending: Pending, error: ErrorValue): void {
@@ -247,8 +263,8 @@ export class Relay {
       else this.#reply(origin, failed)
       return ref
     }
-    if (question.kind === 'monitor') this.#links.monitor(question.from, question.to)
-    if (question.kind === 'link') this.#links.link(question.from, question.to)
+    if (question.kind === 'monitor' || question.kind === 'link')
+      this.#pair(question.kind, question.from, question.to, found)
     this.#pending.set(ref, {
       origin,
       target: found,
@@ -300,9 +316,17 @@ export class Relay {
   }
 
   #spawned(request: SpawnRequest, pid: string): void {
-    if (request.from === '') return
-    if (request.monitor) this.#links.monitor(request.from, pid)
-    if (request.link) this.#links.link(request.from, pid)
+    const line = this.#lineOf(pid)
+    if (request.from === '' || 'error' in line) return
+    if (request.monitor) this.#pair('monitor', request.from, pid, line)
+    if (request.link) this.#pair('link', request.from, pid, line)
+  }
+
+  /** A pair on one line is that line's own affair. */
+  #pair(kind: 'monitor' | 'link', from: string, to: string, line: HostLine): void {
+    if (this.#isOn(line, from)) return
+    if (kind === 'monitor') this.#links.monitor(from, to)
+    else this.#links.link(from, to)
   }
 
   // ---- what hosts say

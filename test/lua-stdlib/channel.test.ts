@@ -153,3 +153,16 @@ describe('terminals (§20)', () => {
     ).toEqual([true, 'Unavailable', 'no terminal context', 0])
   })
 })
+
+describe('immutable tables (§2.1)', () => {
+  test('make_immutable returns the same table, which refuses writes and reads as before', () => {
+    const source = `local t = { 1, 2, x = { y = 1 } }
+      local same = table.make_immutable(t) == t
+      local n = 0
+      for _ in pairs(t) do n = n + 1 end
+      t.x.y = 2
+      return { same, table.is_immutable(t), table.is_immutable({}), (pcall(function() t.z = 1 end)), (pcall(rawset, t, 1, 5)),
+        (pcall(table.insert, t, 3)), #t, t[1], n, t.x.y, t.z == nil, rawget(t, 1) }`
+    expect(runLua(source)).toEqual([true, true, false, false, false, false, 2, 1, 3, 2, true, 1])
+  })
+})

@@ -72,8 +72,7 @@ describe('createNode', () => {
     expect(error).toBeInstanceOf(MoonmeshError)
     expect(error.kind).toBe('Invalid')
     expect(error.message).toContain('entries[0].kind: unknown kind "process.hots" (did you mean "process.host"?)')
-    const problems = error.details?.['problems'] as { path: string }[]
-    expect(problems.map(({ path }) => path)).toEqual(['entries[0].kind', 'entries[1].id', 'entries[1].kind'])
+    expect(error.details?.['problems']).toHaveLength(3)
   })
 
   test('needs an app or entries', async () => {

@@ -11,11 +11,13 @@ export interface Addressed {
 
 /** Where claimed messages lie until somebody reads them. */
 export interface MailSink<T> {
-  offer(item: T): void
+  /** False when it takes nothing any more. */
+  offer(item: T): boolean
 }
 
-/** The mailbox's own topic for lifecycle events; they never fall into the inbox. */
+/** The topic that stands for lifecycle events; they never fall into the inbox. */
 export const EVENTS_TOPIC = '@pid/events'
+/** The topic that stands for whatever no listener wants. */
 export const INBOX_TOPIC = '@pid/inbox'
 
 export class Mailbox<M extends Addressed, E> {
@@ -61,22 +63,22 @@ export class Mailbox<M extends Addressed, E> {
   }
 
   #route(message: M): void {
-    const listener = this.#listeners?.get(message.topic)
-    if (listener !== undefined) listener.offer(message)
-    else if (this.#inbox !== undefined && !message.topic.startsWith('@')) this.#inbox.offer(message)
-    else {
-      this.#unclaimed ??= new Queue()
-      this.#unclaimed.push(message)
-    }
+    // A sink that the process has closed counts as none: nothing is lost.
+    if (this.#listeners?.get(message.topic)?.offer(message) === true) return
+    if (!message.topic.startsWith('@') && this.#inbox?.offer(message) === true) return
+    this.#unclaimed ??= new Queue()
+    this.#unclaimed.push(message)
   }
 
   notify(event: E): void {
     this.#unread++
-    if (this.#events !== undefined) this.#events.offer(event)
-    else {
-      this.#waitingEvents ??= new Queue()
-      this.#waitingEvents.push(event)
-    }
+    this.#routeEvent(event)
+  }
+
+  #routeEvent(event: E): void {
+    if (this.#events?.offer(event) === true) return
+    this.#waitingEvents ??= new Queue()
+    this.#waitingEvents.push(event)
   }
 
   /** A reader took one message or event out of a sink. */
@@ -84,23 +86,30 @@ export class Mailbox<M extends Addressed, E> {
     this.#unread--
   }
 
-  sinkOf(topic: string): MailSink<M> | undefined {
-    return this.#listeners?.get(topic)
+  sinkOf(topic: string): MailSink<M> | MailSink<E> | undefined {
+    if (topic === EVENTS_TOPIC) return this.#events
+    return topic === INBOX_TOPIC ? this.#inbox : this.#listeners?.get(topic)
   }
 
   /** False when another sink has the topic. What waits for the topic moves to the sink, in order of arrival. */
-  listen(topic: string, sink: MailSink<M>): boolean {
-    this.#listeners ??= new Map()
-    const holder = this.#listeners.get(topic)
+  listen(topic: string, sink: MailSink<M | E>): boolean {
+    const holder = this.sinkOf(topic)
     if (holder !== undefined) return holder === sink
-    this.#listeners.set(topic, sink)
-    this.#claim((message) => message.topic === topic)
+    if (topic === EVENTS_TOPIC) this.openEvents(sink)
+    else if (topic === INBOX_TOPIC) this.openInbox(sink)
+    else {
+      this.#listeners ??= new Map()
+      this.#listeners.set(topic, sink)
+      this.#claim((message) => message.topic === topic)
+    }
     return true
   }
 
   /** False when the sink listens to nothing. */
-  unlisten(sink: MailSink<M>): boolean {
-    let found = false
+  unlisten(sink: MailSink<M | E>): boolean {
+    let found = sink === this.#events || sink === this.#inbox
+    if (sink === this.#events) this.#events = undefined
+    if (sink === this.#inbox) this.#inbox = undefined
     for (const [topic, holder] of this.#listeners ?? []) {
       if (holder !== sink) continue
       this.#listeners?.delete(topic)
@@ -121,7 +130,7 @@ export class Mailbox<M extends Addressed, E> {
     this.#events = sink
     const waiting = this.#waitingEvents
     this.#waitingEvents = undefined
-    for (const event of waiting ?? []) sink.offer(event)
+    for (const event of waiting ?? []) this.#routeEvent(event)
   }
 
   /** Every sink that was handed out. */

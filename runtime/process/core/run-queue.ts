@@ -10,8 +10,10 @@ export interface Runnable {
 
 export class RunQueue<P extends Runnable> {
   readonly #line = new Queue<P>()
-  /** Processes that start: they go first, so that whoever waits for a spawn waits one slice, not a round. */
+  /** Processes that start: they go first, so that whoever waits for a spawn waits a slice or two, not a round. */
   readonly #starting = new Queue<P>()
+  /** The others have every second turn: processes that go on spawning must not keep them waiting for ever. */
+  #isLineNext = false
 
   get count(): number {
     return this.#line.count + this.#starting.count
@@ -31,7 +33,10 @@ export class RunQueue<P extends Runnable> {
   }
 
   next(): P | undefined {
-    const process = this.#starting.shift() ?? this.#line.shift()
+    const process = this.#isLineNext
+      ? (this.#line.shift() ?? this.#starting.shift())
+      : (this.#starting.shift() ?? this.#line.shift())
+    this.#isLineNext = !this.#isLineNext
     if (process !== undefined) process.isQueued = false
     return process
   }

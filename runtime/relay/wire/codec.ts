@@ -1,5 +1,6 @@
 // Messages between hosts as bytes: msgpack, with neutral values kept exact (integer/float subtype, bytes, shared references, errors). A batch
-// is a version byte and one msgpack array. Tables are tagged arrays: a first element >= 0 is the length of the table's array part.
+// is a version byte and one msgpack array. A message is an array: its body, then the tables that occur in it, one after the other and not
+// one inside the other, so that no depth is too deep. A table is the length of its array part, that part, then keys and values in turn.
 
 import { Packr } from 'msgpackr'
 import { MoonmeshError } from '../../base/errors.ts'
@@ -8,97 +9,117 @@ import { ErrorValue, Float, TableValue, type Value } from '../../base/value.ts'
 const VERSION = 1
 const FLOAT = -1
 const ERROR = -2
-const REFERENCE = -3
+/** A table of the message, by its number. */
+const TABLE = -3
 const LIST = -4
-const DEPTH_MAX = 600
+/** How deep the runtime's own lists and objects nest: far less. */
+const DEPTH_MAX = 50
 
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'bigint' })
 
 /** Anything that a batch may hold: values, lists and string-keyed objects of these. */
 type Wire = unknown
 
-interface Numbering {
-  /** Tables by the order in which they were met. */
-  readonly known: Map<TableValue, number>
+/** Tables by the order in which they were met. */
+type Numbers = Map<TableValue, number>
+
+function encodeMessage(message: unknown): Wire[] {
+  const numbers: Numbers = new Map()
+  const out = [encode(message, numbers)]
+  // The map grows while it is walked.
+  for (const table of numbers.keys()) out.push(encodeTable(table, numbers))
+  return out
 }
 
-function encode(item: unknown, tables: Numbering, depth: number): Wire {
+function encode(item: unknown, numbers: Numbers): Wire {
   if (typeof item !== 'object' || item === null) return item
-  if (depth > DEPTH_MAX) throw new MoonmeshError('Invalid', `a value is nested deeper than ${DEPTH_MAX} levels`)
-  if (item instanceof TableValue) return encodeTable(item, tables, depth)
+  if (item instanceof TableValue) return [TABLE, numberOf(item, numbers)]
   if (item instanceof Float) return [FLOAT, item.value]
   if (item instanceof ErrorValue) {
-    return [ERROR, item.kind, item.message, item.retryable, encode(item.details, tables, depth + 1), item.stack]
+    return [ERROR, item.kind, item.message, item.retryable, encode(item.details, numbers), item.stack]
   }
-  if (Array.isArray(item)) return [LIST, ...item.map((each) => encode(each, tables, depth + 1))]
+  if (Array.isArray(item)) return [LIST, ...item.map((each) => encode(each, numbers))]
   const out: Record<string, Wire> = {}
-  for (const [key, value] of Object.entries(item)) out[key] = encode(value, tables, depth + 1)
+  for (const [key, value] of Object.entries(item)) out[key] = encode(value, numbers)
   return out
 }
 
-function encodeTable(table: TableValue, tables: Numbering, depth: number): Wire {
-  const number = tables.known.get(table)
-  if (number !== undefined) return [REFERENCE, number]
-  tables.known.set(table, tables.known.size)
-  const out: Wire[] = [table.array.length]
-  for (const value of table.array) out.push(encode(value, tables, depth + 1))
-  for (let i = 0; i < table.keys.length; i++) {
-    out.push(encode(table.keys[i], tables, depth + 1), encode(table.values[i], tables, depth + 1))
-  }
+function numberOf(table: TableValue, numbers: Numbers): number {
+  const known = numbers.get(table)
+  if (known !== undefined) return known
+  numbers.set(table, numbers.size)
+  return numbers.size - 1
+}
+
+function encodeTable({ array, keys, values }: TableValue, numbers: Numbers): Wire[] {
+  const out: Wire[] = [array.length]
+  for (const value of array) out.push(encode(value, numbers))
+  for (let i = 0; i < keys.length; i++) out.push(encode(keys[i], numbers), encode(values[i], numbers))
   return out
 }
 
-function decode(wire: Wire, tables: TableValue[], depth: number): unknown {
+function decodeMessage(wire: Wire): unknown {
+  if (!Array.isArray(wire) || wire.length === 0) throw malformed('no message')
+  const [body, ...contents] = wire
+  const tables = contents.map(() => new TableValue())
+  for (const [i, table] of tables.entries()) decodeTable(table, contents[i], tables)
+  return decode(body, tables, 0)
+}
+
+function decode(wire: Wire, tables: readonly TableValue[], depth: number): unknown {
   if (typeof wire !== 'object' || wire === null) return wire ?? undefined
   if (depth > DEPTH_MAX) throw malformed('nested too deeply')
-  if (Array.isArray(wire)) return decodeTagged(wire, tables, depth)
-  const out: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(wire)) out[key] = decode(value, tables, depth + 1)
-  return out
+  if (!Array.isArray(wire)) {
+    const out: Record<string, unknown> = {}
+    for (const [key, value] of Object.entries(wire)) out[key] = decode(value, tables, depth + 1)
+    return out
+  }
+  if (wire[0] === LIST) return wire.slice(1).map((item) => decode(item, tables, depth + 1))
+  return decodeValue(wire, tables)
 }
 
-function decodeTagged(wire: unknown[], tables: TableValue[], depth: number): unknown {
-  const [tag] = wire
+/** A value of a script: nil, a scalar, or one of the tagged forms. */
+function decodeValue(wire: Wire, tables: readonly TableValue[]): Value {
+  if (typeof wire !== 'object' || wire === null) return (wire ?? undefined) as Value
+  const [tag, first] = Array.isArray(wire) ? wire : []
   switch (tag) {
     case FLOAT:
-      return new Float(wire[1] as number)
-    case ERROR: {
-      const [, kind, message, retryable, details, stack] = wire
-      const table = decode(details, tables, depth + 1) as TableValue | undefined
-      return new ErrorValue(
-        kind as string,
-        message as string,
-        (retryable as boolean | null) ?? undefined,
-        table,
-        stack as string,
-      )
-    }
-    case REFERENCE: {
-      const table = tables[wire[1] as number]
+      if (typeof first !== 'number') throw malformed('a float that is none')
+      return new Float(first)
+    case TABLE: {
+      const table = typeof first === 'number' ? tables[first] : undefined
       if (table === undefined) throw malformed('a reference to nothing')
       return table
     }
-    case LIST:
-      return wire.slice(1).map((item) => decode(item, tables, depth + 1))
+    case ERROR:
+      return decodeError(wire as unknown[], tables)
     default:
-      return decodeTable(wire, tables, depth)
+      throw malformed('an unknown tag')
   }
 }
 
-function decodeTable(wire: unknown[], tables: TableValue[], depth: number): TableValue {
-  const length = wire[0]
-  if (typeof length !== 'number' || !Number.isInteger(length) || length < 0 || length >= wire.length + 1) {
-    throw malformed('an unknown tag')
-  }
-  const table = new TableValue()
-  tables.push(table)
+function decodeError(wire: readonly unknown[], tables: readonly TableValue[]): ErrorValue {
+  const [, kind, message, retryable, details, stack] = wire
+  const table = decodeValue(details, tables)
+  const isDetails = table === undefined || table instanceof TableValue
+  const isRetryable = retryable === undefined || retryable === null || typeof retryable === 'boolean'
+  if (typeof kind !== 'string' || typeof message !== 'string' || typeof stack !== 'string')
+    throw malformed('an error without its texts')
+  if (!isDetails || !isRetryable) throw malformed('an error with odd fields')
+  return new ErrorValue(kind, message, retryable ?? undefined, table, stack)
+}
+
+function decodeTable(table: TableValue, wire: Wire, tables: readonly TableValue[]): void {
+  const length = Array.isArray(wire) ? wire[0] : undefined
+  if (!Array.isArray(wire) || !Number.isInteger(length) || length < 0 || length >= wire.length)
+    throw malformed('a table of another form')
+  if ((wire.length - length) % 2 === 0) throw malformed('a key without a value')
   let at = 1
-  for (; at <= length; at++) table.array.push(decode(wire[at], tables, depth + 1) as Value)
-  for (; at + 1 < wire.length; at += 2) {
-    table.keys.push(decode(wire[at], tables, depth + 1) as Value)
-    table.values.push(decode(wire[at + 1], tables, depth + 1) as Value)
+  for (; at <= length; at++) table.array.push(decodeValue(wire[at], tables))
+  for (; at < wire.length; at += 2) {
+    table.keys.push(decodeValue(wire[at], tables))
+    table.values.push(decodeValue(wire[at + 1], tables))
   }
-  return table
 }
 
 function malformed(what: string): MoonmeshError {
@@ -107,7 +128,7 @@ function malformed(what: string): MoonmeshError {
 
 /** A batch in one buffer of its own, ready to be transferred. */
 export function encodeBatch(messages: readonly unknown[]): Uint8Array<ArrayBuffer> {
-  const body = packr.pack(messages.map((message) => encode(message, { known: new Map() }, 0)))
+  const body = packr.pack(messages.map(encodeMessage))
   const out = new Uint8Array(body.length + 1)
   out[0] = VERSION
   out.set(body, 1)
@@ -124,5 +145,5 @@ export function decodeBatch(bytes: Uint8Array): unknown[] {
     throw new MoonmeshError('Invalid', 'malformed batch: not msgpack', { cause })
   }
   if (!Array.isArray(wire)) throw malformed('not a list')
-  return wire.map((message) => decode(message, [], 0))
+  return wire.map(decodeMessage)
 }

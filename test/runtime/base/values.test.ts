@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { fromUint8Array, toBytes, toText, toUint8Array } from '../../../runtime/base/bytes.ts'
 import { formatDurationNs, parseDurationMs, parseDurationNs, parseSizeBytes } from '../../../runtime/base/duration.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
-import { epochOf, isPid, PidMaker, parsePid, slotOf } from '../../../runtime/base/pid.ts'
+import { canonicalPid, epochOf, PidMaker, parsePid, slotOf } from '../../../runtime/base/pid.ts'
 import { errorFrom, errorTo, fromPlain, toPlain } from '../../../runtime/base/plain.ts'
 import { ErrorValue, Float, floatValue, integerValue, TableValue } from '../../../runtime/base/value.ts'
 
@@ -95,7 +95,7 @@ describe('PIDs (lua-core.md §6.1, cluster.md §0.1)', () => {
     ['{x|n1@app:p|e.1}', { node: 'n1', host: 'app:p', uniq: 'e.1' }],
   ])('%s parses', (text, parts) => {
     expect(parsePid(text)).toEqual(parts)
-    expect(isPid(text)).toBe(true)
+    expect(canonicalPid(text)).toBe(text.replace('{x|', '{'))
   })
 
   test.each(['', 'app:p|e.1', '{app:p}', '{|e.1}', '{app:p|}', '{a', 'name', '{n@|x}'])('%s is none', (text) => {
@@ -121,10 +121,17 @@ describe('PIDs (lua-core.md §6.1, cluster.md §0.1)', () => {
   test('of a later generation lie beyond all of an earlier one', () => {
     const counter = (generation: number): number => {
       const pid = new PidMaker({ host: 'h:h', epoch: 1, slot: 5, generation }).next()
-      return Number.parseInt((parsePid(pid) as { uniq: string }).uniq.split('.')[1] as string, 36)
+      const { uniq } = parsePid(pid) as { uniq: string }
+      expect([epochOf(uniq), slotOf(uniq)]).toEqual([1, 5])
+      return Number.parseInt(uniq.slice(uniq.indexOf('.') + 1, -2), 36)
     }
-    expect(counter(1) - counter(0)).toBe(2 ** 26 * 1024)
-    expect(Number.isSafeInteger(counter(100_000))).toBe(true)
+    expect(counter(1) - counter(0)).toBe(2 ** 32)
+    expect(Number.isSafeInteger(counter(2 ** 21 - 1) + 2 ** 32 - 1)).toBe(true)
+  })
+
+  test('of another form tell no slot and no epoch', () => {
+    for (const uniq of ['', 'x', '.1', 'e.', 'e.1']) expect(slotOf(uniq)).toBe(-1)
+    expect(epochOf('x')).toBeNaN()
   })
 })
 

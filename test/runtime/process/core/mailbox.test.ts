@@ -11,8 +11,10 @@ interface Mail {
 
 class Sink<T> {
   readonly items: T[] = []
-  offer(item: T): void {
-    this.items.push(item)
+  isClosed = false
+  offer(item: T): boolean {
+    if (!this.isClosed) this.items.push(item)
+    return !this.isClosed
   }
 }
 

@@ -58,6 +58,14 @@ describe('a batch', () => {
     expect(through({ errors: [full, bare] })).toEqual({ errors: [full, bare] })
   })
 
+  test('brings tables of any depth', () => {
+    let deep = new TableValue()
+    for (let i = 0; i < 20_000; i++) deep = new TableValue([deep])
+    let depth = 0
+    for (let at = through(deep) as TableValue; at.array.length > 0; at = at.array[0] as TableValue) depth++
+    expect(depth).toBe(20_000)
+  })
+
   test('is in a buffer of its own', () => {
     const batch = encodeBatch([1])
     expect(batch.byteLength).toBe(batch.buffer.byteLength)
@@ -96,11 +104,5 @@ describe('garbage', () => {
         }
       }
     }
-  })
-
-  test('nesting beyond the bound is refused on the way out', () => {
-    let deep = new TableValue()
-    for (let i = 0; i < 700; i++) deep = new TableValue([deep])
-    expect(() => encodeBatch([deep])).toThrow(/nested deeper/)
   })
 })
