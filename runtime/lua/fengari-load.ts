@@ -32,6 +32,7 @@ export function loadFengari(): Internals {
       invalidateTMcache,
     } = require('fengari/src/ltable.js')
     const { TString } = require('fengari/src/lstring.js')
+    distinguishStrings(TString)
     const { lua_State: State } = require('fengari/src/lstate.js')
     return {
       lua,
@@ -60,4 +61,34 @@ export function loadFengari(): Internals {
 function printWholeFloatsWhole(configuration: { lua_number2str(number: number): string }): void {
   const { lua_number2str: rounded } = configuration
   configuration.lua_number2str = (number) => (Number.isSafeInteger(number) ? String(number) : rounded(number))
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+/** Beyond this many bytes Buffer is faster. */
+const LOOP_MAX = 16
+
+/** `|` and two digits a byte: distinct for distinct strings, and in the order of their bytes. */
+function hashOf(bytes: Uint8Array): string {
+  if (bytes.length > LOOP_MAX) return `|${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')}`
+  let hash = '|'
+  for (const byte of bytes) hash += HEX[byte]
+  return hash
+}
+
+/**
+ * fengari finds strings in tables, and orders them, by a text of their bytes in hex without leading zeros. So `"\1\35"` and `"\18\3"` are one
+ * key, and `"\n"` comes after `"b"`. Each string makes its text in our way instead, once; where fengari asks, it is there.
+ */
+function distinguishStrings(TString: { prototype: object }): void {
+  if (Object.hasOwn(TString.prototype, 'hash')) return
+  Object.defineProperty(TString.prototype, 'hash', {
+    get(this: { realstring: Uint8Array; text: string | null }) {
+      this.text ??= hashOf(this.realstring)
+      return this.text
+    },
+    /** The constructor sets it to null. */
+    set(this: { text: string | null }, text: string | null) {
+      this.text = text
+    },
+  })
 }

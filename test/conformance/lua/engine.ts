@@ -172,6 +172,12 @@ export function engineConformance(name: string, make: () => Engine): void {
       ).toEqual(['meta', 'nil'])
     })
 
+    test('strings with different bytes are different keys, and order by their bytes', () => {
+      expect(
+        results('local t = { ["\\1\\35"] = 1 } return t["\\18\\3"], t["\\1\\35"], "\\n" < "b", "a\\0b" < "a\\1"'),
+      ).toEqual([undefined, 1, true, true])
+    })
+
     test('a host object is one userdata, with its methods and tostring', () => {
       expect(
         results('local c = newcounter() c:add() return c:add(), tostring(c), type(c), c == c, copy(c) == nil'),
