@@ -2,6 +2,7 @@
 // their place; nothing throws, and time and memory stay in proportion to the size of the text.
 
 import {
+  type CST,
   isAlias,
   isMap,
   isPair,
@@ -11,6 +12,7 @@ import {
   LineCounter,
   type Node,
   type Pair,
+  Parser,
   parseDocument,
   Scalar,
   type YAMLError,
@@ -23,6 +25,8 @@ import { type Path, type Place, type ProblemList, wholeOf } from './problems.ts'
 const PIECES_MAX = 1_000_000
 /** Values that the aliases of one file stand for, all in all. */
 const ALIASED_VALUES_MAX = 1_000_000
+/** How deep the syntax may nest; data has a tighter bound of its own, with the path to the place. */
+const SYNTAX_DEPTH_MAX = 500
 /** Syntax errors of one file that are worth telling; what follows the first is mostly its echo. */
 const SYNTAX_ERRORS_MAX = 10
 
@@ -37,9 +41,16 @@ export function parseYaml(text: string, file: string, problems: ProblemList): Lo
     return undefined
   }
   const lines = new LineCounter()
+  const tooDeep = offsetTooDeep(text)
   const at = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(1, line), column: Math.max(1, col) }
+  }
+  if (tooDeep !== undefined) {
+    const before = text.slice(0, tooDeep)
+    const place = { file, line: before.split('\n').length, column: tooDeep - before.lastIndexOf('\n') }
+    problems.add(place, [], `nested deeper than ${SYNTAX_DEPTH_MAX} levels`)
+    return undefined
   }
   try {
     // The parser's own check for keys that stand twice takes quadratic time; ours is in `Reader`.
@@ -57,6 +68,27 @@ export function parseYaml(text: string, file: string, problems: ProblemList): Lo
     problems.add(whole, [], `this YAML cannot be read: ${messageOf(error)}`)
     return undefined
   }
+}
+
+/**
+ * Where the text nests deeper than the composer, which recurses, may be led: running out of stack is no error that can be relied on. The
+ * tokens come from a parser without recursion and are walked without it.
+ */
+function offsetTooDeep(text: string): number | undefined {
+  for (const document of new Parser().parse(text)) {
+    const waiting: { token: CST.Token; depth: number }[] = [{ token: document, depth: 0 }]
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const { token, depth } = next
+      if (depth > SYNTAX_DEPTH_MAX) return token.offset
+      if ('value' in token && token.type === 'document' && token.value) waiting.push({ token: token.value, depth })
+      if (!('items' in token)) continue
+      for (const { key, value } of token.items as CST.CollectionItem[]) {
+        if (key) waiting.push({ token: key, depth: depth + 1 })
+        if (value) waiting.push({ token: value, depth: depth + 1 })
+      }
+    }
+  }
+  return undefined
 }
 
 function hasFewPieces(text: string): boolean {
