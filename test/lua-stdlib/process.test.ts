@@ -1,55 +1,10 @@
 // lua-core.md §5 to §10, §24, in Lua: on one host and across two (`app:a`, `app:b`).
 
-import { afterEach, describe, expect, test } from 'vitest'
-import type { Plain } from '../../runtime/base/plain.ts'
-import type { ErrorValue } from '../../runtime/base/value.ts'
-import { type TestEntry, TestNode } from '../tools/lua.ts'
+import { describe, expect, test } from 'vitest'
+import { type Entries, processLab } from '../tools/processes.ts'
 
-let node: TestNode | undefined
-
-afterEach(() => {
-  node?.close()
-  node = undefined
-})
-
-type Entries = Readonly<Record<string, string | TestEntry>>
-
-const ECHO = `return function()
-  local inbox = process.inbox()
-  while true do
-    local m = inbox:receive()
-    process.send(m:from(), m:topic(), m:payload() and m:payload():data())
-  end
-end`
-const IDLE = 'return function() channel.new():receive() end'
-const COMMON: Entries = {
-  'app:echo': ECHO,
-  'app:idle': IDLE,
-  'app:polite': 'return function() return process.events():receive().reason end',
-  'app:ok': 'return function(...) return ... end',
-  'app:boom': 'return function(text) error(text or "boom") end',
-  'app:nilerr': 'return function(text) return nil, text end',
-}
-
-function make(entries: Entries = {}): TestNode {
-  node = new TestNode({ ...COMMON, ...entries })
-  return node
-}
-
-/** Runs `source` as the body of a process. */
-function run(source: string, entries: Entries = {}, args: readonly unknown[] = []): Plain {
-  return make({ ...entries, 'app:main': `return function(...)\n${source}\nend` }).run('app:main', args)
-}
-
-/** The error that the body fails with. */
-function failure(source: string, entries: Entries = {}): ErrorValue {
-  try {
-    run(source, entries)
-  } catch (error) {
-    return error as ErrorValue
-  }
-  throw new Error('did not fail')
-}
+const lab = processLab()
+const { make, run, failure } = lab
 
 describe('loading code (§5)', () => {
   test.each([
@@ -147,7 +102,7 @@ describe('loading code (§5)', () => {
 describe('the result of a process (§6.3)', () => {
   const outcome = (source: string): unknown => {
     const { outcome } = make({ 'app:main': `return function() ${source} end` }).spawn('app:main')
-    node?.driver.advance(10_000)
+    lab.node.driver.advance(10_000)
     const end = outcome()
     return end?.ok === true ? end.value : end?.error
   }
@@ -196,8 +151,8 @@ describe('the result of a process (§6.3)', () => {
 
   test('waiting for ever on a channel, or with an inbox, is idle and no deadlock', () => {
     const { outcome: first } = make().spawn('app:idle')
-    const { outcome: second } = (node as TestNode).spawn('app:echo')
-    node?.driver.advance(1_000_000)
+    const { outcome: second } = lab.node.spawn('app:echo')
+    lab.node.driver.advance(1_000_000)
     expect([first(), second()]).toEqual([undefined, undefined])
   })
 })
@@ -509,7 +464,7 @@ describe('monitors, links, cancel, terminate (§8, §9.4, §9.5)', () => {
         entries,
       ),
     ).toBe('process terminated')
-    expect(node?.logs.map((line) => line.text)).not.toContain('never')
+    expect(lab.node.logs.map((line) => line.text)).not.toContain('never')
   })
 
   test('a chain of thousands of linked processes falls without falling over', () => {
@@ -520,8 +475,8 @@ describe('monitors, links, cancel, terminate (§8, §9.4, §9.5)', () => {
       process.events():receive()
       return "down"`
     expect(run(source, { 'app:chain': link })).toBe('down')
-    node?.driver.advance(1000)
-    expect(node?.hosts.get('app:a')?.processCount).toBe(0)
+    lab.node.driver.advance(1000)
+    expect(lab.node.hosts.get('app:a')?.processCount).toBe(0)
   })
 })
 
@@ -761,6 +716,8 @@ describe('scheduling (§24)', () => {
 
   test('print writes one record, joined by spaces, with pid and place', () => {
     run('print("a", 1, nil, true)\nreturn 1')
-    expect(node?.logs).toEqual([expect.objectContaining({ level: 'info', text: 'a 1 nil true', where: 'app:main:2' })])
+    expect(lab.node.logs).toEqual([
+      expect.objectContaining({ level: 'info', text: 'a 1 nil true', where: 'app:main:2' }),
+    ])
   })
 })

@@ -44,10 +44,15 @@ export class FakeDriver implements SchedulerDriver {
   settle(turnsMax = 1_000_000): void {
     for (let i = 0; this.#turns.length > 0; i++) {
       if (i >= turnsMax) throw new Error(`not settled after ${turnsMax} turns`)
-      const turns = this.#turns
-      this.#turns = []
-      for (const run of turns) run()
+      this.turn()
     }
+  }
+
+  /** Runs one turn: what was deferred before it, not what it defers itself. */
+  turn(): void {
+    const turns = this.#turns
+    this.#turns = []
+    for (const run of turns) run()
   }
 
   /** Moves time on, firing what comes due, and settles after each step. */
