@@ -114,6 +114,7 @@ function eventTable(engine: Engine, event: LifecycleEvent): LuaTable {
       break
     case 'outdated':
       engine.set(table, 'kind', EVENT_KINDS.OUTDATED)
+      event.isRead = true
       engine.set(table, 'sources', engine.copyIn(new TableValue([...event.sources])))
       break
     default: {

@@ -152,7 +152,7 @@ export class HostRunner {
     const running: Running = { line: { hostId: id, slot, port }, worker, host, whenReady, whenStopped: [] }
     this.#running.add(running)
     this.#context.relay.open(running.line)
-    port.post({ kind: 'code', entries: this.#context.code() })
+    port.post({ kind: 'code', entries: this.#context.code(), isComplete: true })
     return running
   }
 

@@ -11,6 +11,7 @@ import { type HostDefinition, HostRunner, type RunnerContext } from './host-runn
 import type { Log } from './log.ts'
 import type { CodeEntry } from './lua/sandbox.ts'
 import { NodeDirectory } from './node-dir.ts'
+import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions } from './process/actor.ts'
 import {
   type FromHost,
@@ -67,6 +68,8 @@ export class Node {
   readonly #log: Log
   readonly #options: NodeOptions
   readonly #terminal: TerminalIo
+  /** What scripts may ask of the node. */
+  readonly #nodeServices = new NodeServices()
   readonly #runners = new Map<string, HostRunner>()
   /** Services that start or run. */
   readonly #services = new Map<string, StartedService>()
@@ -129,6 +132,9 @@ export class Node {
       terminal: (line, message) => this.#terminal.handle(line, message),
       stopped: (line) => this.#runnerOf(line)?.stopped(line),
       ready: (line) => this.#runnerOf(line)?.ready(line),
+      request: (request, signal) => this.#nodeServices.request(request, signal),
+      clientEnded: (pid) => this.#nodeServices.clientEnded(pid),
+      clientsLost: (isLost) => this.#nodeServices.clientsLost(isLost),
     })
   }
 
@@ -204,6 +210,7 @@ export class Node {
   async #closeRest(): Promise<void> {
     this.#terminal.close()
     this.#actors?.close()
+    await this.#nodeServices.close()
     await this.#admin?.close()
     await this.#directory?.close()
   }
@@ -425,6 +432,7 @@ const BASE_REQUEST: SpawnRequest = {
   name: undefined,
   messages: [],
   context: record({}),
+  identity: undefined,
   wantsEnd: false,
   allowsFunction: false,
 }

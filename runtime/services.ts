@@ -6,6 +6,7 @@ import type { Env } from './base/env.ts'
 import type { MoonmeshError } from './base/errors.ts'
 import type { ErrorValue, TableValue, Value } from './base/value.ts'
 import type { Engine, HostClass, HostFunction, LuaFunction, LuaThread, LuaValue, ModuleTable } from './lua/engine.ts'
+import type { Identity, Policies } from './security/core/policies.ts'
 
 /** How a process ended. */
 export type Outcome = { ok: true; value: Value } | { ok: false; error: ErrorValue }
@@ -23,7 +24,15 @@ export interface Envelope {
 export type LifecycleEvent =
   | { kind: 'exit' | 'link-down'; from: string; outcome: Outcome; atMs: number }
   | { kind: 'cancel'; from: string; reason: string; atMs: number }
-  | { kind: 'outdated'; sources: readonly string[]; atMs: number }
+  | OutdatedEvent
+
+/** The process runs code of entries that have changed. Until it is read, further changes add to `sources`. */
+export interface OutdatedEvent {
+  kind: 'outdated'
+  sources: readonly string[]
+  atMs: number
+  isRead: boolean
+}
 
 /** A coroutine that the scheduler runs: the process's first, or one of coroutine.spawn. */
 export interface Fiber {
@@ -41,6 +50,20 @@ export interface Timer {
   cancel(): boolean
 }
 
+export interface CallOptions {
+  /** Merged over what the caller's context holds. */
+  context?: TableValue
+  /** In place of the caller's. */
+  identity?: Identity
+  timeoutMs?: number
+}
+
+/** A call under way. */
+export interface RunningCall {
+  /** The callee is told to stop; `done` is not called any more. */
+  cancel(): void
+}
+
 export interface SpawnOptions {
   monitor?: boolean
   link?: boolean
@@ -50,6 +73,8 @@ export interface SpawnOptions {
   messages?: readonly { topic: string; values: readonly Value[] }[]
   /** Merged over what the spawner's context holds. */
   context?: TableValue
+  /** In place of the spawner's. */
+  identity?: Identity
 }
 
 export interface ProcessOptions {
@@ -75,6 +100,7 @@ export interface ScriptProcess {
   /** The process ended during the running call (it terminated itself, a link failed): return SUSPEND, no more Lua runs. */
   readonly isEnding: boolean
   readonly context: TableValue
+  readonly attachments: TableValue | undefined
   readonly options: ProcessOptions
   /** Present on a terminal host. */
   readonly terminal: Terminal | undefined
@@ -86,6 +112,8 @@ export interface ScriptProcess {
   /** Like `willWait('operation')`, but no other coroutine of the process runs meanwhile: for calls that are not marked [Y]. */
   willBlock(): void
   startFiber(fn: LuaFunction): LuaThread
+  /** Calls `release` when the process ends, or starts over with new code. Returns how to forget it. */
+  onEnd(release: () => void): () => void
   /** Delays on the monotonic clock; `then` runs on the host's turn, not earlier than due. */
   after(delayMs: number, then: () => void): Timer
 
@@ -122,6 +150,22 @@ export interface ScriptProcess {
   setOptions(options: Partial<ProcessOptions>): void
   /** Replaces the running code; the process does not come back from the call that asks for it, so return SUSPEND. */
   upgrade(entryId: string | undefined, args: readonly Value[]): void
+
+  // ---- functions
+  /** Calls a function, or a process that names a default host. Whatever still runs when the caller ends is cancelled. */
+  call(target: string, args: readonly Value[], options: CallOptions, done: (answer: Answer<Value>) => void): RunningCall
+
+  // ---- permissions
+  readonly identity: Identity | undefined
+  /** Whether the process's own identity may do it; `meta` are further facts for conditions. */
+  allowed(action: string, resource: string, meta?: TableValue): boolean
+  readonly policies: Policies
+
+  // ---- services of the node
+  /** Asks a service of the node (runtime/node-services.ts). The process's end withdraws the question. */
+  request(service: string, method: string, args: readonly Value[], done: (answer: Answer<Value>) => void): void
+  /** The same without an answer. */
+  note(service: string, method: string, args: readonly Value[]): void
 
   // ---- names
   readonly names: LocalNames
@@ -180,6 +224,10 @@ export interface Terminal {
 /** A library module: what `modules:` can name, or a global that is always there. */
 export interface LibraryModule {
   readonly name: string
+  /** In one line, for `system.modules()`. */
+  readonly description?: string
+  /** What kind of thing it does (lua-libraries.md §0.6); `eval_runner` goes by them. */
+  readonly tags?: readonly ModuleTag[]
   /** Built once for each engine. */
   build(engine: Engine): ModuleTable
   readonly classes?: readonly HostClass[]
@@ -189,4 +237,25 @@ export interface LibraryModule {
   readonly isAlwaysPresent?: boolean
 }
 
+export type ModuleTag =
+  | 'deterministic'
+  | 'encoding'
+  | 'io'
+  | 'network'
+  | 'nondeterministic'
+  | 'process'
+  | 'security'
+  | 'storage'
+  | 'time'
+  | 'workflow'
+
+export type {
+  Actor,
+  Identity,
+  Policies,
+  Policy,
+  PolicyCondition,
+  PolicySet,
+  Verdict,
+} from './security/core/policies.ts'
 export type { Channel, Party }

@@ -37,6 +37,12 @@ export function canonicalPid(text: string): string | undefined {
   return extra < 0 ? text : `{${text.slice(extra + 1)}`
 }
 
+/** Between a function's id and the number of the run, in the host part of the run's PID. */
+const FUNCTION_MARK = '#lua.'
+
+/** Whether the host part of a PID names a function: then only its slot tells where it runs. */
+export const isFunctionHost = (host: string): boolean => host.includes(FUNCTION_MARK)
+
 /** The slot that made this PID's counter; -1 when uniq is not of our form. */
 export function slotOf(uniq: string): number {
   const dot = uniq.indexOf('.')
@@ -57,18 +63,34 @@ export function epochOf(uniq: string): number {
  * 2^21 generations, so none repeats.
  */
 export class PidMaker {
+  readonly #node: string
+  readonly #epoch: string
   readonly #head: string
   readonly #tail: string
+  readonly #first: number
   #next: number
 
   constructor(options: { node?: string | undefined; host: string; epoch: number; slot: number; generation: number }) {
     const { node, host, epoch, slot, generation } = options
-    this.#head = `{${node === undefined ? '' : `${node}@`}${host}|${epoch.toString(36)}.`
+    this.#node = node === undefined ? '' : `${node}@`
+    this.#epoch = epoch.toString(36)
+    this.#head = `{${this.#node}${host}|${this.#epoch}.`
     this.#tail = `${slot.toString(36).padStart(SLOT_DIGITS, '0')}}`
-    this.#next = generation * GENERATION
+    this.#first = generation * GENERATION
+    this.#next = this.#first
   }
 
   next(): string {
-    return `${this.#head}${(this.#next++).toString(36)}${this.#tail}`
+    return `${this.#head}${this.#uniq()}`
+  }
+
+  /** The PID of a function's run: its host part names the function (lua-core.md §6.1). */
+  nextForFunction(functionId: string): string {
+    const n = this.#next - this.#first + 1
+    return `{${this.#node}${functionId}${FUNCTION_MARK}${n}|${this.#epoch}.${this.#uniq()}`
+  }
+
+  #uniq(): string {
+    return `${(this.#next++).toString(36)}${this.#tail}`
   }
 }

@@ -3,6 +3,8 @@
 
 import { toBytes } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
+import type { PoolRules } from '../process/core/pool.ts'
+import type { RetryPolicy } from '../process/core/retry.ts'
 import type { LibraryModule } from '../services.ts'
 import { type Engine, type LuaCode, type LuaTable, type LuaValue, type ModuleTable, Raise } from './engine.ts'
 
@@ -14,6 +16,12 @@ export interface CodeEntry {
   readonly method: string
   readonly modules: readonly string[]
   readonly imports: Readonly<Record<string, string>>
+  /** Of a function; absent: the default pool. */
+  readonly pool?: PoolRules
+  /** How failed calls of it are repeated; absent: not at all. */
+  readonly retry?: RetryPolicy
+  /** Where a process runs when it is called like a function. */
+  readonly defaultHost?: string
 }
 
 /** An entry ready to run: compiled, its globals assembled, its libraries in the order in which their chunks run. */
@@ -42,6 +50,11 @@ const HIDDEN = new Set([
   'utf8',
   'package',
 ])
+
+/** Whether one of these entries is the image's own or one of its libraries. */
+export function isBuiltFrom({ entry, libraries }: Image, entryIds: ReadonlySet<string>): boolean {
+  return entryIds.has(entry.id) || libraries.some((library) => entryIds.has(library.entry.id))
+}
 
 export class Sandbox {
   readonly #engine: Engine
@@ -77,9 +90,15 @@ export class Sandbox {
     }
   }
 
-  /** Drops what was built from entries that changed; running processes keep theirs. */
-  forget(): void {
-    this.#images.clear()
+  /** Drops what was built from these entries, directly or not, and tells the ids of it all; running processes keep theirs. */
+  forget(changed: ReadonlySet<string>): ReadonlySet<string> {
+    const forgotten = new Set(changed)
+    for (const [id, image] of [...this.#images]) {
+      if (!isBuiltFrom(image, changed)) continue
+      this.#images.delete(id)
+      forgotten.add(id)
+    }
+    return forgotten
   }
 
   /**

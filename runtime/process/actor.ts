@@ -355,18 +355,24 @@ export class ActorHost extends Host {
       name: options.name === undefined ? undefined : toBytes(options.name),
       messages: [],
       context: record({}),
+      identity: undefined,
       wantsEnd: false,
       allowsFunction: false,
     }
   }
 
   async spawnPlain(by: Process, actor: string | ActorDefinition, options?: ActorSpawnOptions): Promise<string> {
-    const request = { ...this.request(by.pid, actor, options), context: by.context }
+    const request = { ...this.request(by.pid, actor, options), context: by.context, identity: by.identity }
     return settle((done) => this.spawn(request, done))
   }
 
   async execPlain(by: Process, actor: string | ActorDefinition, options?: ActorSpawnOptions): Promise<Plain> {
-    const request = { ...this.request(by.pid, actor, options), context: by.context, wantsEnd: true }
+    const request = {
+      ...this.request(by.pid, actor, options),
+      context: by.context,
+      identity: by.identity,
+      wantsEnd: true,
+    }
     return toPlain(
       await settle<Value>((done) =>
         this.spawn(

@@ -4,7 +4,7 @@
 import { toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { type ErrorKind, MoonmeshError } from '../base/errors.ts'
-import { canonicalPid, PidMaker, parsePid, slotOf } from '../base/pid.ts'
+import { canonicalPid, isFunctionHost, PidMaker, parsePid, slotOf } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import { ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
@@ -25,6 +25,7 @@ import type {
   ProcessInfo,
   ProcessQuestion,
   Question,
+  ServiceQuestion,
   SpawnRequest,
   Telling,
   ToHost,
@@ -54,7 +55,7 @@ interface Pending {
   ended: Done<Value> | undefined
 }
 
-interface Spawning {
+export interface Spawning {
   /** The node's number for it; undefined when a process of this host asked. */
   ref: number | undefined
   request: SpawnRequest
@@ -108,6 +109,10 @@ export abstract class Host implements ProcessHost {
     return this.#processes.size
   }
 
+  processes(): Iterable<Process> {
+    return this.#processes.values()
+  }
+
   process(pid: string): Process | undefined {
     return this.#processes.get(pid)
   }
@@ -144,6 +149,7 @@ export abstract class Host implements ProcessHost {
   }
 
   #spawnHere(request: SpawnRequest, ref: number | undefined, done: Done<string>, ended?: Done<Value>): void {
+    if (this.runsOtherwise(request, ref, done, ended)) return
     const refusal = this.#whyNoSpawn()
     if (refusal !== undefined) return done({ ok: false, error: refusal })
     const pid = this.#pids.next()
@@ -153,6 +159,26 @@ export abstract class Host implements ProcessHost {
     } catch (error) {
       return done({ ok: false, error: errorFrom(error) })
     }
+    this.launch(process, { ref, request, done, ended })
+  }
+
+  /** Whether the host has another way for such a request than to make a process of it; then it has taken it. */
+  protected runsOtherwise(
+    _request: SpawnRequest,
+    _ref: number | undefined,
+    _done: Done<string>,
+    _ended: Done<Value> | undefined,
+  ): boolean {
+    return false
+  }
+
+  protected nextFunctionPid(functionId: string): string {
+    return this.#pids.nextForFunction(functionId)
+  }
+
+  /** Takes the process in and starts it. */
+  protected launch(process: Process, { ref, request, done, ended }: Omit<Spawning, 'spawner'>): void {
+    const { pid } = process
     this.#processes.set(pid, process)
     this.#spawning.set(pid, { ref, request, spawner: this.#processes.get(request.from), done, ended })
     for (const { topic, values } of request.messages) process.mailbox.deliver({ topic, from: '', values })
@@ -230,6 +256,7 @@ export abstract class Host implements ProcessHost {
   loadFailed(process: Process, outcome: Outcome): void {
     const spawning = this.#forget(process)
     this.#releaseNames(process.pid)
+    this.#leaveServices(process)
     if (!outcome.ok) spawning?.done({ ok: false, error: outcome.error })
     this.#checkStopped()
   }
@@ -257,7 +284,8 @@ export abstract class Host implements ProcessHost {
     const atMs = this.env.wallMs()
     this.#figures[outcome.ok ? 'ok' : 'failed']++
     this.#releaseNames(pid)
-    if (!outcome.ok) this.#logFailure(process, outcome.error)
+    this.#leaveServices(process)
+    if (!outcome.ok && this.reportsFailure(process)) this.#logFailure(process, outcome.error)
     const { notices, unmonitor, unlink } = this.#links.exited(pid, !outcome.ok)
     for (const { kind, to } of notices) this.#down({ kind: 'down', to, from: pid, event: kind, outcome, atMs })
     for (const to of unmonitor) if (!this.#processes.has(to)) this.#tell({ kind: 'unmonitor', to, from: pid })
@@ -265,6 +293,10 @@ export abstract class Host implements ProcessHost {
     const ender = this.#enders.get(pid)
     this.#enders.delete(pid)
     ender?.(outcome)
+  }
+
+  #leaveServices({ pid, isClient }: Process): void {
+    if (isClient) this.port.post({ kind: 'client-ended', pid })
   }
 
   #releaseNames(pid: string): void {
@@ -298,7 +330,6 @@ export abstract class Host implements ProcessHost {
   }
 
   #logFailure(process: Process, error: ErrorValue): void {
-    if (!this.reportsFailures) return
     const isUnderstood =
       error.message === PROCESS_TERMINATED || error.message === LINKED_PROCESS_FAILED || error.retryable === false
     if (!this.#mayLog(this.#failures, process, 'process failures')) return
@@ -311,7 +342,8 @@ export abstract class Host implements ProcessHost {
   #isMine(pid: string): boolean {
     const { id, node, slot } = this.options
     const parts = parsePid(pid)
-    return parts !== undefined && parts.host === id && parts.node === node && slotOf(parts.uniq) === slot
+    if (parts === undefined || parts.node !== node || slotOf(parts.uniq) !== slot) return false
+    return parts.host === id || isFunctionHost(parts.host)
   }
 
   resolve(destination: string): string | undefined {
@@ -382,9 +414,23 @@ export abstract class Host implements ProcessHost {
     return false
   }
 
-  /** Whether the log is where people learn of a failure. */
-  protected get reportsFailures(): boolean {
+  /** Whether the log is where people learn of its failure. */
+  protected reportsFailure(_process: Process): boolean {
     return true
+  }
+
+  // ---- services of the node
+
+  askService(question: Omit<ServiceQuestion, 'kind'>, process: Process, done: Done<Value>): () => void {
+    process.isClient = true
+    const ref = this.#ask({ kind: 'request', ...question }, { answered: done, ended: undefined })
+    return () => {
+      if (this.#pending.delete(ref)) this.port.post({ kind: 'give-up', ref })
+    }
+  }
+
+  noteService(question: Omit<ServiceQuestion, 'kind'>): void {
+    this.port.post({ kind: 'note', ...question })
   }
 
   tell(message: Telling): void {
@@ -397,10 +443,11 @@ export abstract class Host implements ProcessHost {
     this.port.post(message)
   }
 
-  #ask(question: Question, pending: Pending): void {
+  #ask(question: Question | ServiceQuestion, pending: Pending): number {
     const ref = this.#nextRef++
     this.#pending.set(ref, pending)
     this.port.post({ ...question, ref })
+    return ref
   }
 
   // ---- names
@@ -501,7 +548,11 @@ export abstract class Host implements ProcessHost {
       const error = new ErrorValue('Canceled', 'the spawn was abandoned', true)
       if (process !== undefined) this.kill(process, { ok: false, error })
     }
+    this.abandoned(ref)
   }
+
+  /** The node does not wait for its request `ref` any more. */
+  protected abandoned(_ref: number): void {}
 
   #tellEnded(ref: number, answer: Answer<Value>): void {
     const outcome: Outcome = answer.ok ? answer : { ok: false, error: errorFrom(answer.error) }

@@ -1,11 +1,15 @@
 // A host whose processes are Lua: the engine, the code of the entries, the terminal if it has one.
 
 import { MoonmeshError } from '../base/errors.ts'
+import type { Value } from '../base/value.ts'
 import type { Engine } from '../lua/engine.ts'
 import { type CodeEntry, Sandbox } from '../lua/sandbox.ts'
-import type { Envelope, LibraryModule, LifecycleEvent, Outcome, Sink } from '../services.ts'
+import { policyConditions } from '../security/conditions.ts'
+import { PolicyTable } from '../security/core/policies.ts'
+import type { Answer, Envelope, LibraryModule, LifecycleEvent, Outcome, Sink } from '../services.ts'
+import { Calls, type Frame } from './calls.ts'
 import { Host, type HostOptions } from './host.ts'
-import { LuaProcess } from './lua-process.ts'
+import { type Instance, LuaProcess } from './lua-process.ts'
 import type { FromHost, Port, SpawnRequest, ToHost } from './port.ts'
 import type { Process } from './process.ts'
 import type { SchedulerDriver } from './scheduler.ts'
@@ -20,7 +24,13 @@ export class LuaHost extends Host {
   readonly engine: Engine
   readonly sandbox: Sandbox
   readonly terminal: TerminalPort | undefined
+  readonly calls: Calls
+  readonly policies: PolicyTable
   readonly #entries = new Map<string, CodeEntry>()
+  /** Calls of the node that wait for an instance or load one, by its number for them. */
+  readonly #nodeCalls = new Map<number, () => void>()
+  /** Runs of functions that were ended from outside. */
+  readonly #wasForced = new Set<Process>()
 
   constructor(
     options: LuaHostOptions,
@@ -32,6 +42,8 @@ export class LuaHost extends Host {
     super(options, port, driver)
     this.engine = engine
     this.sandbox = new Sandbox(engine, modules, (id) => this.#entries.get(id))
+    this.calls = new Calls(this)
+    this.policies = new PolicyTable(policyConditions)
     this.terminal = options.hasTerminal ? new TerminalPort(port) : undefined
   }
 
@@ -41,14 +53,70 @@ export class LuaHost extends Host {
         retryable: true,
       })
     }
-    this.assertProcessEntry(request.entryId, request.allowsFunction)
+    this.assertProcessEntry(request.entryId)
     return new LuaProcess(this, pid, request)
   }
 
+  codeOf(entryId: string): CodeEntry | undefined {
+    return this.#entries.get(entryId)
+  }
+
+  // ---- functions
+
+  /** A function that the node itself calls. */
+  protected override runsOtherwise(
+    request: SpawnRequest,
+    ref: number | undefined,
+    done: (answer: Answer<string>) => void,
+    ended: ((answer: Answer<Value>) => void) | undefined,
+  ): boolean {
+    const entry = this.#entries.get(request.entryId)
+    if (!request.allowsFunction || entry?.kind !== 'function.lua') return false
+    const over = (): void => {
+      if (ref !== undefined) this.#nodeCalls.delete(ref)
+    }
+    const started = (answer: Answer<string>): void => {
+      over()
+      done(answer)
+    }
+    const cancel = this.calls.run(entry, request, undefined, started, (answer) => ended?.(answer))
+    if (ref !== undefined) this.#nodeCalls.set(ref, cancel)
+    return true
+  }
+
+  protected override abandoned(ref: number): void {
+    const cancel = this.#nodeCalls.get(ref)
+    this.#nodeCalls.delete(ref)
+    cancel?.()
+  }
+
+  /**
+   * Runs a function's method as a process.
+   * @param finished gets the outcome, and the instance if it is fit for another call
+   */
+  runFrame(
+    frame: Frame,
+    request: SpawnRequest,
+    started: (answer: Answer<string>) => void,
+    finished: (answer: Answer<Value>, usable: Instance | undefined) => void,
+  ): LuaProcess {
+    const process = new LuaProcess(this, this.nextFunctionPid(frame.functionId), request, frame)
+    const ended = (outcome: Answer<Value>): void => {
+      finished(outcome, this.#wasForced.delete(process) ? undefined : process.instance)
+    }
+    this.launch(process, { ref: undefined, request: { ...request, messages: [] }, done: started, ended })
+    return process
+  }
+
+  /** Ends a run from outside. Its instance may be in any state: nobody gets it any more. */
+  endFrame(frame: LuaProcess, outcome: Outcome): void {
+    this.kill(frame, outcome)
+  }
+
   /** @throws MoonmeshError `NotFound` when the entry is no process */
-  assertProcessEntry(id: string, allowsFunction = false): void {
+  assertProcessEntry(id: string): void {
     const kind = this.#entries.get(id)?.kind
-    if (kind === 'process.lua' || (allowsFunction && kind === 'function.lua')) return
+    if (kind === 'process.lua') return
     const why = kind === undefined ? 'no such entry' : `the entry is a ${kind}, not a process.lua`
     throw new MoonmeshError('NotFound', `factory not found: ${id} (${why})`, {
       retryable: false,
@@ -57,6 +125,7 @@ export class LuaHost extends Host {
   }
 
   protected override kill(process: Process, outcome: Outcome): void {
+    if ((process as LuaProcess).frame !== undefined && !process.isEnded) this.#wasForced.add(process)
     if (!(process as LuaProcess).doom(outcome)) super.kill(process, outcome)
   }
 
@@ -64,9 +133,9 @@ export class LuaHost extends Host {
     return this.terminal !== undefined
   }
 
-  /** Whoever started the process on the terminal shows its failure there. */
-  protected override get reportsFailures(): boolean {
-    return this.terminal === undefined
+  /** Whoever started the process on the terminal shows its failure there; a caller gets that of a function. */
+  protected override reportsFailure(process: Process): boolean {
+    return this.terminal === undefined && (process as LuaProcess).frame === undefined
   }
 
   override ended(process: Process, outcome: Outcome): void {
@@ -79,16 +148,31 @@ export class LuaHost extends Host {
     const { mailbox } = process
     const sinks = [...mailbox.sinks()] as unknown as Sink[]
     const items = sinks.flatMap((sink) => sink.drain())
-    const events = items.filter((item): item is LifecycleEvent => 'kind' in item)
+    // The code that starts now is the newest: to hear that the old one was not is of no use to it.
+    const events = items.filter((item): item is LifecycleEvent => 'kind' in item && item.kind !== 'outdated')
     const messages = items.filter((item): item is Envelope => !('kind' in item))
     mailbox.reset({ messages, events })
   }
 
+  /** Whatever starts from now on runs the new code; what runs keeps the old. */
+  #newCode({ entries, isComplete }: Extract<ToHost, { kind: 'code' }>): void {
+    const named = new Set(entries.map(({ id }) => id))
+    const removed = isComplete ? [...this.#entries.keys()].filter((id) => !named.has(id)) : []
+    for (const id of removed) this.#entries.delete(id)
+    for (const entry of entries) this.#entries.set(entry.id, entry)
+    const outdated = this.sandbox.forget(new Set([...named, ...removed]))
+    this.calls.forget((id) => outdated.has(id))
+  }
+
+  #outdated(sources: ReadonlySet<string>): void {
+    for (const process of this.processes()) (process as LuaProcess).outdated(sources)
+  }
+
   protected override handleOther(message: ToHost): void {
-    if (message.kind === 'code') {
-      for (const entry of message.entries) this.#entries.set(entry.id, entry)
-      this.sandbox.forget()
-    } else if (message.kind === 'terminal-written') this.terminal?.written(message.byteCount)
+    if (message.kind === 'code') this.#newCode(message)
+    else if (message.kind === 'outdated') this.#outdated(new Set(message.sources))
+    else if (message.kind === 'policies') this.policies.replace(message.policies)
+    else if (message.kind === 'terminal-written') this.terminal?.written(message.byteCount)
     else if (message.kind === 'terminal-args') this.terminal?.setArgs(message.args)
     else if (message.kind === 'terminal-data') this.terminal?.arrived(message.ref, message.bytes, message.error)
   }

@@ -20,10 +20,14 @@ import {
 import type { Image, LibraryHolder } from '../lua/sandbox.ts'
 import type {
   Answer,
+  CallOptions,
   Fiber,
   LogLevel,
   Outcome,
+  OutdatedEvent,
+  Policies,
   ProcessOptions,
+  RunningCall,
   ScriptProcess,
   SpawnOptions,
   Subscriptions,
@@ -31,6 +35,7 @@ import type {
   Timer,
   WaitKind,
 } from '../services.ts'
+import type { Frame } from './calls.ts'
 import { deadlock, outcomeOfRaise, outcomeOfReturn } from './core/lifecycle.ts'
 import type { LuaHost } from './lua-host.ts'
 import type { ProcessInfo, SpawnRequest } from './port.ts'
@@ -74,7 +79,18 @@ interface Loading {
   readonly reductionsBefore: number
 }
 
+/** A function's chunk, loaded: it serves one call after the other. */
+export interface Instance {
+  readonly image: Image
+  readonly method: LuaFunction
+  readonly libraries: Map<string, LuaValue> | undefined
+}
+
 export class LuaProcess extends Process implements ScriptProcess, LibraryHolder {
+  /** Present when it is the run of a function. */
+  readonly frame: Frame | undefined
+  /** What a function's run leaves for the next one. */
+  instance: Instance | undefined
   readonly #host: LuaHost
   #fibers: Queue<LuaFiber> | undefined
   /** The fiber that runs, was preempted, or holds the whole process while it waits. */
@@ -88,13 +104,18 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #loading: Loading | undefined
   #libraries: Map<string, LuaValue> | undefined
   #timers: Set<Timer> | undefined
+  #ends: Set<() => void> | undefined
+  /** What the process runs. */
+  #image: Image | undefined
+  #unreadOutdated: OutdatedEvent | undefined
   #upgrade: { entryId: string; args: readonly Value[] } | undefined
   /** How it ends as soon as the running turn is over. */
   #doom: Outcome | undefined
 
-  constructor(host: LuaHost, pid: string, request: SpawnRequest) {
+  constructor(host: LuaHost, pid: string, request: SpawnRequest, frame?: Frame) {
     super(host, pid, request, host.env.nowMs())
     this.#host = host
+    this.frame = frame
   }
 
   get engine(): Engine {
@@ -127,11 +148,13 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   // ---- loading
 
   start(args: SpawnRequest['args']): void {
-    this.#load(this.#image(this.entryId), args, false)
+    const instance = this.frame?.instance
+    if (instance !== undefined) return this.#begin(instance, args, false)
+    this.#load(this.#imageOf(this.entryId), args, false)
   }
 
   /** @throws MoonmeshError when the code is missing or does not compile */
-  #image(entryId: string): Image {
+  #imageOf(entryId: string): Image {
     try {
       return this.#host.sandbox.image(entryId)
     } catch (error) {
@@ -181,12 +204,20 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       return
     }
     this.#loading = undefined
+    this.#begin({ image: loading.image, method: fn, libraries: this.#libraries }, loading.args, loading.isUpgrade)
+  }
+
+  /** The method's turn comes later: whoever spawned it hears first that it is there. */
+  #begin(instance: Instance, args: SpawnRequest['args'], isUpgrade: boolean): void {
     const { engine } = this
-    this.#main = new LuaFiber(this, engine.newThread(fn, true), this.#life, {
-      values: loading.args.map((argument) => engine.copyIn(argument)),
+    this.#libraries = instance.libraries
+    this.#image = instance.image
+    if (this.frame !== undefined) this.instance = instance
+    this.#main = new LuaFiber(this, engine.newThread(instance.method, true), this.#life, {
+      values: args.map((argument) => engine.copyIn(argument)),
     })
     this.#enqueue(this.#main)
-    if (!loading.isUpgrade) this.#host.loaded(this)
+    if (!isUpgrade) this.#host.loaded(this)
   }
 
   #method(value: LuaValue, method: string): LuaFunction | undefined {
@@ -307,6 +338,20 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.#libraries = undefined
     this.#loading = undefined
     this.#cancelTimers()
+    this.#image = undefined
+    this.#runEnds()
+  }
+
+  #runEnds(): void {
+    const ends = this.#ends
+    this.#ends = undefined
+    for (const end of ends ?? []) end()
+  }
+
+  onEnd(release: () => void): () => void {
+    this.#ends ??= new Set()
+    this.#ends.add(release)
+    return () => this.#ends?.delete(release)
   }
 
   #cancelTimers(): void {
@@ -380,6 +425,23 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 
   // ---- upgrade
 
+  /** Tells of new code, if the process wants to know and runs some of the old. What it has not read yet becomes one event. */
+  outdated(changed: ReadonlySet<string>): void {
+    const image = this.#image
+    if (!this.options.upgradable || image === undefined) return
+    const sources = [image.entry, ...image.libraries.map(({ entry }) => entry)].flatMap(({ id }) =>
+      changed.has(id) ? [id] : [],
+    )
+    if (sources.length === 0) return
+    const unread = this.#unreadOutdated
+    if (unread !== undefined && !unread.isRead) {
+      unread.sources = [...new Set([...unread.sources, ...sources])]
+      return
+    }
+    this.#unreadOutdated = { kind: 'outdated', sources, atMs: this.env.wallMs(), isRead: false }
+    this.mailbox.notify(this.#unreadOutdated)
+  }
+
   upgrade(entryId: string | undefined, args: readonly Value[]): void {
     this.#upgrade = { entryId: entryId ?? this.entryId, args }
     this.willWait('operation')
@@ -388,7 +450,9 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #startOver(upgrade: { entryId: string; args: readonly Value[] }): void {
     this.#upgrade = undefined
     this.#life++
+    this.#unreadOutdated = undefined
     this.#cancelTimers()
+    this.#runEnds()
     this.#fibers = undefined
     this.#current = undefined
     this.#isBlocked = false
@@ -397,7 +461,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.entryId = upgrade.entryId
     try {
       this.#host.assertProcessEntry(upgrade.entryId)
-      this.#load(this.#image(upgrade.entryId), upgrade.args, true)
+      this.#load(this.#imageOf(upgrade.entryId), upgrade.args, true)
     } catch (error) {
       const { kind, message, retryable, details } = errorFrom(error)
       this.#end({ ok: false, error: new ErrorValue(kind, `upgrade failed: ${message}`, retryable, details) })
@@ -416,10 +480,10 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.#host.ask({ kind: 'send', to, from: this.pid, topic, values }, done as Done<Value | undefined>)
   }
   spawn(entryId: string, host: string, args: readonly Value[], options: SpawnOptions, done: Done<string>): void {
-    this.#host.spawn(this.#spawnRequest(entryId, host, args, options), done)
+    this.#host.spawn(this.requestFor(entryId, host, args, options), done)
   }
   exec(entryId: string, host: string, args: readonly Value[], options: SpawnOptions, done: Done<Value>): void {
-    const request = { ...this.#spawnRequest(entryId, host, args, options), wantsEnd: true }
+    const request = { ...this.requestFor(entryId, host, args, options), wantsEnd: true }
     this.#host.spawn(
       request,
       (answer) => {
@@ -428,7 +492,9 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       done,
     )
   }
-  #spawnRequest(entryId: string, host: string, args: readonly Value[], options: SpawnOptions): SpawnRequest {
+
+  /** A spawn or call on behalf of this process: it passes on its context and its identity. */
+  requestFor(entryId: string, host: string, args: readonly Value[], options: SpawnOptions): SpawnRequest {
     return {
       host,
       entryId,
@@ -439,6 +505,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       name: options.name,
       messages: options.messages ?? [],
       context: options.context === undefined ? this.context : mergeTables(this.context, options.context),
+      identity: options.identity ?? this.identity,
       wantsEnd: false,
       allowsFunction: false,
     }
@@ -461,6 +528,40 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   unlink(to: string): void {
     this.#host.tell({ kind: 'unlink', to, from: this.pid })
   }
+
+  call(target: string, args: readonly Value[], options: CallOptions, done: Done<Value>): RunningCall {
+    return this.#host.calls.call(this, target, args, options, done)
+  }
+
+  // ---- permissions
+
+  get policies(): Policies {
+    return this.#host.policies
+  }
+
+  allowed(action: string, resource: string, meta?: TableValue): boolean {
+    const { identity, policies } = this
+    if (identity?.actor === undefined || identity.scope === undefined) return !policies.isStrict
+    const { actor, scope } = identity
+    return policies.evaluate(scope, { actor, action, resource, meta }) === 'allow'
+  }
+
+  // ---- services of the node
+
+  request(service: string, method: string, args: readonly Value[], done: Done<Value>): void {
+    const { pid: from, entryId: entry } = this
+    let leave = (): void => {}
+    const giveUp = this.#host.askService({ service, method, args, from, entry }, this, (answer) => {
+      leave()
+      done(answer)
+    })
+    leave = this.onEnd(giveUp)
+  }
+
+  note(service: string, method: string, args: readonly Value[]): void {
+    this.#host.noteService({ service, method, args, from: this.pid, entry: this.entryId })
+  }
+
   log(level: LogLevel, text: string, where: string, fields?: TableValue): void {
     this.#host.log(this, level, text, where, fields)
   }

@@ -3,6 +3,7 @@
 
 import type { ErrorValue, TableValue, Value } from '../base/value.ts'
 import type { CodeEntry } from '../lua/sandbox.ts'
+import type { Identity, PolicySet } from '../security/core/policies.ts'
 import type { LogLevel, Outcome } from '../services.ts'
 
 export interface SpawnRequest {
@@ -16,6 +17,10 @@ export interface SpawnRequest {
   name: string | undefined
   messages: readonly { topic: string; values: readonly Value[] }[]
   context: TableValue
+  /** On whose behalf it runs. */
+  identity: Identity | undefined
+  /** What the runtime gives this run beside its context, e.g. the delivery that a queue's consumer handles. */
+  attachments?: TableValue
   /** An `ended` message follows when the process has ended. */
   wantsEnd: boolean
   /** Functions run as processes only when the node itself asks. */
@@ -32,6 +37,16 @@ export type ProcessQuestion =
 export type NameQuestion =
   | { kind: 'register-name'; name: string; pid: string }
   | { kind: 'unregister-name'; name: string }
+
+/** A question to one of the node's services, on behalf of the process `from`, which runs the entry. */
+export interface ServiceQuestion {
+  kind: 'request'
+  service: string
+  method: string
+  args: readonly Value[]
+  from: string
+  entry: string
+}
 
 export type Question = ProcessQuestion | NameQuestion | { kind: 'spawn'; request: SpawnRequest }
 
@@ -85,7 +100,11 @@ export type ToHost =
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | Telling
-  | { kind: 'code'; entries: readonly CodeEntry[] }
+  /** The code of entries; a complete list replaces all that came before, else what it names is new or changed. */
+  | { kind: 'code'; entries: readonly CodeEntry[]; isComplete: boolean }
+  /** Entries whose code runs differently from now on, directly or by what they import. */
+  | { kind: 'outdated'; sources: readonly string[] }
+  | { kind: 'policies'; policies: PolicySet }
   | { kind: 'name'; name: string; pid: string | undefined }
   | { kind: 'terminal-written'; byteCount: number }
   /** `bytes` is absent at the end of input and when reading failed. */
@@ -103,6 +122,13 @@ export type FromHost =
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | Telling
   | { kind: 'release-names'; pid: string }
+  | (ServiceQuestion & { ref: number })
+  /** Nobody waits for the answer to the request any more. */
+  | { kind: 'give-up'; ref: number }
+  /** Said to a service; nothing is answered. */
+  | (Omit<ServiceQuestion, 'kind'> & { kind: 'note' })
+  /** A process that had dealings with services has ended. */
+  | { kind: 'client-ended'; pid: string }
   | LogRecord
   | TerminalMessage
   | { kind: 'inspected'; ref: number; processes: readonly ProcessInfo[]; figures: HostFigures }

@@ -1,7 +1,7 @@
 // What every process has, whether its code is Lua or TypeScript: an identity, a mailbox, options, an end.
 
 import type { TableValue } from '../base/value.ts'
-import type { Envelope, LifecycleEvent, Outcome, ProcessOptions } from '../services.ts'
+import type { Envelope, Identity, LifecycleEvent, Outcome, ProcessOptions } from '../services.ts'
 import { Mailbox } from './core/mailbox.ts'
 import type { Runnable } from './core/run-queue.ts'
 import type { ProcessInfo, SpawnRequest } from './port.ts'
@@ -19,11 +19,16 @@ export interface ProcessHost {
   loadFailed(process: Process, outcome: Outcome): void
 }
 
+/** What a process is made from. */
+export type StartRequest = Pick<SpawnRequest, 'entryId' | 'context' | 'identity' | 'attachments'>
+
 export abstract class Process implements Runnable {
   readonly pid: string
   readonly host: ProcessHost
   readonly mailbox: Mailbox<Envelope, LifecycleEvent>
   readonly context: TableValue
+  readonly identity: Identity | undefined
+  readonly attachments: TableValue | undefined
   readonly bornAtMs: number
   entryId: string
   isQueued = false
@@ -31,13 +36,17 @@ export abstract class Process implements Runnable {
   /** How it ended; undefined while it lives, and when its code could not be loaded. */
   outcome: Outcome | undefined
   reductions = 0
+  /** The node's services may hold something for it: they are told of its end. */
+  isClient = false
   options: ProcessOptions = { trapLinks: false, upgradable: false }
 
-  constructor(host: ProcessHost, pid: string, request: Pick<SpawnRequest, 'entryId' | 'context'>, nowMs: number) {
+  constructor(host: ProcessHost, pid: string, request: StartRequest, nowMs: number) {
     this.host = host
     this.pid = pid
     this.entryId = request.entryId
     this.context = request.context
+    this.identity = request.identity
+    this.attachments = request.attachments
     this.bornAtMs = nowMs
     this.mailbox = new Mailbox(host.mailboxCountMax)
   }

@@ -3,9 +3,10 @@
 import { toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
-import { parsePid, SLOTS, slotOf } from '../base/pid.ts'
+import { isFunctionHost, parsePid, SLOTS, slotOf } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
 import type { ErrorValue, Value } from '../base/value.ts'
+import type { ServiceRequest } from '../node-services.ts'
 import { Links } from '../process/core/links.ts'
 import { Names } from '../process/core/names.ts'
 import type {
@@ -17,6 +18,7 @@ import type {
   ProcessQuestion,
   Question,
   Reply,
+  ServiceQuestion,
   SpawnRequest,
   Telling,
   TerminalMessage,
@@ -38,11 +40,22 @@ export interface RelayHooks {
   /** A host has ended all its processes, as it was asked to. */
   stopped(line: HostLine): void
   ready(line: HostLine): void
+  /** A script asks a service of the node. What it throws, now or later, the script gets as its error. */
+  request(request: ServiceRequest, signal: AbortSignal): Value | Promise<Value>
+  /** A process that asked something has ended; or many have, with their host. */
+  clientEnded(pid: string): void
+  clientsLost(isLost: (pid: string) => boolean): void
+}
+
+/** Who asked: the line, and its number for the question. */
+interface Origin {
+  readonly line: HostLine
+  readonly ref: number
 }
 
 interface Pending {
   /** Who asked; undefined for the node itself. */
-  origin: { line: HostLine; ref: number } | undefined
+  origin: Origin | undefined
   /** Who was asked. */
   target: HostLine
   question: Question
@@ -65,16 +78,21 @@ export class Relay {
   readonly #hooks: RelayHooks
   readonly #knownHosts = new Set<string>()
   readonly #lines = new Map<string, HostLine[]>()
+  readonly #slots = new Map<number, HostLine>()
   readonly #turns = new Map<string, number>()
   readonly #names = new Names()
   /** Monitors and links whose two ends live on different lines. */
   readonly #links = new Links()
   readonly #pending = new Map<number, Pending>()
+  /** Requests that services work on, by line and the host's number. */
+  readonly #requests = new Map<HostLine, Map<number, AbortController>>()
   readonly #freeSlots: number[] = []
   #nextSlot = 0
   #nextRef = 1
   /** Tellings for processes that are gone. */
   deadLetters = 0
+  /** What was said to services and refused by them. */
+  failedNotes = 0
 
   constructor(self: { node: string | undefined; epoch: number }, env: Env, hooks: RelayHooks) {
     this.#self = self
@@ -105,6 +123,7 @@ export class Relay {
     const lines = this.#lines.get(line.hostId)
     if (lines === undefined) this.#lines.set(line.hostId, [line])
     else lines.push(line)
+    this.#slots.set(line.slot, line)
     for (const [name, pid] of this.#names.entries()) line.port.post({ kind: 'name', name, pid })
     line.port.onMessage((message) => this.#handle(line, message))
   }
@@ -125,6 +144,7 @@ export class Relay {
     const lines = this.#lines.get(line.hostId)?.filter((other) => other !== line) ?? []
     if (lines.length === 0) this.#lines.delete(line.hostId)
     else this.#lines.set(line.hostId, lines)
+    if (this.#slots.get(line.slot) === line) this.#slots.delete(line.slot)
     for (const pid of [...this.#names.pids()]) if (this.#isOn(line, pid)) this.#releaseNames(pid)
     for (const [ref, pending] of this.#pending) {
       if (pending.origin?.line === line) this.#forsake(ref, pending, error)
@@ -134,6 +154,9 @@ export class Relay {
       }
     }
     this.#tellOfLost(line, error)
+    for (const controller of this.#requests.get(line)?.values() ?? []) controller.abort()
+    this.#requests.delete(line)
+    this.#hooks.clientsLost((pid) => this.#isOn(line, pid))
   }
 
   /** Nobody waits for the answer any more. A child on its way learns at its birth that its spawner is gone. */
@@ -175,13 +198,14 @@ export class Relay {
 
   #isOn(line: HostLine, pid: string): boolean {
     const parts = parsePid(pid)
-    return parts !== undefined && parts.host === line.hostId && slotOf(parts.uniq) === line.slot
+    if (parts === undefined || slotOf(parts.uniq) !== line.slot) return false
+    return parts.host === line.hostId || isFunctionHost(parts.host)
   }
 
   #lineOf(pid: string): HostLine | { error: MoonmeshError } {
     const route = routeOf(pid, this.#self, {
       knowsHost: (id) => this.#knownHosts.has(id),
-      hasSlot: (id, slot) => this.linesOf(id).some((line) => line.slot === slot),
+      hostOfSlot: (slot) => this.#slots.get(slot)?.hostId,
     })
     switch (route.kind) {
       case 'here':
@@ -295,7 +319,7 @@ export class Relay {
     return lines[turn % lines.length] as HostLine
   }
 
-  #reply(origin: { line: HostLine; ref: number }, answer: Answer<Value>): void {
+  #reply(origin: Origin, answer: Answer<Value>): void {
     const { ref } = origin
     const reply: Reply = answer.ok
       ? { kind: 'reply', ref, ok: true, value: answer.value }
@@ -352,6 +376,18 @@ export class Relay {
       case 'release-names':
         this.#releaseNames(message.pid)
         break
+      case 'request':
+        this.#serve(line, message)
+        break
+      case 'note':
+        this.#note(message)
+        break
+      case 'give-up':
+        this.#requests.get(line)?.get(message.ref)?.abort()
+        break
+      case 'client-ended':
+        this.#hooks.clientEnded(message.pid)
+        break
       case 'reply':
         this.#replied(message)
         break
@@ -383,6 +419,43 @@ export class Relay {
       case 'ready':
         this.#hooks.ready(line)
         break
+    }
+  }
+
+  #serve(line: HostLine, request: ServiceQuestion & { ref: number }): void {
+    const { ref } = request
+    const origin = { line, ref }
+    const controller = new AbortController()
+    try {
+      const value = this.#hooks.request(request, controller.signal)
+      if (value instanceof Promise) void this.#serveLater(origin, value, controller)
+      else this.#reply(origin, { ok: true, value })
+    } catch (thrown) {
+      this.#reply(origin, { ok: false, error: errorFrom(thrown) })
+    }
+  }
+
+  async #serveLater(origin: Origin, value: Promise<Value>, controller: AbortController): Promise<void> {
+    const { line, ref } = origin
+    const running = this.#requests.get(line) ?? new Map<number, AbortController>()
+    this.#requests.set(line, running.set(ref, controller))
+    let answer: Answer<Value>
+    try {
+      answer = { ok: true, value: await value }
+    } catch (thrown) {
+      answer = { ok: false, error: errorFrom(thrown) }
+    }
+    running.delete(ref)
+    this.#reply(origin, answer)
+  }
+
+  /** Nobody waits for what comes of it; whoever said it does not hear that it failed. */
+  #note(note: ServiceRequest): void {
+    try {
+      const value = this.#hooks.request(note, NEVER_ABORTED)
+      if (value instanceof Promise) value.catch(() => {})
+    } catch {
+      this.failedNotes++
     }
   }
 
@@ -444,6 +517,8 @@ export class Relay {
     for (const line of this.#allLines()) line.port.post(message)
   }
 }
+
+const NEVER_ABORTED = new AbortController().signal
 
 const NO_FIGURES: HostFigures = {
   processes: 0,

@@ -6,6 +6,7 @@ import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
 import { ErrorValue, record } from '../../runtime/base/value.ts'
 import { FengariEngine } from '../../runtime/lua/fengari.ts'
 import type { CodeEntry } from '../../runtime/lua/sandbox.ts'
+import { NodeServices } from '../../runtime/node-services.ts'
 import { LuaHost } from '../../runtime/process/lua-host.ts'
 import { type FromHost, inlinePorts, type SpawnRequest, type ToHost } from '../../runtime/process/port.ts'
 import { type HostLine, Relay } from '../../runtime/relay/relay.ts'
@@ -37,6 +38,8 @@ export class TestNode {
   readonly stdout: string[] = []
   readonly stderr: string[] = []
   readonly relay: Relay
+  /** What the node answers to scripts; tests add what they need. */
+  readonly services = new NodeServices()
   readonly hosts = new Map<string, LuaHost>()
   readonly lines = new Map<string, HostLine>()
   readonly stoppedHosts: string[] = []
@@ -50,6 +53,9 @@ export class TestNode {
       terminal: (line, message) => this.#terminal(line, message),
       stopped: (line) => this.stoppedHosts.push(line.hostId),
       ready: () => {},
+      request: (request, signal) => this.services.request(request, signal),
+      clientEnded: (pid) => this.services.clientEnded(pid),
+      clientsLost: (isLost) => this.services.clientsLost(isLost),
     })
     for (const id of ['app:a', 'app:b', 'app:term']) this.startHost(id)
   }
@@ -76,7 +82,7 @@ export class TestNode {
     )
     const line: HostLine = { hostId: id, slot, port: nodePort }
     this.relay.open(line)
-    nodePort.post({ kind: 'code', entries: this.#entries })
+    nodePort.post({ kind: 'code', entries: this.#entries, isComplete: true })
     this.hosts.set(id, host)
     this.lines.set(id, line)
     this.driver.settle()
@@ -103,6 +109,7 @@ export class TestNode {
       name: undefined,
       messages: [],
       context: record({}),
+      identity: undefined,
       wantsEnd: true,
       allowsFunction: true,
     }

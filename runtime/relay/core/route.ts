@@ -1,12 +1,12 @@
 // Where a PID lives: one of this node's hosts, a host that is not running, or nowhere.
 
-import { epochOf, parsePid, slotOf } from '../../base/pid.ts'
+import { epochOf, isFunctionHost, parsePid, slotOf } from '../../base/pid.ts'
 
 export interface HostSlots {
   /** Whether the node has a host of this id at all. */
   knowsHost(id: string): boolean
-  /** Whether a line with this slot is open for the host. */
-  hasSlot(id: string, slot: number): boolean
+  /** The host of the open line with this slot. */
+  hostOfSlot(slot: number): string | undefined
 }
 
 export type Route =
@@ -19,8 +19,11 @@ export function routeOf(pid: string, self: { node: string | undefined; epoch: nu
   const parts = parsePid(pid)
   if (parts === undefined) return { kind: 'gone' }
   const { host, uniq } = parts
-  if (parts.node !== self.node || !hosts.knowsHost(host)) return { kind: 'unknown-host', host }
+  const isFunction = isFunctionHost(host)
+  if (parts.node !== self.node || !(isFunction || hosts.knowsHost(host))) return { kind: 'unknown-host', host }
   if (epochOf(uniq) !== self.epoch) return { kind: 'gone' }
   const slot = slotOf(uniq)
-  return hosts.hasSlot(host, slot) ? { kind: 'here', host, slot } : { kind: 'gone' }
+  const holder = hosts.hostOfSlot(slot)
+  if (holder === undefined || !(isFunction || holder === host)) return { kind: 'gone' }
+  return { kind: 'here', host: holder, slot }
 }

@@ -4,11 +4,13 @@ import { routeOf } from '../../../../runtime/relay/core/route.ts'
 
 const hosts = {
   knowsHost: (id: string) => id.startsWith('a:'),
-  hasSlot: (id: string, slot: number) => id === 'a:up' && slot === 3,
+  hostOfSlot: (slot: number) => (slot === 3 ? 'a:up' : undefined),
 }
 const self = { node: undefined, epoch: 77 }
 const pid = (parts: { node?: string; host: string; epoch?: number; slot?: number }): string =>
   new PidMaker({ epoch: 77, slot: 3, generation: 0, ...parts }).next()
+const functionPid = (slot: number): string =>
+  new PidMaker({ epoch: 77, host: 'a:up', slot, generation: 0 }).nextForFunction('app:resize')
 
 test.each([
   ['a process of a running host', pid({ host: 'a:up' }), { kind: 'here', host: 'a:up', slot: 3 }],
@@ -17,6 +19,8 @@ test.each([
   ['an earlier run of the node', pid({ host: 'a:up', epoch: 76 }), { kind: 'gone' }],
   ['a host nobody knows', pid({ host: 'b:x' }), { kind: 'unknown-host', host: 'b:x' }],
   ['another node', pid({ node: 'n2', host: 'a:up' }), { kind: 'unknown-host', host: 'a:up' }],
+  ["a function's run", functionPid(3), { kind: 'here', host: 'a:up', slot: 3 }],
+  ["a function's run on a worker that is gone", functionPid(4), { kind: 'gone' }],
   ['no PID at all', 'name', { kind: 'gone' }],
   ['a uniq of another form', '{a:up|xyz}', { kind: 'gone' }],
 ])('%s', (_what, text, route) => expect(routeOf(text, self, hosts)).toEqual(route))
