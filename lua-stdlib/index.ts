@@ -2,7 +2,9 @@
 
 import type { LibraryModule } from '../runtime/services.ts'
 import { channelModule } from './channel.ts'
+import { ctxModule } from './ctx.ts'
 import { errorsModule } from './errors.ts'
+import { funcsModule } from './funcs.ts'
 import { coroutineModule, mathModule, tableModule } from './globals.ts'
 import { ioModule } from './io.ts'
 import { jsonModule } from './json.ts'
@@ -23,6 +25,8 @@ export const libraryModules: readonly LibraryModule[] = [
   ioModule,
   jsonModule,
   timeModule,
+  ctxModule,
+  funcsModule,
 ]
 
 /** Names that `modules:` may hold. Naming what is always there is allowed and changes nothing. */

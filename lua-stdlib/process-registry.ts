@@ -4,9 +4,12 @@ import { canonicalPid } from '../runtime/base/pid.ts'
 import type { Call, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
 import { isNumber, processOf, stringArg, toNumber } from './support/args.ts'
 import { fail, failWith } from './support/fail.ts'
+import { refusal } from './support/permit.ts'
 import { waitAlone } from './support/wait.ts'
 
 const SCOPES = { LOCAL: 0, EVENTUAL: 1, CONSISTENT: 2, STRONG: 3 }
+/** What a scope adds to the name of a permission, by its number. */
+const PERMISSION_SUFFIX = ['', '.eventual', '.consistent', '.strong']
 const NAME_BYTES_MAX = 255
 
 /** The scope, or the `nil, err` of one that is not to be had here. */
@@ -29,6 +32,10 @@ function register(call: Call): Returns {
   if (name === '' || name.length > NAME_BYTES_MAX) return fail('Invalid', `name must have 1 to ${NAME_BYTES_MAX} bytes`)
   const scope = scopeArg(call.arg(3))
   if (typeof scope !== 'number') return scope
+  const refused =
+    refusal(call, `process.registry.register${PERMISSION_SUFFIX[scope]}`, name) ??
+    (pid === process.pid ? undefined : refusal(call, 'process.registry.foreign', pid))
+  if (refused !== undefined) return refused
   return waitAlone(call, (done) =>
     process.names.register(name, pid, (answer) => done(answer.ok ? [true] : failWith(answer.error))),
   )
@@ -43,6 +50,8 @@ function unregister(call: Call): Returns {
   const name = stringArg(call, 1, 'unregister')
   const scope = scopeArg(call.arg(2))
   if (typeof scope !== 'number') return false
+  const refused = refusal(call, `process.registry.unregister${PERMISSION_SUFFIX[scope]}`, name)
+  if (refused !== undefined) return refused
   return waitAlone(call, (done) =>
     processOf(call).names.unregister(name, (answer) => done([answer.ok && answer.value])),
   )

@@ -27,7 +27,10 @@ import { PayloadObject } from './payload.ts'
 import { registryModule } from './process-registry.ts'
 import { objectArg, optionalString, processOf, raise, stringArg, tableArg } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
+import { contextArg } from './support/context.ts'
 import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
+import { withActor, withScope } from './support/identity.ts'
+import { demand, refusal } from './support/permit.ts'
 import { wait } from './support/wait.ts'
 
 const EVENT_KINDS = { EXIT: 'pid.exit', LINK_DOWN: 'pid.link.down', CANCEL: 'pid.cancel', OUTDATED: 'pid.outdated' }
@@ -230,6 +233,8 @@ function send(call: Call): Returns {
   const topic = stringArg(call, 2, 'send')
   if (typeof to !== 'string') return to
   if (topic.startsWith('@')) return fail('Invalid', 'cannot send to @ topics', INVALID)
+  const refused = refusal(call, 'process.send', to)
+  if (refused !== undefined) return refused
   const values = copyArgs(call, 3)
   const process = processOf(call)
   const answer = process.trySend(to, topic, values)
@@ -250,11 +255,27 @@ function spawnWith(call: Call, kind: SpawnKind, from: number, base: SpawnOptions
   const host = stringArg(call, from + 1, kind)
   blocking(call, `process.${kind}`)
   const options = { ...base, monitor: kind.endsWith('monitored'), link: kind.includes('linked') }
+  const refused = spawnRefusal(call, id, host, options)
+  if (refused !== undefined) return refused
   const args = copyArgs(call, from + 2)
   return wait(call, (done) =>
     processOf(call).spawn(id, host, args, options, (answer) =>
       done(answer.ok ? [answer.value, undefined] : failWith(answer.error)),
     ),
+  )
+}
+
+function spawnRefusal(
+  call: Call,
+  id: string,
+  host: string,
+  { monitor, link }: { monitor: boolean; link: boolean },
+): readonly LuaValue[] | undefined {
+  return (
+    refusal(call, 'process.spawn', id) ??
+    refusal(call, 'process.host', host) ??
+    (monitor ? refusal(call, 'process.spawn.monitored', id) : undefined) ??
+    (link ? refusal(call, 'process.spawn.linked', id) : undefined)
   )
 }
 
@@ -272,6 +293,8 @@ function execWith(call: Call, from: number, base: SpawnOptions): Returns {
   if (id === '') return fail('Invalid', 'process ID required', INVALID)
   if (!/^[^:]+:.+$/s.test(id)) return fail('Invalid', 'invalid process ID format (namespace:name required)', INVALID)
   if (host === '') return fail('Invalid', 'host ID required', INVALID)
+  const refused = refusal(call, 'process.exec', id) ?? refusal(call, 'process.host', host)
+  if (refused !== undefined) return refused
   const args = copyArgs(call, from + 2)
   return wait(call, (done) =>
     processOf(call).exec(id, host, args, base, (answer) =>
@@ -295,14 +318,14 @@ function cancel(call: Call): Returns {
   const to = destination(call, 'cancel')
   const reason = optionalString(call, 2, 'cancel') ?? ''
   if (typeof to !== 'string') return to
-  return wait(call, (done) => processOf(call).cancel(to, reason, trueOr(done)))
+  return refusal(call, 'process.cancel', to) ?? wait(call, (done) => processOf(call).cancel(to, reason, trueOr(done)))
 }
 
 function onPid(fn: 'terminate' | 'monitor' | 'link'): (call: Call) => Returns {
   return (call) => {
     const to = destination(call, fn)
     if (typeof to !== 'string') return to
-    return wait(call, (done) => processOf(call)[fn](to, trueOr(done)))
+    return refusal(call, `process.${fn}`, to) ?? wait(call, (done) => processOf(call)[fn](to, trueOr(done)))
   }
 }
 
@@ -310,6 +333,8 @@ function offPid(fn: 'unmonitor' | 'unlink'): (call: Call) => Returns {
   return (call) => {
     const to = destination(call, fn)
     if (typeof to !== 'string') return to
+    const refused = refusal(call, `process.${fn}`, to)
+    if (refused !== undefined) return refused
     processOf(call)[fn](to)
     return TRUE_NIL
   }
@@ -364,21 +389,24 @@ class SpawnBuilder extends HostObject {
 const builder = (call: Call, fn: string): SpawnBuilder => objectArg(call, 1, fn, SpawnBuilder, 'SpawnBuilder')
 
 function withContext(call: Call, base: SpawnOptions, index: number): SpawnBuilder {
-  const table = tableArg(call, index, 'with_context')
-  const context = call.engine.copyOut(table) as TableValue
-  if (context.array.length > 0 || context.keys.some((key) => typeof key !== 'string'))
-    raise('context keys must be strings')
-  const before = base.context
-  const kept =
-    before?.keys.flatMap((key, i) => (context.keys.includes(key) ? [] : [[key, before.values[i]] as const])) ?? []
-  const keys = [...kept.map(([key]) => key), ...context.keys]
-  const values = [...kept.map(([, value]) => value), ...context.values]
-  return new SpawnBuilder({ ...base, context: new TableValue([], keys, values) })
+  const context = contextArg(call, index, 'with_context', base.context)
+  demand(call, 'process.context', 'context')
+  return new SpawnBuilder({ ...base, context })
+}
+
+function withIdentity(call: Call, fn: 'with_actor' | 'with_scope'): SpawnBuilder {
+  const { options } = builder(call, fn)
+  const before = options.identity ?? processOf(call).identity
+  const identity = fn === 'with_actor' ? withActor(call, 2, fn, before) : withScope(call, 2, fn, before)
+  demand(call, 'process.security', 'security')
+  return new SpawnBuilder({ ...options, identity })
 }
 
 /** `network` is reserved; unknown options are kept for whoever knows them, that is nobody, so there is nothing to keep. */
 function withOptions(call: Call, base: SpawnOptions, index: number): SpawnBuilder {
-  tableArg(call, index, 'with_options')
+  const network = call.engine.get(tableArg(call, index, 'with_options'), 'network')
+  demand(call, 'process.context', 'context')
+  if (typeof network === 'string') demand(call, 'network.select', network)
   return new SpawnBuilder(base)
 }
 
@@ -464,6 +492,8 @@ export const processModule: LibraryModule = {
       methods: {
         with_context: (call) => withContext(call, builder(call, 'with_context').options, 2),
         with_options: (call) => withOptions(call, builder(call, 'with_options').options, 2),
+        with_actor: (call) => withIdentity(call, 'with_actor'),
+        with_scope: (call) => withIdentity(call, 'with_scope'),
         with_name: withName,
         with_message: withMessage,
         ...Object.fromEntries(SPAWN_KINDS.map((kind) => [kind, spawnMethod(kind)])),

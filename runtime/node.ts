@@ -1,6 +1,7 @@
 // The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
 
 import { AdminServer } from './admin/server.ts'
+import { codeOf } from './app/code.ts'
 import type { App, HostEntry, ServiceEntry } from './app/load.ts'
 import { toBytes, toText } from './base/bytes.ts'
 import { MoonmeshError } from './base/errors.ts'
@@ -9,7 +10,6 @@ import { ErrorValue, record, type Value } from './base/value.ts'
 import { systemDriver, systemEnv } from './driver.ts'
 import { type HostDefinition, HostRunner, type RunnerContext } from './host-runner.ts'
 import type { Log } from './log.ts'
-import type { CodeEntry } from './lua/sandbox.ts'
 import { NodeDirectory } from './node-dir.ts'
 import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions } from './process/actor.ts'
@@ -155,7 +155,7 @@ export class Node {
   }
 
   #makeRunners(relay: Relay, epoch: number): void {
-    const code = codeOf(this.app)
+    const code = codeOf(this.app.entries)
     const context: RunnerContext = {
       relay,
       node: undefined,
@@ -435,15 +435,6 @@ const BASE_REQUEST: SpawnRequest = {
   identity: undefined,
   wantsEnd: false,
   allowsFunction: false,
-}
-
-function codeOf(app: App): CodeEntry[] {
-  return app.entries.flatMap((entry) => {
-    if (entry.kind !== 'process.lua' && entry.kind !== 'function.lua' && entry.kind !== 'library.lua') return []
-    const { id, kind, source, modules, imports } = entry
-    const method = entry.kind === 'library.lua' ? '' : entry.method
-    return [{ id, kind, source, method, modules, imports }]
-  })
 }
 
 function hostDefinition(entry: HostEntry): HostDefinition {

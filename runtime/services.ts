@@ -124,6 +124,8 @@ export interface ScriptProcess {
   trySend(to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined
   send(to: string, topic: string, values: readonly Value[], done: (answer: Answer<undefined>) => void): void
   readonly subscriptions: Subscriptions
+  /** A reserved topic that nobody else uses in this process, for what a service of the node sends. Without a listener it is dropped. */
+  newFeedTopic(): string
 
   // ---- other processes
   spawn(

@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { parseDurationMs, parseSizeBytes } from '../base/duration.ts'
+import type { RetryPolicy } from '../process/core/retry.ts'
 import { DEFAULT_LIFECYCLE, type Lifecycle as ServiceLifecycle } from '../supervisor/lifecycle.ts'
 import { didYouMean, show } from './problems.ts'
 
@@ -280,6 +281,62 @@ const host = z
     }),
   )
 
+// ---- how code is called: meta.options of functions and processes (lua-core.md §15.2, §15.4)
+
+/** A number is milliseconds. */
+const delay = form('milliseconds, or a duration such as "250ms"', (given) => {
+  const value = typeof given === 'number' ? given : typeof given === 'string' ? parseDurationMs(given) : undefined
+  return value === undefined || !(value >= 0 && value <= DURATION_MS_MAX) ? undefined : { value }
+})
+
+const retry = z
+  .strictObject({
+    max_attempts: whole(0).default(1),
+    initial_delay: delay.default(100),
+    max_delay: delay.default(10_000),
+    backoff_factor: decimal(1, 1000).default(2),
+    jitter: decimal(0, 1).default(0.1),
+    skip_kinds: z.array(text).default([]),
+    retry_kinds: z.array(text).default([]),
+  })
+  .transform(
+    (given): RetryPolicy => ({
+      maxAttempts: given.max_attempts,
+      backoff: {
+        initialMs: given.initial_delay,
+        maxMs: given.max_delay,
+        factor: given.backoff_factor,
+        jitter: given.jitter,
+      },
+      skipKinds: given.skip_kinds,
+      retryKinds: given.retry_kinds,
+    }),
+  )
+
+const callMeta = z.looseObject({
+  default_host: text.optional(),
+  options: z.looseObject({ default_host: text.optional(), retry: retry.optional() }).optional(),
+})
+
+export interface CallRules {
+  readonly retry: RetryPolicy | undefined
+  /** As it was written: a full id, or a name within the entry's namespace. */
+  readonly defaultHost: string | undefined
+}
+
+/** What the meta of an entry that was validated says of its calls. */
+export function callRulesOf(meta: Readonly<Record<string, unknown>>): CallRules {
+  const { default_host, options } = callMeta.parse(meta)
+  return { retry: options?.retry, defaultHost: default_host ?? options?.default_host }
+}
+
+/** The meta itself stays what it is; what the runtime reads of it is checked. */
+const codeMeta = anyMap
+  .superRefine((meta, context) => {
+    for (const issue of callMeta.safeParse(meta).error?.issues ?? []) context.addIssue({ ...issue })
+  })
+  .default({})
+
 const base = { meta: anyMap.default({}) }
 const source = form('Lua text, or file://PATH', (given) => (typeof given === 'string' ? { value: given } : undefined))
 const code = {
@@ -291,8 +348,8 @@ const code = {
 
 /** The fields of each kind, beside what says which entry it is. References are full ids and sources text by now. */
 export const entrySchemas = {
-  'process.lua': z.strictObject({ ...code, method: text.default('main') }),
-  'function.lua': z.strictObject({ ...code, method: text, pool: pool.prefault({}) }),
+  'process.lua': z.strictObject({ ...code, meta: codeMeta, method: text.default('main') }),
+  'function.lua': z.strictObject({ ...code, meta: codeMeta, method: text, pool: pool.prefault({}) }),
   'library.lua': z.strictObject(code),
   'process.host': z.strictObject({ ...base, host: host.prefault({}), lifecycle: lifecycle.prefault({}) }),
   'process.service': z.strictObject({

@@ -37,6 +37,7 @@ import type {
 } from '../services.ts'
 import type { Frame } from './calls.ts'
 import { deadlock, outcomeOfRaise, outcomeOfReturn } from './core/lifecycle.ts'
+import { FEED_PREFIX } from './core/mailbox.ts'
 import type { LuaHost } from './lua-host.ts'
 import type { ProcessInfo, SpawnRequest } from './port.ts'
 import { Process } from './process.ts'
@@ -107,6 +108,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #ends: Set<() => void> | undefined
   /** What the process runs. */
   #image: Image | undefined
+  #feedCount = 0
   #unreadOutdated: OutdatedEvent | undefined
   #upgrade: { entryId: string; args: readonly Value[] } | undefined
   /** How it ends as soon as the running turn is over. */
@@ -135,6 +137,9 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   }
   get subscriptions(): Subscriptions {
     return this.mailbox as unknown as Subscriptions
+  }
+  newFeedTopic(): string {
+    return `${FEED_PREFIX}${++this.#feedCount}`
   }
   get names(): ScriptProcess['names'] {
     return this.#host.names

@@ -20,6 +20,9 @@ export const EVENTS_TOPIC = '@pid/events'
 /** The topic that stands for whatever no listener wants. */
 export const INBOX_TOPIC = '@pid/inbox'
 
+/** Topics of feeds: whoever reads one listens before anything can arrive, so what nobody listens to any more is dropped. */
+export const FEED_PREFIX = '@feed/'
+
 export class Mailbox<M extends Addressed, E> {
   /** Unread messages beyond which `deliver` refuses; events are always accepted. */
   readonly countMax: number
@@ -66,6 +69,10 @@ export class Mailbox<M extends Addressed, E> {
     // A sink that the process has closed counts as none: nothing is lost.
     if (this.#listeners?.get(message.topic)?.offer(message) === true) return
     if (!message.topic.startsWith('@') && this.#inbox?.offer(message) === true) return
+    if (message.topic.startsWith(FEED_PREFIX)) {
+      this.#unread--
+      return
+    }
     this.#unclaimed ??= new Queue()
     this.#unclaimed.push(message)
   }

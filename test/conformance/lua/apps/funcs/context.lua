@@ -1,0 +1,31 @@
+local ctx = require("ctx")
+local funcs = require("funcs")
+local t = require("expect")
+
+local function main()
+    local case, done = t.cases()
+
+    case("nothing was given", function()
+        t.values({ {}, nil, n = 2 }, ctx.all())
+        t.fails("NotFound", "key not found: tenant", ctx.get("tenant"))
+        t.fails("Invalid", "empty key", ctx.get(""))
+        t.raises("string expected", ctx.get)
+        t.equal(select(2, ctx.get("tenant")):retryable(), false)
+    end)
+    case("values are inherited and can be nested", function()
+        local e = funcs.new():with_context({ list = { 1, 2 }, flag = false, fn = print, n = 1.5 })
+        t.equal(e:call("funcs:context_of", "list"), { 1, 2 })
+        t.equal(e:call("funcs:context_of", "flag"), false)
+        t.equal(e:call("funcs:context_of", "n"), 1.5)
+        t.equal(e:call("funcs:context_of", "fn"), nil)
+    end)
+    case("a spawned process inherits them too", function()
+        local pid = assert(process.with_context({ tenant = "acme" }):spawn_monitored("funcs:process", "funcs:processes", "x"))
+        local event = process.events():receive()
+        t.equal(event.from, pid)
+        t.equal(event.result.value, "x")
+    end)
+    return done()
+end
+
+return { main = main }

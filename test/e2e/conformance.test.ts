@@ -1,0 +1,67 @@
+// The scripting surface, tested in Lua: every app below test/conformance/lua/apps runs through the real command, on every engine. Each of its
+// tests (function.lua entries with meta.type "test") is one test here.
+
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { moduleNames } from '../../lua-stdlib/index.ts'
+import { loadApp } from '../../runtime/app/load.ts'
+import { compileProblem } from '../../runtime/lua/check.ts'
+import { Cli } from '../tools/cli.ts'
+
+const ENGINES = ['fengari']
+const APPS = resolve(import.meta.dirname, '../conformance/lua/apps')
+/** Holds what the tests compare with; no app of its own. */
+const LIBRARY = 'expect'
+
+/** What the apps may name: a folder to write to, and variables with and without text. */
+const environment = (dir: string): Record<string, string> => ({
+  CONFORMANCE_DIR: dir,
+  CONFORMANCE_TEXT: 'some text',
+  CONFORMANCE_EMPTY: '',
+})
+
+async function testsOf(path: string): Promise<string[]> {
+  const loaded = await loadApp({ path, moduleNames, compile: compileProblem, env: environment('/tmp') })
+  if (!loaded.ok) throw new Error(`${path}: ${loaded.problems.map(({ message }) => message).join('; ')}`)
+  return loaded.app.entries.flatMap(({ id, kind, meta }) =>
+    kind === 'function.lua' && meta['type'] === 'test' ? [id] : [],
+  )
+}
+
+const apps = await Promise.all(
+  readdirSync(APPS)
+    .filter((name) => name !== LIBRARY)
+    .map(async (name) => ({
+      name,
+      path: join(APPS, name, 'app.yaml'),
+      ids: await testsOf(join(APPS, name, 'app.yaml')),
+    })),
+)
+
+interface Report {
+  tests: { id: string; ok: boolean; error: string | null }[]
+}
+
+describe.each(ENGINES)('on %s', (engine) => {
+  describe.each(apps)('$name', ({ path, ids }) => {
+    let cli: Cli
+    let report: Report
+    beforeAll(async () => {
+      cli = new Cli()
+      const dir = join(cli.dir, 'work')
+      mkdirSync(dir)
+      const args = ['test', path, '--json', '--set', `lua.engine=${engine}`]
+      const { stdout, stderr } = await cli.run(args, { env: environment(dir) })
+      if (!stdout.startsWith('{')) throw new Error(`no report: ${stdout}${stderr}`)
+      report = JSON.parse(stdout)
+    })
+    afterAll(() => cli.close())
+
+    test.each(ids)('%s', (id) => {
+      const result = report.tests.find((each) => each.id === id)
+      expect(result?.error).toBe(null)
+      expect(result?.ok).toBe(true)
+    })
+  })
+})
