@@ -4,6 +4,7 @@ import type { LibraryModule } from '../runtime/services.ts'
 import { channelModule } from './channel.ts'
 import { ctxModule } from './ctx.ts'
 import { errorsModule } from './errors.ts'
+import { eventsModule } from './events.ts'
 import { funcsModule } from './funcs.ts'
 import { coroutineModule, mathModule, tableModule } from './globals.ts'
 import { ioModule } from './io.ts'
@@ -11,6 +12,7 @@ import { jsonModule } from './json.ts'
 import { osModule } from './os.ts'
 import { payloadModule } from './payload.ts'
 import { processModule } from './process.ts'
+import { registryEntriesModule } from './registry.ts'
 import { timeModule } from './time.ts'
 
 export const libraryModules: readonly LibraryModule[] = [
@@ -27,6 +29,8 @@ export const libraryModules: readonly LibraryModule[] = [
   timeModule,
   ctxModule,
   funcsModule,
+  eventsModule,
+  registryEntriesModule,
 ]
 
 /** Names that `modules:` may hold. Naming what is always there is allowed and changes nothing. */

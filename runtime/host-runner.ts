@@ -13,7 +13,7 @@ import { LuaHost, type LuaHostOptions } from './process/lua-host.ts'
 import { type FromHost, inlinePorts, type Port, type ToHost } from './process/port.ts'
 import { ThreadPort } from './process/thread-port.ts'
 import type { HostLine, Relay } from './relay/relay.ts'
-import type { Outcome } from './services.ts'
+import type { Outcome, PolicySet } from './services.ts'
 
 export interface HostDefinition {
   id: string
@@ -31,6 +31,7 @@ export interface RunnerContext {
   node: string | undefined
   epoch: number
   code(): readonly CodeEntry[]
+  policies(): PolicySet
   log(level: 'info' | 'warn' | 'error', fields: Record<string, unknown>, text: string): void
 }
 
@@ -152,7 +153,8 @@ export class HostRunner {
     const running: Running = { line: { hostId: id, slot, port }, worker, host, whenReady, whenStopped: [] }
     this.#running.add(running)
     this.#context.relay.open(running.line)
-    port.post({ kind: 'code', entries: this.#context.code(), isComplete: true })
+    port.post({ kind: 'code', entries: this.#context.code(), removed: [] })
+    port.post({ kind: 'policies', policies: this.#context.policies() })
     return running
   }
 

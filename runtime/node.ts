@@ -1,18 +1,30 @@
 // The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
 
+import { moduleNames } from '../lua-stdlib/index.ts'
 import { AdminServer } from './admin/server.ts'
 import { codeOf } from './app/code.ts'
-import type { App, HostEntry, ServiceEntry } from './app/load.ts'
+import {
+  type App,
+  dependenciesOf,
+  type Entry,
+  type EntryKind,
+  type EntryRules,
+  type HostEntry,
+  loadEntries,
+  type ServiceEntry,
+} from './app/load.ts'
+import { assert } from './base/assert.ts'
 import { toBytes, toText } from './base/bytes.ts'
-import { MoonmeshError } from './base/errors.ts'
+import { MoonmeshError, messageOf } from './base/errors.ts'
 import { errorTo, fromPlain, type Plain, toPlain } from './base/plain.ts'
 import { ErrorValue, record, type Value } from './base/value.ts'
 import { systemDriver, systemEnv } from './driver.ts'
 import { type HostDefinition, HostRunner, type RunnerContext } from './host-runner.ts'
 import type { Log } from './log.ts'
+import { compileProblem } from './lua/check.ts'
 import { NodeDirectory } from './node-dir.ts'
 import { NodeServices } from './node-services.ts'
-import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions } from './process/actor.ts'
+import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
 import {
   type FromHost,
   type HostFigures,
@@ -22,8 +34,11 @@ import {
   type SpawnRequest,
   type ToHost,
 } from './process/port.ts'
+import { EventBus, EventService } from './registry/event-bus.ts'
+import { Registry } from './registry/registry.ts'
 import { type HostLine, Relay } from './relay/relay.ts'
-import type { Answer, Outcome } from './services.ts'
+import { NEVER_ENDS, Resources } from './resources.ts'
+import type { Answer, Outcome, PolicySet } from './services.ts'
 import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
 import { type StandardStreams, TerminalIo } from './terminal-io.ts'
 
@@ -70,7 +85,14 @@ export class Node {
   readonly #terminal: TerminalIo
   /** What scripts may ask of the node. */
   readonly #nodeServices = new NodeServices()
-  readonly #runners = new Map<string, HostRunner>()
+  readonly #resources = new Resources()
+  readonly #bus = new EventBus()
+  readonly #registry: Registry
+  /** What entries that come while the node runs are held to. */
+  readonly #rules: EntryRules
+  #runnerContext: RunnerContext | undefined
+  /** `entry` is absent for hosts of the node's own. */
+  readonly #runners = new Map<string, { entry: HostEntry | undefined; runner: HostRunner }>()
   /** Services that start or run. */
   readonly #services = new Map<string, StartedService>()
   #directory: NodeDirectory | undefined
@@ -88,6 +110,18 @@ export class Node {
     this.name = options.app.settings.node.name
     const { stdin, stdout, stderr } = process
     this.#terminal = new TerminalIo(options.streams ?? { stdin, stdout, stderr })
+    this.#rules = { moduleNames, compile: compileProblem(), builtIn: builtInIds(options.actors ?? []) }
+    this.#registry = new Registry(options.app.entries, this.#bus, {
+      read: (definitions, beside) => loadEntries(definitions, { ...this.#rules, beside, env: process.env }),
+      carryOut: (to, changed) => this.#carryOut(to, changed),
+      stuck: (error) =>
+        this.#log.write('error', { error: messageOf(error) }, 'a change of the registry could not be taken back'),
+    })
+    this.#nodeServices.add('registry', this.#registry)
+    this.#nodeServices.add(
+      'events',
+      new EventService(this.#bus, (pid, topic, values) => this.#relay?.deliver(pid, topic, values)),
+    )
   }
 
   // ---- starting and stopping
@@ -102,6 +136,7 @@ export class Node {
       const { epoch } = this.#directory
       this.#relay = this.#makeRelay(epoch)
       this.#actors = this.#startActors(this.#relay, epoch)
+      this.#resources.configure(this.entries())
       this.#makeRunners(this.#relay, epoch)
       this.#supervisor = this.#makeSupervisor()
       if (this.#options.withAdmin === true) await this.#startAdmin(this.#directory)
@@ -130,16 +165,16 @@ export class Node {
     return new Relay({ node: undefined, epoch }, systemEnv, {
       log: (entry) => this.#writeLog(entry),
       terminal: (line, message) => this.#terminal.handle(line, message),
-      stopped: (line) => this.#runnerOf(line)?.stopped(line),
-      ready: (line) => this.#runnerOf(line)?.ready(line),
+      stopped: (line) => this.#runnerOn(line)?.stopped(line),
+      ready: (line) => this.#runnerOn(line)?.ready(line),
       request: (request, signal) => this.#nodeServices.request(request, signal),
       clientEnded: (pid) => this.#nodeServices.clientEnded(pid),
       clientsLost: (isLost) => this.#nodeServices.clientsLost(isLost),
     })
   }
 
-  #runnerOf(line: HostLine): HostRunner | undefined {
-    for (const runner of this.#runners.values()) if (runner.owns(line)) return runner
+  #runnerOn(line: HostLine): HostRunner | undefined {
+    for (const { runner } of this.#runners.values()) if (runner.owns(line)) return runner
     return undefined
   }
 
@@ -155,29 +190,66 @@ export class Node {
   }
 
   #makeRunners(relay: Relay, epoch: number): void {
-    const code = codeOf(this.app.entries)
     const context: RunnerContext = {
       relay,
       node: undefined,
       epoch,
-      code: () => code,
+      code: () => codeOf(this.entries()),
+      policies: () => this.#policies(),
       log: (level, fields, text) => this.#log.write(level, fields, text),
     }
-    for (const entry of this.app.entries) {
-      if (entry.kind !== 'process.host' && entry.kind !== 'terminal.host') continue
-      this.#runners.set(entry.id, new HostRunner(hostDefinition(entry), context))
-    }
+    this.#runnerContext = context
+    for (const entry of this.entries()) if (isHost(entry)) this.#runnerOf(entry)
     const system = { processCountMax: PROCESS_COUNT_MAX, mailboxCountMax: MAILBOX_COUNT_MAX, memoryBytesMax: undefined }
     const functions = { ...system, id: FUNCTION_HOST, workerCountMax: 1, hasTerminal: false }
     const terminal = { ...system, id: TERMINAL_HOST, workerCountMax: 1, hasTerminal: true }
     for (const definition of [functions, terminal])
-      this.#runners.set(definition.id, new HostRunner(definition, context))
+      this.#runners.set(definition.id, { entry: undefined, runner: new HostRunner(definition, context) })
+  }
+
+  /** The runner of a host; a new one when the entry is not what the last one ran. */
+  #runnerOf(entry: HostEntry): HostRunner {
+    const known = this.#runners.get(entry.id)
+    if (known?.entry === entry) return known.runner
+    assert(this.#runnerContext !== undefined, 'hosts run while the node starts or runs')
+    const runner = new HostRunner(hostDefinition(entry), this.#runnerContext)
+    this.#runners.set(entry.id, { entry, runner })
+    return runner
+  }
+
+  /** The policies among the entries, as hosts evaluate them. */
+  #policies(): PolicySet {
+    return { isStrict: false, policies: [] }
+  }
+
+  /** What the registry decided becomes so: code, hosts, resources, services, in this order. */
+  async #carryOut(to: ReadonlyMap<string, Entry>, changed: ReadonlySet<string>): Promise<void> {
+    const relay = this.#switchboard
+    const entries = [...to.values()]
+    this.#resources.configure(entries)
+    const touched = entries.filter(({ id }) => changed.has(id))
+    const removed = [...changed].filter((id) => !to.has(id))
+    relay.broadcast({ kind: 'code', entries: codeOf(touched), removed: removed.map((id) => toBytes(id)) })
+    for (const entry of touched) if (isHost(entry)) relay.declareHost(toBytes(entry.id))
+    this.#changing = to
+    try {
+      await this.#supervisor?.reconfigure(serviceDefinitions(entries, this.#resources), changed)
+    } finally {
+      this.#changing = undefined
+    }
+    for (const id of removed) if (this.#runners.delete(id)) relay.forgetHost(toBytes(id))
+    relay.broadcast({ kind: 'outdated', sources: touched.map(({ id }) => toBytes(id)) })
+    relay.broadcast({ kind: 'policies', policies: this.#policies() })
   }
 
   #makeSupervisor(): Supervisor {
     const env = { ...systemEnv, setTimer: systemDriver.timeout }
-    return new Supervisor(serviceDefinitions(this.app), this.#control(), env, {
-      onState: ({ id, from, to }) => this.#log.write('debug', { service: id, from, to }, `service ${to}: ${id}`),
+    return new Supervisor(serviceDefinitions(this.entries(), this.#resources), this.#control(), env, {
+      onState: ({ id, from, to }) => {
+        this.#log.write('debug', { service: id, from, to }, `service ${to}: ${id}`)
+        const data = record({ id: toBytes(id), from, to })
+        this.#bus.publish({ system: 'supervisor', kind: `service.${to}`, path: toBytes(id), data })
+      },
       log: (level, text, fields) => this.#log.write(level, fields, text),
     })
   }
@@ -202,7 +274,7 @@ export class Node {
     await this.#supervisor?.stop({ force })
     clearTimeout(deadline)
     const stopping = { timeoutMs: 0, reason: 'scheduler shutdown' }
-    await Promise.all([...this.#runners.values()].map((runner) => runner.stop(stopping)))
+    await Promise.all([...this.#runners.values()].map(({ runner }) => runner.stop(stopping)))
     await this.#terminal.flushed()
     await this.#closeRest()
   }
@@ -219,14 +291,27 @@ export class Node {
 
   #control(): ServiceControl {
     return {
-      start: (id) => this.#runners.get(id)?.start() ?? this.#startService(id),
-      stop: (id, options) =>
-        this.#runners.get(id)?.stop({ ...options, reason: 'scheduler shutdown' }) ?? this.#stopService(id, options),
+      start: (id) => this.#startEntry(id),
+      stop: async (id, options) => {
+        const runner = this.#runners.get(id)?.runner
+        if (runner !== undefined) return runner.stop({ ...options, reason: 'scheduler shutdown' })
+        return this.#services.has(id) ? this.#stopService(id, options) : this.#resources.stop(id, options)
+      },
     }
   }
 
-  async #startService(id: string): Promise<{ ended: Promise<Outcome> }> {
-    const entry = this.app.entries.find((candidate) => candidate.id === id) as ServiceEntry
+  /** The entries that a change under way makes, or those in force. */
+  #changing: ReadonlyMap<string, Entry> | undefined
+
+  async #startEntry(id: string): Promise<{ ended: Promise<Outcome> }> {
+    const entry = (this.#changing ?? this.#registry.entries).get(id)
+    if (entry === undefined) return NEVER_ENDS
+    if (isHost(entry)) return this.#runnerOf(entry).start()
+    return entry.kind === 'process.service' ? this.#startService(entry) : this.#resources.start(entry)
+  }
+
+  async #startService(entry: ServiceEntry): Promise<{ ended: Promise<Outcome> }> {
+    const { id } = entry
     const starting = this.#beginSpawn({
       ...BASE_REQUEST,
       host: toBytes(entry.host),
@@ -350,9 +435,9 @@ export class Node {
 
   async #terminalHostReady(): Promise<string> {
     if (this.#terminalHost !== undefined) return this.#terminalHost
-    const declared = this.app.entries.find((entry) => entry.kind === 'terminal.host')
+    const declared = this.entries().find((entry) => entry.kind === 'terminal.host')
     const id = declared?.id ?? TERMINAL_HOST
-    if (declared === undefined) await this.#runners.get(id)?.start()
+    if (declared === undefined) await this.#runners.get(id)?.runner.start()
     else if (this.services().find((service) => service.id === id)?.state !== 'running')
       await this.#supervisor?.startService(id)
     this.#terminalHost = id
@@ -361,9 +446,18 @@ export class Node {
 
   #functionsReady: Promise<unknown> | undefined
 
+  /** With the next call it starts anew after a crash. */
+  async #startFunctions(): Promise<void> {
+    const forget = (): void => {
+      this.#functionsReady = undefined
+    }
+    const started = await this.#runners.get(FUNCTION_HOST)?.runner.start()
+    void started?.ended.then(forget)
+  }
+
   /** Runs a function or process entry on a host of the node's own; `Timeout` when it takes longer. */
   async call(entryId: string, args: readonly Value[], options: { timeoutMs: number }): Promise<Outcome> {
-    this.#functionsReady ??= this.#runners.get(FUNCTION_HOST)?.start() ?? Promise.resolve()
+    this.#functionsReady ??= this.#startFunctions()
     await this.#functionsReady
     const request = {
       ...BASE_REQUEST,
@@ -373,23 +467,33 @@ export class Node {
       wantsEnd: true,
       allowsFunction: true,
     }
-    const { pid, ended } = await this.#spawn(request)
+    const { running, abandon } = this.#beginSpawn(request)
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<Outcome>((resolve) => {
       timer = setTimeout(() => {
-        this.#switchboard.ask({ kind: 'terminate', to: pid, from: '' }, () => {})
+        abandon()
+        running
+          .then(({ pid }) => this.#switchboard.ask({ kind: 'terminate', to: pid, from: '' }, () => {}))
+          .catch(() => {})
         resolve({
           ok: false,
           error: new ErrorValue('Timeout', toBytes(`${entryId} took longer than ${options.timeoutMs} ms`)),
         })
       }, options.timeoutMs)
     })
-    const outcome = await Promise.race([ended, late])
-    clearTimeout(timer)
-    return outcome
+    try {
+      return await Promise.race([running.then(({ ended }) => ended), late])
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   // ---- looking at it
+
+  /** The entries in force, by id. */
+  entries(): readonly Entry[] {
+    return [...this.#registry.entries.values()]
+  }
 
   services(): ServiceStatus[] {
     return this.#supervisor?.services() ?? []
@@ -460,11 +564,21 @@ function hostDefinition(entry: HostEntry): HostDefinition {
   }
 }
 
-function serviceDefinitions(app: App): ServiceDefinition[] {
-  return app.entries.flatMap((entry) => {
-    if (entry.kind !== 'process.host' && entry.kind !== 'terminal.host' && entry.kind !== 'process.service') return []
+/** Everything that is started and stopped: hosts, the processes of services, and what resource keepers run. */
+function serviceDefinitions(entries: readonly Entry[], resources: Resources): ServiceDefinition[] {
+  return entries.flatMap((entry) => {
+    if (!('lifecycle' in entry)) return []
     const { id, kind, lifecycle } = entry
-    const named = entry.kind === 'process.service' ? [entry.host, entry.process] : []
-    return [{ id, kind, lifecycle, dependencies: [...new Set([...named, ...lifecycle.requires])] }]
+    const isStarted = kind === 'process.host' || kind === 'terminal.host' || kind === 'process.service'
+    if (!isStarted && !resources.hasLifecycle(kind)) return []
+    return [{ id, kind, lifecycle, dependencies: dependenciesOf(entry) }]
   })
+}
+
+const isHost = (entry: Entry): entry is HostEntry => entry.kind === 'process.host' || entry.kind === 'terminal.host'
+
+/** What entries may name although there is no entry of that id. */
+function builtInIds(actors: readonly ActorDefinition[]): ReadonlyMap<string, EntryKind> {
+  const ids = actors.map((actor): [string, EntryKind] => [actorEntryId(actor), 'process.lua'])
+  return new Map<string, EntryKind>([[ACTOR_HOST, 'process.host'], ...ids])
 }

@@ -8,7 +8,7 @@ import type { ServiceState, ServiceStatus } from '../supervisor/supervisor.ts'
 /** The part of a node that the admin interface looks at. */
 export interface AdminNode {
   readonly name: string
-  readonly app: { readonly entries: readonly { readonly id: string; readonly kind: string }[] }
+  entries(): readonly { readonly id: string; readonly kind: string }[]
   services(): readonly ServiceStatus[]
   processes(): Promise<readonly (ProcessInfo & { readonly names: readonly string[] })[]>
   figures(): Promise<readonly (HostFigures & { readonly host: string })[]>

@@ -510,6 +510,9 @@ export abstract class Host implements ProcessHost {
       case 'name':
         this.#setName(message.name, message.pid)
         break
+      case 'deliver':
+        this.trySend('', message.to, message.topic, message.values)
+        break
       case 'abandon':
         this.#abandon(message.ref)
         break

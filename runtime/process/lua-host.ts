@@ -155,12 +155,10 @@ export class LuaHost extends Host {
   }
 
   /** Whatever starts from now on runs the new code; what runs keeps the old. */
-  #newCode({ entries, isComplete }: Extract<ToHost, { kind: 'code' }>): void {
-    const named = new Set(entries.map(({ id }) => id))
-    const removed = isComplete ? [...this.#entries.keys()].filter((id) => !named.has(id)) : []
+  #newCode({ entries, removed }: Extract<ToHost, { kind: 'code' }>): void {
     for (const id of removed) this.#entries.delete(id)
     for (const entry of entries) this.#entries.set(entry.id, entry)
-    const outdated = this.sandbox.forget(new Set([...named, ...removed]))
+    const outdated = this.sandbox.forget(new Set([...entries.map(({ id }) => id), ...removed]))
     this.calls.forget((id) => outdated.has(id))
   }
 

@@ -535,7 +535,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   }
 
   call(target: string, args: readonly Value[], options: CallOptions, done: Done<Value>): RunningCall {
-    return this.#host.calls.call(this, target, args, options, done)
+    return this.#host.calls.call(this, target, args, options, (answer) => this.#guarded(done, answer))
   }
 
   // ---- permissions
@@ -558,9 +558,18 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     let leave = (): void => {}
     const giveUp = this.#host.askService({ service, method, args, from, entry }, this, (answer) => {
       leave()
-      done(answer)
+      this.#guarded(done, answer)
     })
     leave = this.onEnd(giveUp)
+  }
+
+  /** A fault of a library is the end of the process that called it, not of its host (lua-core.md §24). */
+  #guarded(done: Done<Value>, answer: Answer<Value>): void {
+    try {
+      done(answer)
+    } catch (thrown) {
+      this.#end({ ok: false, error: errorFrom(thrown) })
+    }
   }
 
   note(service: string, method: string, args: readonly Value[]): void {

@@ -100,11 +100,13 @@ export type ToHost =
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | Telling
-  /** The code of entries; a complete list replaces all that came before, else what it names is new or changed. */
-  | { kind: 'code'; entries: readonly CodeEntry[]; isComplete: boolean }
+  /** The code of entries that are new or changed, and the ids of those that are no more. */
+  | { kind: 'code'; entries: readonly CodeEntry[]; removed: readonly string[] }
   /** Entries whose code runs differently from now on, directly or by what they import. */
   | { kind: 'outdated'; sources: readonly string[] }
   | { kind: 'policies'; policies: PolicySet }
+  /** A message of the runtime; nothing is answered. */
+  | { kind: 'deliver'; to: string; topic: string; values: readonly Value[] }
   | { kind: 'name'; name: string; pid: string | undefined }
   | { kind: 'terminal-written'; byteCount: number }
   /** `bytes` is absent at the end of input and when reading failed. */

@@ -118,6 +118,10 @@ export class Relay {
     this.#knownHosts.add(id)
   }
 
+  forgetHost(id: string): void {
+    this.#knownHosts.delete(id)
+  }
+
   open(line: HostLine): void {
     this.declareHost(line.hostId)
     const lines = this.#lines.get(line.hostId)
@@ -234,6 +238,18 @@ export class Relay {
 
   ask(question: ProcessQuestion, answered: (answer: Answer<Value>) => void): void {
     this.#ask(question, undefined, answered, undefined)
+  }
+
+  /** A message of the runtime, as far as there is still someone to get it. */
+  deliver(to: string, topic: string, values: readonly Value[]): void {
+    const found = this.#lineOf(to)
+    if ('error' in found) this.deadLetters++
+    else found.port.post({ kind: 'deliver', to, topic, values })
+  }
+
+  /** To every host. */
+  broadcast(message: ToHost): void {
+    this.#broadcast(message)
   }
 
   inspect(): Promise<Inspection[]> {

@@ -6,7 +6,9 @@ import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { errorTo } from '../base/plain.ts'
 import type { LogLevel, Outcome } from '../services.ts'
 import {
+  cycleOf,
   type Ending,
+  isSame,
   type ServiceDefinition,
   type ServiceState,
   type ServiceStatus,
@@ -70,6 +72,9 @@ export class Supervisor {
   readonly #requests = new Map<number, Deferred>()
   /** Inputs that came while one was being worked off. */
   readonly #inputs: SupervisorInput[] = []
+  #definitions: readonly ServiceDefinition[]
+  /** One reconfiguration after the other. */
+  #reconfiguring: Promise<void> = Promise.resolve()
   #isStepping = false
   #requestCount = 0
   #starting: Deferred | undefined
@@ -86,6 +91,7 @@ export class Supervisor {
     this.#env = env
     this.#hooks = hooks
     this.#core = new SupervisorCore(definitions, env)
+    this.#definitions = definitions
   }
 
   /**
@@ -135,6 +141,76 @@ export class Supervisor {
    */
   restart(id: string): Promise<void> {
     return this.#request('restart-service', id)
+  }
+
+  /**
+   * Replaces the definitions. What is gone is stopped, dependents first; what is new starts if it is to start with the node; what is
+   * defined otherwise, or stands for something that changed, is stopped and started again with all that needs it, if it was up. The rest
+   * does not notice. Resolves when everything is where it should be.
+   * @param changedIds services whose content changed although their definition did not
+   * @throws MoonmeshError `Invalid` for a cycle (nothing has happened then), `InvalidState` unless the services run, or the first failure of
+   *   a required service: the definitions are in force, and whoever wants the old ones back says so by another call
+   */
+  reconfigure(definitions: readonly ServiceDefinition[], changedIds: ReadonlySet<string>): Promise<void> {
+    const turn = this.#reconfiguring.then(() => this.#reconfigure(definitions, changedIds))
+    this.#reconfiguring = turn.catch(() => {})
+    return turn
+  }
+
+  async #reconfigure(definitions: readonly ServiceDefinition[], changedIds: ReadonlySet<string>): Promise<void> {
+    await this.#starting?.promise
+    this.#assertRunning()
+    const cycle = cycleOf(definitions)
+    if (cycle !== undefined) {
+      const text = `services need each other: ${cycle.join(' -> ')}; remove one of these dependencies`
+      throw new MoonmeshError('Invalid', text, { retryable: false })
+    }
+    const next = new Map(definitions.map((definition) => [definition.id, definition]))
+    const affected = this.#definitions.filter((definition) => {
+      const replacement = next.get(definition.id)
+      return replacement === undefined || changedIds.has(definition.id) || !isSame(definition, replacement)
+    })
+    const known = new Set(this.#definitions.map(({ id }) => id))
+    const wereUp = new Set(
+      this.#core
+        .snapshot()
+        .filter(isActive)
+        .map(({ id }) => id),
+    )
+    // Somebody else may start one again meanwhile: all of them are down when the last stop is through.
+    const hasInstance = ({ state }: ServiceStatus): boolean => ['starting', 'running', 'stopping'].includes(state)
+    const affectedIds = new Set(affected.map(({ id }) => id))
+    do {
+      for (const { id } of affected) await this.stopService(id)
+      this.#assertRunning()
+    } while (this.#core.snapshot().some((status) => affectedIds.has(status.id) && hasInstance(status)))
+    const areUp = new Set(
+      this.#core
+        .snapshot()
+        .filter(isActive)
+        .map(({ id }) => id),
+    )
+    this.#definitions = definitions
+    this.#feed({ kind: 'redefine', definitions })
+    const toStart = definitions.filter(({ id, lifecycle }) => {
+      const wasTakenDown = wereUp.has(id) && !areUp.has(id)
+      return wasTakenDown || (lifecycle.autoStart && (!known.has(id) || affectedIds.has(id)))
+    })
+    const starts = await Promise.allSettled(toStart.map(({ id }) => this.startService(id)))
+    for (const [i, start] of starts.entries()) {
+      const { id, lifecycle } = toStart[i] as ServiceDefinition
+      if (start.status === 'fulfilled' || lifecycle.startup === 'optional') continue
+      const cause = failureOf(start.reason)
+      throw new MoonmeshError(cause.kind, `service ${id} did not start: ${cause.message}`, {
+        details: { service: id },
+        cause,
+      })
+    }
+  }
+
+  #assertRunning(): void {
+    if (this.#starting !== undefined && this.#stopping === undefined) return
+    throw new MoonmeshError('InvalidState', 'services can be redefined only while the node runs')
   }
 
   /** All services, in the order of the definitions. */
@@ -243,6 +319,11 @@ export class Supervisor {
     })
     this.#timers.set(timer, cancel)
   }
+}
+
+/** It has an instance, or will have one soon. */
+function isActive({ state, nextRestartMs, waitsFor }: ServiceStatus): boolean {
+  return state === 'starting' || state === 'running' || nextRestartMs !== undefined || waitsFor !== undefined
 }
 
 function endingOf(outcome: Outcome): Ending {

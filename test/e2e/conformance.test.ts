@@ -22,7 +22,7 @@ const environment = (dir: string): Record<string, string> => ({
 })
 
 async function testsOf(path: string): Promise<string[]> {
-  const loaded = await loadApp({ path, moduleNames, compile: compileProblem, env: environment('/tmp') })
+  const loaded = await loadApp({ path, moduleNames, compile: compileProblem(), env: environment('/tmp') })
   if (!loaded.ok) throw new Error(`${path}: ${loaded.problems.map(({ message }) => message).join('; ')}`)
   return loaded.app.entries.flatMap(({ id, kind, meta }) =>
     kind === 'function.lua' && meta['type'] === 'test' ? [id] : [],

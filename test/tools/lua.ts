@@ -82,7 +82,7 @@ export class TestNode {
     )
     const line: HostLine = { hostId: id, slot, port: nodePort }
     this.relay.open(line)
-    nodePort.post({ kind: 'code', entries: this.#entries, isComplete: true })
+    nodePort.post({ kind: 'code', entries: this.#entries, removed: [] })
     this.hosts.set(id, host)
     this.lines.set(id, line)
     this.driver.settle()

@@ -21,7 +21,7 @@ export function statusRoute(app: FastifyInstance, node: AdminNode): void {
       checks,
       services,
       hosts: (await answerOf(node.figures())).map(hostRow),
-      entries: node.app.entries.length,
+      entries: node.entries().length,
     }
   })
 }

@@ -150,7 +150,7 @@ class Session {
   /** Until the program has ended, or something asks for the end. */
   execute(entryId: string): Promise<number> {
     const { node, log, args, stdoutGone } = this.#options
-    const terminal = node.app.entries.find((entry) => entry.kind === 'terminal.host')
+    const terminal = node.entries().find((entry) => entry.kind === 'terminal.host')
     if (terminal?.hidesLogs === true) log.setQuiet(true)
     return this.#during(async () => {
       await node.start()

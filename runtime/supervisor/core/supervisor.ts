@@ -64,6 +64,11 @@ export type SupervisorInput =
   | { kind: 'stop'; force: boolean }
   /** Asks for one service; answered by the effect `reply` with the same request number. */
   | { kind: 'start-service' | 'stop-service' | 'restart-service'; id: string; request: number }
+  /**
+   * The complete new list of definitions. Services that are gone from it, or defined otherwise, have no instance by then, and no cycle is in
+   * it; new ones are down until someone starts them. Only while services run.
+   */
+  | { kind: 'redefine'; definitions: readonly ServiceDefinition[] }
   | { kind: 'started'; id: string; attempt: number }
   | { kind: 'start-failed'; id: string; attempt: number; error: MoonmeshError }
   | { kind: 'ended'; id: string; attempt: number; ending: Ending }
@@ -140,9 +145,11 @@ const NEXT_STATES: Readonly<Record<ServiceState, readonly ServiceState[]>> = {
 
 export class SupervisorCore {
   readonly #env: Env
-  readonly #sequence: Sequence
-  readonly #services = new Map<string, Service>()
+  #sequence: Sequence
+  #services = new Map<string, Service>()
   readonly #requests = new Map<number, Request>()
+  /** Of services that were redefined or are no more. */
+  readonly #lastAttempts = new Map<string, number>()
   #phase: Phase = 'idle'
   #isForced = false
   #timerCount = 0
@@ -150,28 +157,29 @@ export class SupervisorCore {
 
   constructor(definitions: readonly ServiceDefinition[], env: Env) {
     this.#env = env
-    this.#sequence = new Sequence(
-      definitions.map(({ id, dependencies, lifecycle }) => ({ id, dependencies, startup: lifecycle.startup })),
-    )
-    for (const definition of definitions) {
-      const { restart, stableThresholdMs } = definition.lifecycle
-      this.#services.set(definition.id, {
-        id: definition.id,
-        definition,
-        policy: new RestartPolicy({ ...restart, stableThresholdMs }, env),
-        state: 'unknown',
-        sinceMs: env.wallMs(),
-        error: undefined,
-        attempt: 0,
-        isWanted: false,
-        isStopRequested: false,
-        isAbandoned: false,
-        isForced: false,
-        lastWords: undefined,
-        timer: undefined,
-        launch: 'none',
-        launchTimer: undefined,
-      })
+    this.#sequence = sequenceOf(definitions)
+    for (const definition of definitions) this.#services.set(definition.id, this.#fresh(definition, 0))
+  }
+
+  /** @param attempt the number of the last start of a service of this id */
+  #fresh(definition: ServiceDefinition, attempt: number): Service {
+    const { restart, stableThresholdMs } = definition.lifecycle
+    return {
+      id: definition.id,
+      definition,
+      policy: new RestartPolicy({ ...restart, stableThresholdMs }, this.#env),
+      state: 'unknown',
+      sinceMs: this.#env.wallMs(),
+      error: undefined,
+      attempt,
+      isWanted: false,
+      isStopRequested: false,
+      isAbandoned: false,
+      isForced: false,
+      lastWords: undefined,
+      timer: undefined,
+      launch: 'none',
+      launchTimer: undefined,
     }
   }
 
@@ -216,13 +224,17 @@ export class SupervisorCore {
       case 'ended':
       case 'stopped':
       case 'stop-failed': {
-        const service = this.#service(input.id)
-        // A late result: that instance is gone, or another one has taken its place.
-        if (input.attempt !== service.attempt || !hasInstance(service)) return
+        const service = this.#services.get(input.id)
+        // A late result: that service or instance is gone, or another instance has taken its place.
+        if (service === undefined || input.attempt !== service.attempt || !hasInstance(service)) return
         return this.#report(service, input)
       }
       case 'timer':
-        return this.#timedOut(this.#service(input.id), input.purpose, input.timer)
+        return this.#services.has(input.id)
+          ? this.#timedOut(this.#service(input.id), input.purpose, input.timer)
+          : undefined
+      case 'redefine':
+        return this.#redefine(input.definitions)
       default:
         return unreachable(input)
     }
@@ -287,6 +299,33 @@ export class SupervisorCore {
     for (const each of needs) this.#want(this.#service(each))
     if (isUp(service)) this.#reply(request)
     else this.#requests.set(request, { kind: 'running', id, needs: new Set(needs) })
+  }
+
+  /** What stays as it was goes on; an attempt's number is never used again for the same id. */
+  #redefine(definitions: readonly ServiceDefinition[]): void {
+    assert(this.#phase === 'running', 'services are redefined while they run')
+    const before = this.#services
+    this.#sequence = sequenceOf(definitions)
+    assert(this.#sequence.cycle === undefined, 'the new definitions have no cycle')
+    this.#services = new Map()
+    for (const definition of definitions) {
+      const known = before.get(definition.id)
+      const stays = known !== undefined && isSame(known.definition, definition)
+      if (known !== undefined && !stays) this.#leave(known)
+      const service = stays ? { ...known, definition } : this.#fresh(definition, this.#attemptOf(definition.id, known))
+      this.#services.set(definition.id, service)
+    }
+    for (const [id, service] of before) if (!this.#services.has(id)) this.#leave(service)
+  }
+
+  #leave(service: Service): void {
+    assert(!hasInstance(service), `service ${service.id} is down before it is redefined`)
+    this.#cancelTimer(service)
+    this.#lastAttempts.set(service.id, service.attempt)
+  }
+
+  #attemptOf(id: string, known: Service | undefined): number {
+    return known?.attempt ?? this.#lastAttempts.get(id) ?? 0
   }
 
   /** It is to run, and a person says so: earlier failures are forgotten and no delay is kept. */
@@ -655,6 +694,22 @@ export class SupervisorCore {
   #log(level: 'info' | 'warn' | 'error', id: string, text: string): void {
     this.#effects.push({ kind: 'log', level, id, text: `service ${id} ${text}` })
   }
+}
+
+function sequenceOf(definitions: readonly ServiceDefinition[]): Sequence {
+  return new Sequence(
+    definitions.map(({ id, dependencies, lifecycle }) => ({ id, dependencies, startup: lifecycle.startup })),
+  )
+}
+
+/** Whether a service may go on under the new definition without noticing. */
+export function isSame(a: ServiceDefinition, b: ServiceDefinition): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+/** A chain of dependencies that leads back to its first id; undefined when there is none. */
+export function cycleOf(definitions: readonly ServiceDefinition[]): readonly string[] | undefined {
+  return sequenceOf(definitions).cycle
 }
 
 /** Something of it may exist in the world. */

@@ -17,11 +17,11 @@ const running: ServiceStatus = { id: HOST, kind: 'process.host', state: 'running
 
 class FakeNode implements AdminNode {
   readonly name = 'n1'
-  readonly app = {
-    entries: [
+  entries(): { id: string; kind: string; source?: string }[] {
+    return [
       { id: 'shop:a', kind: 'process.lua', source: 'secret' },
       { id: HOST, kind: 'process.host' },
-    ],
+    ]
   }
   statuses: ServiceStatus[] = [running]
   asked: () => void = () => {}
