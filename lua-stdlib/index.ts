@@ -1,12 +1,14 @@
 // Every library module, by the name under which scripts require it.
 
 import type { LibraryModule } from '../runtime/services.ts'
+import { base64Module } from './base64.ts'
 import { channelModule } from './channel.ts'
 import { ctxModule } from './ctx.ts'
 import { errorsModule } from './errors.ts'
 import { eventsModule } from './events.ts'
 import { funcsModule } from './funcs.ts'
 import { coroutineModule, mathModule, tableModule } from './globals.ts'
+import { hashModule } from './hash.ts'
 import { ioModule } from './io.ts'
 import { jsonModule } from './json.ts'
 import { osModule } from './os.ts'
@@ -14,6 +16,8 @@ import { payloadModule } from './payload.ts'
 import { processModule } from './process.ts'
 import { registryEntriesModule } from './registry.ts'
 import { timeModule } from './time.ts'
+import { uuidModule } from './uuid.ts'
+import { yamlModule } from './yaml.ts'
 
 export const libraryModules: readonly LibraryModule[] = [
   errorsModule,
@@ -31,6 +35,10 @@ export const libraryModules: readonly LibraryModule[] = [
   funcsModule,
   eventsModule,
   registryEntriesModule,
+  base64Module,
+  hashModule,
+  uuidModule,
+  yamlModule,
 ]
 
 /** Names that `modules:` may hold. Naming what is always there is allowed and changes nothing. */

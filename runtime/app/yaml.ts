@@ -2,7 +2,6 @@
 // their place; nothing throws, and time and memory stay in proportion to the size of the text.
 
 import {
-  type CST,
   isAlias,
   isMap,
   isPair,
@@ -18,6 +17,7 @@ import {
   type YAMLError,
 } from 'yaml'
 import { messageOf } from '../base/errors.ts'
+import { offsetDeeperThan } from '../base/yaml-depth.ts'
 import { DEPTH_MAX, emptyMap, type Field, type Located, type LocatedMap, scalar } from './located.ts'
 import { type Path, type Place, type ProblemList, wholeOf } from './problems.ts'
 
@@ -41,7 +41,7 @@ export function parseYaml(text: string, file: string, problems: ProblemList): Lo
     return undefined
   }
   const lines = new LineCounter()
-  const tooDeep = offsetTooDeep(text)
+  const tooDeep = offsetDeeperThan(new Parser().parse(text), SYNTAX_DEPTH_MAX)
   const at = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(1, line), column: Math.max(1, col) }
@@ -68,27 +68,6 @@ export function parseYaml(text: string, file: string, problems: ProblemList): Lo
     problems.add(whole, [], `this YAML cannot be read: ${messageOf(error)}`)
     return undefined
   }
-}
-
-/**
- * Where the text nests deeper than the composer, which recurses, may be led: running out of stack is no error that can be relied on. The
- * tokens come from a parser without recursion and are walked without it.
- */
-function offsetTooDeep(text: string): number | undefined {
-  for (const document of new Parser().parse(text)) {
-    const waiting: { token: CST.Token; depth: number }[] = [{ token: document, depth: 0 }]
-    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      const { token, depth } = next
-      if (depth > SYNTAX_DEPTH_MAX) return token.offset
-      if ('value' in token && token.type === 'document' && token.value) waiting.push({ token: token.value, depth })
-      if (!('items' in token)) continue
-      for (const { key, value } of token.items as CST.CollectionItem[]) {
-        if (key) waiting.push({ token: key, depth: depth + 1 })
-        if (value) waiting.push({ token: value, depth: depth + 1 })
-      }
-    }
-  }
-  return undefined
 }
 
 function hasFewPieces(text: string): boolean {
