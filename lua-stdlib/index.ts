@@ -3,6 +3,7 @@
 import type { LibraryModule } from '../runtime/services.ts'
 import { base64Module } from './base64.ts'
 import { channelModule } from './channel.ts'
+import { cryptoModule } from './crypto.ts'
 import { ctxModule } from './ctx.ts'
 import { errorsModule } from './errors.ts'
 import { eventsModule } from './events.ts'
@@ -35,6 +36,7 @@ export const libraryModules: readonly LibraryModule[] = [
   funcsModule,
   eventsModule,
   registryEntriesModule,
+  cryptoModule,
   base64Module,
   hashModule,
   uuidModule,

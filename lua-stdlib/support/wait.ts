@@ -1,8 +1,10 @@
 // Waiting for an answer that may come at once or later.
 
+import { errorFrom } from '../../runtime/base/plain.ts'
 import { type Call, type LuaValue, type Returns, SUSPEND } from '../../runtime/lua/engine.ts'
 import type { WaitKind } from '../../runtime/services.ts'
 import { processOf, raise } from './args.ts'
+import { failWith } from './fail.ts'
 
 type Begin = (done: (values: readonly LuaValue[]) => void) => void
 
@@ -19,6 +21,22 @@ export function waitAlone(call: Call, begin: Begin): Returns {
     )
   }
   return waitWith(call, begin, () => processOf(call).willBlock())
+}
+
+/** Like `waitAlone`, for work that is a promise of what the call returns. What it throws becomes `nil, err`. */
+export function awaitAlone(call: Call, work: () => Promise<readonly LuaValue[]>): Returns {
+  return waitAlone(call, whenDone(work))
+}
+
+/** Like `wait`, for work that is a promise of what the call returns. What it throws becomes `nil, err`. */
+export function awaitWork(call: Call, work: () => Promise<readonly LuaValue[]>): Returns {
+  return wait(call, whenDone(work))
+}
+
+function whenDone(work: () => Promise<readonly LuaValue[]>): Begin {
+  return (done) => {
+    work().then(done, (thrown) => done(failWith(errorFrom(thrown))))
+  }
 }
 
 function waitWith(call: Call, begin: Begin, willWait: () => void): Returns {
