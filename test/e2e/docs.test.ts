@@ -272,8 +272,8 @@ function anchorsOf(page: string): string[] {
 
 // ---- nothing is left out
 
-describe('docs/reference/lua.md', () => {
-  const text = read('docs/reference/lua.md')
+describe('docs/reference/lua.md and the pages of modules', () => {
+  const text = ['docs/reference/lua.md', ...markdownBelow('docs/reference/lua')].map(read).join('\n')
   const engine = new FengariEngine()
   test.each(libraryModules.map((module) => [module.name, module] as const))(
     'names every member of %s',
