@@ -3,6 +3,7 @@
 import type { LibraryModule } from '../runtime/services.ts'
 import { base64Module } from './base64.ts'
 import { channelModule } from './channel.ts'
+import { compressModule } from './compress.ts'
 import { cryptoModule } from './crypto.ts'
 import { ctxModule } from './ctx.ts'
 import { errorsModule } from './errors.ts'
@@ -41,6 +42,7 @@ export const libraryModules: readonly LibraryModule[] = [
   hashModule,
   uuidModule,
   yamlModule,
+  compressModule,
 ]
 
 /** Names that `modules:` may hold. Naming what is always there is allowed and changes nothing. */

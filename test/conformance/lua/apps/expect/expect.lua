@@ -11,7 +11,10 @@ local expect = {}
 
 local function show(value, depth)
     depth = depth or 0
-    if type(value) == "string" then return string.format("%q", value) end
+    if type(value) == "string" then
+        if #value > 300 then value = string.sub(value, 1, 300) .. "…" end
+        return string.format("%q", value)
+    end
     if type(value) ~= "table" or depth > 3 then return tostring(value) end
     local parts = {}
     for k, v in pairs(value) do
