@@ -17,6 +17,7 @@ import { osModule } from './os.ts'
 import { payloadModule } from './payload.ts'
 import { processModule } from './process.ts'
 import { registryEntriesModule } from './registry.ts'
+import { streamModule } from './stream.ts'
 import { timeModule } from './time.ts'
 import { uuidModule } from './uuid.ts'
 import { yamlModule } from './yaml.ts'
@@ -38,6 +39,7 @@ export const libraryModules: readonly LibraryModule[] = [
   eventsModule,
   registryEntriesModule,
   cryptoModule,
+  streamModule,
   base64Module,
   hashModule,
   uuidModule,

@@ -1,5 +1,6 @@
 // Runs Lua on inline hosts behind a real relay, with fake time: what a script sees, without threads and without waiting.
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { libraryModules } from '../../lua-stdlib/index.ts'
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
@@ -10,7 +11,7 @@ import { NodeServices } from '../../runtime/node-services.ts'
 import { LuaHost } from '../../runtime/process/lua-host.ts'
 import { type FromHost, inlinePorts, type SpawnRequest, type ToHost } from '../../runtime/process/port.ts'
 import { type HostLine, Relay } from '../../runtime/relay/relay.ts'
-import type { Outcome } from '../../runtime/services.ts'
+import type { LibraryModule, Outcome } from '../../runtime/services.ts'
 import { FakeDriver } from './fake-driver.ts'
 
 /** A Lua entry in short form: `source` returns a table with the method, or a function. */
@@ -29,6 +30,7 @@ export interface LogLine {
   where: string
 }
 
+const OUTSIDE_MS_MAX = 8000
 const EPOCH = 1_767_323_045_000
 
 /** A node in miniature: hosts `app:a` and `app:b` (inline), a terminal host `app:term`, the given entries. */
@@ -46,7 +48,11 @@ export class TestNode {
   input: (string | undefined)[] = []
   readonly #entries: readonly CodeEntry[]
 
-  constructor(entries: Readonly<Record<string, string | TestEntry>> = {}) {
+  readonly #libraries: readonly LibraryModule[]
+
+  /** @param libraries beside those that there are */
+  constructor(entries: Readonly<Record<string, string | TestEntry>> = {}, libraries: readonly LibraryModule[] = []) {
+    this.#libraries = [...libraryModules, ...libraries]
     this.#entries = Object.entries(entries).map(([id, entry]) => codeEntry(id, entry))
     this.relay = new Relay({ node: undefined, epoch: EPOCH }, this.driver.env, {
       log: ({ level, text, pid, where }) => this.logs.push({ level, text: toText(text), pid, where }),
@@ -78,7 +84,7 @@ export class TestNode {
       hostPort,
       this.driver,
       new FengariEngine(),
-      libraryModules,
+      this.#libraries,
     )
     const line: HostLine = { hostId: id, slot, port: nodePort }
     this.relay.open(line)
@@ -148,6 +154,20 @@ export class TestNode {
     if (end === undefined) throw new Error('the process did not end')
     if (!end.ok) throw end.error
     return toPlain(end.value)
+  }
+
+  /** Like `run`, for code that waits for what happens outside: files, ciphers. Time stands still. */
+  async runOutside(entryId: string, args: readonly unknown[] = []): Promise<Plain> {
+    const { outcome } = this.spawn(entryId, args)
+    const deadlineMs = performance.now() + OUTSIDE_MS_MAX
+    for (;;) {
+      this.driver.settle()
+      const end = outcome()
+      if (end?.ok === true) return toPlain(end.value)
+      if (end !== undefined) throw end.error
+      if (performance.now() > deadlineMs) throw new Error('the process did not end')
+      await nextTurn()
+    }
   }
 
   send(to: string, topic: string, ...values: unknown[]): void {
