@@ -4,8 +4,18 @@
 import type { Channel, Party } from './base/channel.ts'
 import type { Env } from './base/env.ts'
 import type { MoonmeshError } from './base/errors.ts'
+import type { ChunkTypes } from './base/type-node.ts'
 import type { ErrorValue, TableValue, Value } from './base/value.ts'
-import type { Engine, HostClass, HostFunction, LuaFunction, LuaThread, LuaValue, ModuleTable } from './lua/engine.ts'
+import type {
+  Engine,
+  HostClass,
+  HostFunction,
+  LuaFunction,
+  LuaTable,
+  LuaThread,
+  LuaValue,
+  ModuleTable,
+} from './lua/engine.ts'
 import type { Identity, Policies } from './security/core/policies.ts'
 
 /** How a process ended. */
@@ -235,6 +245,13 @@ export interface LibraryModule {
   readonly classes?: readonly HostClass[]
   /** Functions that become globals beside the module, e.g. `subscribe`. */
   readonly globals?: Readonly<Record<string, HostFunction>>
+  /** What calling the module's table does; the table itself is argument 1. */
+  readonly call?: HostFunction
+  /**
+   * Makes the table of type values that a chunk expects (lua-core.md §3.3): the values under their keys, and `bind(key, ...)`, which takes
+   * the values of the variables that a declaration refers to. At most one module has it.
+   */
+  readonly declaredTypes?: (engine: Engine, types: ChunkTypes) => LuaTable
   /** Present without a line in `modules:`. */
   readonly isAlwaysPresent?: boolean
 }

@@ -1,6 +1,7 @@
 // Compiles chunks to find their syntax errors, on an engine of its own that is made at the first need.
 
 import { toBytes, toText } from '../base/bytes.ts'
+import { compileChunk } from './compile.ts'
 import { type Engine, LuaSyntaxError } from './engine.ts'
 import { FengariEngine } from './fengari.ts'
 
@@ -10,7 +11,7 @@ export function compileProblem(): (chunkName: string, source: string) => { line:
   return (chunkName, source) => {
     engine ??= new FengariEngine()
     try {
-      engine.compile(toBytes(chunkName), toBytes(source))
+      compileChunk(engine, toBytes(chunkName), toBytes(source))
       return undefined
     } catch (error) {
       if (error instanceof LuaSyntaxError) return { line: error.line, text: toText(error.text) }

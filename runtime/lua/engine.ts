@@ -158,8 +158,8 @@ export interface Engine {
   // ---- what scripts see
   /** Makes the class known; objects of it may be handed to scripts from then on. */
   defineClass(definition: HostClass): void
-  /** A read-only table of a module. */
-  moduleTable(name: string, module: ModuleTable): LuaTable
+  /** A read-only table of a module. @param call what calling the table does; the table is argument 1 */
+  moduleTable(name: string, module: ModuleTable, call?: HostFunction): LuaTable
   /** The engine's own standard library, in the restricted form: global functions, and libraries by name. */
   readonly standardLibrary: { readonly globals: ModuleTable; readonly libraries: Readonly<Record<string, ModuleTable>> }
   /** What `s:method()` finds on strings. */
@@ -175,6 +175,8 @@ export interface Engine {
   /** Raw access. */
   get(table: LuaTable, key: LuaValue): LuaValue
   set(table: LuaTable, key: LuaValue, value: LuaValue): void
+  /** What `value[key]` finds without running code: through `__index` tables, or among the methods of a class. */
+  lookup(value: LuaTable | HostObject, key: string): LuaValue
   /** A border of the table, as `#` without metamethods. */
   length(table: LuaTable): number
   each(table: LuaTable, visit: (key: LuaValue, value: LuaValue) => void): void

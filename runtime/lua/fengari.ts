@@ -50,6 +50,8 @@ const TYPE_NAMES: readonly LuaType[] = [
   'userdata',
   'thread',
 ]
+/** How far a chain of `__index` tables is followed. */
+const INDEX_HOPS_MAX = 100
 const NO_VALUES: readonly LuaValue[] = []
 
 export interface FengariOptions {
@@ -194,12 +196,17 @@ export class FengariEngine implements Engine {
     }
   }
 
-  moduleTable(name: string, module: ModuleTable): LuaTable {
+  moduleTable(name: string, module: ModuleTable, call?: HostFunction): LuaTable {
     const content = this.#newTable()
     for (const [key, item] of Object.entries(module)) {
       this.set(content as unknown as LuaTable, toBytes(key), this.#moduleItem(`${name}.${key}`, key, item))
     }
-    return this.#readOnly(name, content)
+    const table = this.#readOnly(name, content)
+    if (call !== undefined) {
+      const { metatable } = table as unknown as Table
+      this.set(metatable as unknown as LuaTable, '__call', this.function(name, call))
+    }
+    return table
   }
 
   #moduleItem(path: string, key: string, item: ModuleTable[string]): LuaValue {
@@ -333,6 +340,21 @@ export class FengariEngine implements Engine {
   set(table: LuaTable, key: LuaValue, value: LuaValue): void {
     this.fengari.luaH_setfrom(this.#L, table as unknown as Table, this.values.make(key), this.values.make(value))
     this.fengari.invalidateTMcache(table as unknown as Table)
+  }
+
+  lookup(value: LuaTable | HostObject, key: string): LuaValue {
+    const keyTv = this.values.make(key)
+    let from: LuaValue = value instanceof HostObject ? this.#indexOf(this.#metatables.get(value.className)) : value
+    for (let hops = 0; hops < INDEX_HOPS_MAX && from instanceof this.fengari.Table; hops++) {
+      const found = this.values.read(this.fengari.luaH_get(this.#L, from.shown ?? from, keyTv))
+      if (found !== undefined) return found
+      from = this.#indexOf(from.metatable)
+    }
+    return undefined
+  }
+
+  #indexOf(metatable: Table | null | undefined): LuaValue {
+    return metatable ? this.get(metatable as unknown as LuaTable, '__index') : undefined
   }
 
   length(table: LuaTable): number {

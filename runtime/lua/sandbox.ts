@@ -3,10 +3,20 @@
 
 import { toBytes } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
+import type { ChunkTypes } from '../base/type-node.ts'
 import type { PoolRules } from '../process/core/pool.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
 import type { LibraryModule } from '../services.ts'
-import { type Engine, type LuaCode, type LuaTable, type LuaValue, type ModuleTable, Raise } from './engine.ts'
+import { compileChunk } from './compile.ts'
+import {
+  type Engine,
+  type HostFunction,
+  type LuaCode,
+  type LuaTable,
+  type LuaValue,
+  type ModuleTable,
+  Raise,
+} from './engine.ts'
 
 /** The code of one entry, as the node hands it to a host. `imports` maps aliases to entry ids. */
 export interface CodeEntry {
@@ -29,6 +39,8 @@ export interface Image {
   readonly entry: CodeEntry
   readonly code: LuaCode
   readonly base: LuaTable
+  /** The declared types that each run of the chunk makes anew, because they refer to its variables. */
+  readonly types: ChunkTypes | undefined
   /** The libraries that the entry needs, directly or not, each after those it imports itself. */
   readonly libraries: readonly Image[]
 }
@@ -62,29 +74,36 @@ export class Sandbox {
   readonly #always = new Map<string, LuaValue>()
   readonly #entries: (id: string) => CodeEntry | undefined
   readonly #images = new Map<string, Image>()
+  readonly #declaredTypes: LibraryModule['declaredTypes']
 
   /** @param entries finds the code of an entry, in its current version */
   constructor(engine: Engine, modules: readonly LibraryModule[], entries: (id: string) => CodeEntry | undefined) {
     this.#engine = engine
     this.#entries = entries
+    this.#declaredTypes = modules.find(({ declaredTypes }) => declaredTypes !== undefined)?.declaredTypes
     const extensions = new Map<string, ModuleTable>()
+    const calls = new Map<string, HostFunction>()
     for (const module of modules) {
       for (const definition of module.classes ?? []) engine.defineClass(definition)
-      if (module.isAlwaysPresent === true) extensions.set(module.name, module.build(engine))
-      else this.#modules.set(module.name, engine.moduleTable(module.name, module.build(engine)))
+      if (module.isAlwaysPresent !== true) {
+        this.#modules.set(module.name, engine.moduleTable(module.name, module.build(engine), module.call))
+      } else {
+        extensions.set(module.name, module.build(engine))
+        if (module.call !== undefined) calls.set(module.name, module.call)
+      }
       for (const [name, fn] of Object.entries(module.globals ?? {})) this.#always.set(name, engine.function(name, fn))
     }
-    this.#buildAlways(extensions)
+    this.#buildAlways(extensions, calls)
   }
 
   /** Always-present modules; one that bears a library's name extends the library. */
-  #buildAlways(extensions: Map<string, ModuleTable>): void {
+  #buildAlways(extensions: Map<string, ModuleTable>, calls: Map<string, HostFunction>): void {
     const { globals, libraries } = this.#engine.standardLibrary
     for (const [name, value] of Object.entries(globals)) {
       if (!HIDDEN.has(name) && !this.#always.has(name)) this.#always.set(name, value as LuaValue)
     }
     for (const name of new Set([...Object.keys(libraries), ...extensions.keys()])) {
-      const table = this.#engine.moduleTable(name, { ...libraries[name], ...extensions.get(name) })
+      const table = this.#engine.moduleTable(name, { ...libraries[name], ...extensions.get(name) }, calls.get(name))
       this.#always.set(name, table)
       if (name === 'string') this.#engine.setStringMethods(table)
     }
@@ -115,14 +134,25 @@ export class Sandbox {
       const library = this.image(libraryId)
       for (const needed of [...library.libraries, library]) if (!libraries.includes(needed)) libraries.push(needed)
     }
-    const image = {
-      entry,
-      code: this.#engine.compile(toBytes(id), toBytes(entry.source)),
-      base: this.#base(entry),
-      libraries,
-    }
+    const { code, types } = compileChunk(this.#engine, toBytes(id), toBytes(entry.source))
+    const base = this.#base(entry)
+    const isMadeAnew = types?.declarations.some(({ slotCount }) => slotCount > 0) === true
+    if (!isMadeAnew) this.#setTypes(base, types)
+    const image = { entry, code, base, types: isMadeAnew ? types : undefined, libraries }
     this.#images.set(id, image)
     return image
+  }
+
+  #setTypes(globals: LuaTable, types: ChunkTypes | undefined): void {
+    if (types === undefined || this.#declaredTypes === undefined) return
+    this.#engine.set(globals, types.global, this.#declaredTypes(this.#engine, types))
+  }
+
+  /** Fresh globals for one run of the image's chunk. */
+  environment(image: Image): LuaTable {
+    const environment = this.#engine.newEnvironment(image.base)
+    this.#setTypes(environment, image.types)
+    return environment
   }
 
   #base(entry: CodeEntry): LuaTable {

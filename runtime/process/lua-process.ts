@@ -177,7 +177,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 
   #runChunk(image: Image): void {
     const { engine } = this
-    const environment = engine.newEnvironment(image.base)
+    const environment = this.#host.sandbox.environment(image)
     for (const [alias, id] of Object.entries(image.entry.imports)) {
       engine.set(environment, toBytes(alias), this.#libraries?.get(id))
     }
