@@ -16,9 +16,10 @@ import {
 import { assert } from './base/assert.ts'
 import { toBytes, toText } from './base/bytes.ts'
 import { MoonmeshError, messageOf } from './base/errors.ts'
-import { errorTo, fromPlain, type Plain, toPlain } from './base/plain.ts'
-import { ErrorValue, record, type Value } from './base/value.ts'
+import { errorFrom, errorTo, fromPlain, type Plain, toPlain } from './base/plain.ts'
+import { ErrorValue, record, type TableValue, type Value } from './base/value.ts'
 import { systemDriver, systemEnv } from './driver.ts'
+import { EnvKeeper } from './env/env.ts'
 import { type HostDefinition, HostRunner, type RunnerContext } from './host-runner.ts'
 import type { Log } from './log.ts'
 import { compileProblem } from './lua/check.ts'
@@ -34,11 +35,14 @@ import {
   type SpawnRequest,
   type ToHost,
 } from './process/port.ts'
+import { Queues } from './queue/queues.ts'
 import { EventBus, EventService } from './registry/event-bus.ts'
 import { Registry } from './registry/registry.ts'
 import { type HostLine, Relay } from './relay/relay.ts'
-import { NEVER_ENDS, Resources } from './resources.ts'
+import { neverEnds, Resources } from './resources.ts'
+import { identityOf, policySetOf } from './security/policy-entries.ts'
 import type { Answer, Outcome, PolicySet } from './services.ts'
+import { MemoryStoreKeeper, Stores } from './store/stores.ts'
 import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
 import { type StandardStreams, TerminalIo } from './terminal-io.ts'
 
@@ -117,11 +121,30 @@ export class Node {
       stuck: (error) =>
         this.#log.write('error', { error: messageOf(error) }, 'a change of the registry could not be taken back'),
     })
+    this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
     this.#nodeServices.add(
       'events',
       new EventService(this.#bus, (pid, topic, values) => this.#relay?.deliver(pid, topic, values)),
     )
+  }
+
+  /** What the node keeps for scripts, beside its processes. */
+  #addResources(): void {
+    const env = new EnvKeeper(process.env)
+    const stores = new Stores((id) => this.#registry.get(id)?.kind)
+    const queues = new Queues({
+      call: (entryId, args, attachments, signal) =>
+        this.call(entryId, args, { attachments, signal }).catch(
+          (error: unknown): Outcome => ({ ok: false, error: errorFrom(error) }),
+        ),
+      log: (level, text, fields) => this.#log.write(level, fields, text),
+    })
+    const timers = { ...systemEnv, setTimer: systemDriver.timeout }
+    for (const keeper of [env, queues, new MemoryStoreKeeper(stores, timers)]) this.#resources.add(keeper)
+    this.#nodeServices.add('env', env)
+    this.#nodeServices.add('store', stores)
+    this.#nodeServices.add('queue', queues)
   }
 
   // ---- starting and stopping
@@ -219,7 +242,7 @@ export class Node {
 
   /** The policies among the entries, as hosts evaluate them. */
   #policies(): PolicySet {
-    return { isStrict: false, policies: [] }
+    return policySetOf(this.entries(), this.app.settings.security.strictMode)
   }
 
   /** What the registry decided becomes so: code, hosts, resources, services, in this order. */
@@ -305,7 +328,7 @@ export class Node {
 
   async #startEntry(id: string): Promise<{ ended: Promise<Outcome> }> {
     const entry = (this.#changing ?? this.#registry.entries).get(id)
-    if (entry === undefined) return NEVER_ENDS
+    if (entry === undefined) return neverEnds()
     if (isHost(entry)) return this.#runnerOf(entry).start()
     return entry.kind === 'process.service' ? this.#startService(entry) : this.#resources.start(entry)
   }
@@ -317,6 +340,7 @@ export class Node {
       host: toBytes(entry.host),
       entryId: toBytes(entry.process),
       args: entry.input.map((value) => fromPlain(value)),
+      identity: identityOf(entry.lifecycle.security, entry.namespace, this.#policies()),
       wantsEnd: true,
     })
     this.#services.set(id, starting)
@@ -456,7 +480,11 @@ export class Node {
   }
 
   /** Runs a function or process entry on a host of the node's own; `Timeout` when it takes longer. */
-  async call(entryId: string, args: readonly Value[], options: { timeoutMs: number }): Promise<Outcome> {
+  async call(
+    entryId: string,
+    args: readonly Value[],
+    options: { timeoutMs?: number; attachments?: TableValue; signal?: AbortSignal } = {},
+  ): Promise<Outcome> {
     this.#functionsReady ??= this.#startFunctions()
     await this.#functionsReady
     const request = {
@@ -466,25 +494,31 @@ export class Node {
       args,
       wantsEnd: true,
       allowsFunction: true,
+      ...(options.attachments === undefined ? {} : { attachments: options.attachments }),
     }
     const { running, abandon } = this.#beginSpawn(request)
+    const { timeoutMs, signal } = options
     let timer: NodeJS.Timeout | undefined
-    const late = new Promise<Outcome>((resolve) => {
-      timer = setTimeout(() => {
+    let onAbort = (): void => {}
+    const given = new Promise<Outcome>((resolve) => {
+      const stop = (kind: 'Timeout' | 'Canceled', why: string): void => {
         abandon()
         running
           .then(({ pid }) => this.#switchboard.ask({ kind: 'terminate', to: pid, from: '' }, () => {}))
           .catch(() => {})
-        resolve({
-          ok: false,
-          error: new ErrorValue('Timeout', toBytes(`${entryId} took longer than ${options.timeoutMs} ms`)),
-        })
-      }, options.timeoutMs)
+        resolve({ ok: false, error: new ErrorValue(kind, toBytes(`${entryId} ${why}`)) })
+      }
+      onAbort = () => stop('Canceled', 'was canceled')
+      if (timeoutMs !== undefined) {
+        timer = setTimeout(() => stop('Timeout', `took longer than ${timeoutMs} ms`), timeoutMs)
+      }
+      signal?.addEventListener('abort', onAbort)
     })
     try {
-      return await Promise.race([running.then(({ ended }) => ended), late])
+      return await Promise.race([running.then(({ ended }) => ended), given])
     } finally {
       clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
     }
   }
 
@@ -566,12 +600,16 @@ function hostDefinition(entry: HostEntry): HostDefinition {
 
 /** Everything that is started and stopped: hosts, the processes of services, and what resource keepers run. */
 function serviceDefinitions(entries: readonly Entry[], resources: Resources): ServiceDefinition[] {
+  const driverOf = new Map(entries.flatMap((entry) => (entry.kind === 'queue.queue' ? [[entry.id, entry.driver]] : [])))
   return entries.flatMap((entry) => {
     if (!('lifecycle' in entry)) return []
     const { id, kind, lifecycle } = entry
     const isStarted = kind === 'process.host' || kind === 'terminal.host' || kind === 'process.service'
     if (!isStarted && !resources.hasLifecycle(kind)) return []
-    return [{ id, kind, lifecycle, dependencies: dependenciesOf(entry) }]
+    // A queue lives where its driver runs.
+    const driver = entry.kind === 'queue.consumer' ? driverOf.get(entry.queue) : undefined
+    const dependencies = [...dependenciesOf(entry), ...(driver === undefined ? [] : [driver])]
+    return [{ id, kind, lifecycle, dependencies }]
   })
 }
 

@@ -17,7 +17,7 @@ export interface ResourceKeeper<K extends EntryKind = EntryKind> {
 }
 
 /** What `start` answers for something that never ends by itself. */
-export const NEVER_ENDS: { ended: Promise<Outcome> } = { ended: new Promise<Outcome>(() => {}) }
+export const neverEnds = (): { ended: Promise<Outcome> } => ({ ended: new Promise<Outcome>(() => {}) })
 
 export class Resources {
   readonly #keepers = new Map<EntryKind, ResourceKeeper>()
@@ -42,7 +42,7 @@ export class Resources {
 
   async start(entry: Entry): Promise<{ ended: Promise<Outcome> }> {
     const keeper = this.#keepers.get(entry.kind)
-    if (keeper?.start === undefined) return NEVER_ENDS
+    if (keeper?.start === undefined) return neverEnds()
     this.#started.set(entry.id, keeper)
     return keeper.start(entry)
   }

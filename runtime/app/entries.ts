@@ -1,5 +1,6 @@
 // Entries: what the loader makes of them, from what stands in a file to what a node runs. lua-core.md §4.
 
+import type { z } from 'zod'
 import { idProblem, type RawEntry } from './entry-file.ts'
 import {
   fieldValue,
@@ -87,17 +88,59 @@ export interface ServiceEntry extends EntryBase {
   readonly lifecycle: Lifecycle
 }
 
+/** An entry that a keeper of the node brings to life (runtime/resources.ts): its fields are those of its kind's schema. */
+type ResourceEntry<K extends EntryKind> = EntryBase & { readonly kind: K } & Omit<
+    z.output<(typeof entrySchemas)[K]>,
+    'meta'
+  >
+
+export type MemoryStorageEntry = ResourceEntry<'env.storage.memory'>
+export type OsStorageEntry = ResourceEntry<'env.storage.os'>
+export type StaticStorageEntry = ResourceEntry<'env.storage.static'>
+export type FileStorageEntry = ResourceEntry<'env.storage.file'>
+export type RouterStorageEntry = ResourceEntry<'env.storage.router'>
+export type StorageEntry =
+  | MemoryStorageEntry
+  | OsStorageEntry
+  | StaticStorageEntry
+  | FileStorageEntry
+  | RouterStorageEntry
+export type VariableEntry = ResourceEntry<'env.variable'>
+export type MemoryStoreEntry = ResourceEntry<'store.memory'>
+export type QueueDriverEntry = ResourceEntry<'queue.driver.memory'>
+export type QueueEntry = ResourceEntry<'queue.queue'>
+export type ConsumerEntry = ResourceEntry<'queue.consumer'>
+export type PolicyEntry = ResourceEntry<'security.policy'> | ResourceEntry<'security.policy.expr'>
+
 export interface DataEntry extends EntryBase {
   readonly kind: 'registry.entry'
 }
 
 export type HostEntry = ProcessHostEntry | TerminalHostEntry
-export type Entry = ProcessEntry | FunctionEntry | LibraryEntry | HostEntry | ServiceEntry | DataEntry
+export type Entry =
+  | ProcessEntry
+  | FunctionEntry
+  | LibraryEntry
+  | HostEntry
+  | ServiceEntry
+  | StorageEntry
+  | VariableEntry
+  | MemoryStoreEntry
+  | QueueDriverEntry
+  | QueueEntry
+  | ConsumerEntry
+  | PolicyEntry
+  | DataEntry
 
 /** Ids that must run before this entry: what its own fields name and what its lifecycle requires. Each once. */
 export function dependenciesOf(entry: Entry): readonly string[] {
   if (!('lifecycle' in entry)) return []
-  const named = entry.kind === 'process.service' ? [entry.host, entry.process] : []
+  const named =
+    entry.kind === 'process.service'
+      ? [entry.host, entry.process]
+      : entry.kind === 'queue.consumer'
+        ? [entry.queue, entry.func]
+        : []
   return [...new Set([...named, ...entry.lifecycle.requires])]
 }
 
@@ -206,6 +249,12 @@ const REFERENCES: Partial<Record<EntryKind, readonly (readonly string[])[]>> = (
     'process.host': lifecycle,
     'terminal.host': lifecycle,
     'process.service': [['process'], ['host'], ...lifecycle],
+    'env.storage.router': [['storages', '*']],
+    'env.variable': [['storage']],
+    'store.memory': lifecycle,
+    'queue.driver.memory': lifecycle,
+    'queue.queue': [['driver']],
+    'queue.consumer': [['queue'], ['func'], ...lifecycle],
   }
 })()
 

@@ -24,15 +24,21 @@ import { type Compile, inlineSource } from './sources.ts'
 import type { Variables } from './variables.ts'
 
 export type {
+  ConsumerEntry,
   DataEntry,
   Entry,
   FunctionEntry,
   HostEntry,
   LibraryEntry,
+  MemoryStoreEntry,
+  PolicyEntry,
   ProcessEntry,
   ProcessHostEntry,
+  QueueEntry,
   ServiceEntry,
+  StorageEntry,
   TerminalHostEntry,
+  VariableEntry,
 } from './entries.ts'
 export { dependenciesOf } from './entries.ts'
 export type { Problem } from './problems.ts'

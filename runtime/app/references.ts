@@ -6,10 +6,23 @@ import { fieldValue } from './located.ts'
 import { didYouMean, type ProblemList, shortPath, show } from './problems.ts'
 import { type EntryKind, LUA_KINDS } from './schema.ts'
 
+const STORAGE_KINDS: readonly EntryKind[] = [
+  'env.storage.memory',
+  'env.storage.os',
+  'env.storage.static',
+  'env.storage.file',
+  'env.storage.router',
+]
+
 /** Kinds that a field may name; a field that is not here may name any. */
 const FITTING: Readonly<Record<string, readonly EntryKind[]>> = {
   process: ['process.lua'],
   host: ['process.host', 'terminal.host'],
+  storage: STORAGE_KINDS,
+  storages: STORAGE_KINDS,
+  driver: ['queue.driver.memory'],
+  queue: ['queue.queue'],
+  func: ['function.lua', 'process.lua'],
   imports: LUA_KINDS,
 }
 

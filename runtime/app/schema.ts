@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { parseDurationMs, parseSizeBytes } from '../base/duration.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
+import { CONDITION_OPERATORS, isConditionField } from '../security/conditions.ts'
 import { DEFAULT_LIFECYCLE, type Lifecycle as ServiceLifecycle } from '../supervisor/lifecycle.ts'
 import { didYouMean, show } from './problems.ts'
 
@@ -123,6 +124,7 @@ export const settingsSchema = z.strictObject({
   admin: z.strictObject({ http: adminHttp.optional(), token: text.optional() }).prefault({}),
   shutdown: z.strictObject({ timeout: duration.default(30_000) }).prefault({}),
   cluster: cluster.prefault({}),
+  security: z.strictObject({ strict_mode: flag.default(false) }).prefault({}),
   lua: z.strictObject({ engine: choice(['fengari']).default('fengari') }).prefault({}),
 })
 
@@ -346,6 +348,57 @@ const code = {
   imports: z.record(z.string(), text).default({}),
 }
 
+// ---- variables (lua-libraries.md §12)
+
+const variableName = form('letters, digits and "_"', (given) =>
+  typeof given === 'string' && /^[A-Za-z0-9_]+$/.test(given)
+    ? { value: given }
+    : { why: `invalid environment variable name ${show(given)}: letters, digits and "_" only` },
+)
+
+/** Text, of numbers and truth values, too. */
+const anyText = form('text', (given) =>
+  typeof given === 'string' || typeof given === 'number' || typeof given === 'boolean'
+    ? { value: String(given) }
+    : undefined,
+)
+
+/** Permission bits, e.g. "0644"; YAML may have read them as a number already. */
+const fileMode = form('an octal mode such as "0644"', (given) => {
+  const digits = typeof given === 'number' ? given.toString(given > 0o777 ? 10 : 8) : given
+  return typeof digits === 'string' && /^0?[0-7]{3}$/.test(digits) ? { value: Number.parseInt(digits, 8) } : undefined
+})
+
+// ---- policies (lua-libraries.md §25)
+
+const oneOrMore = z.union([text.transform((one) => [one]), z.array(text).min(1)])
+
+const condition = z
+  .strictObject({
+    field: form('action, resource, actor.id, actor.meta.NAME or meta.NAME', (given) =>
+      typeof given === 'string' && isConditionField(given) ? { value: given } : undefined,
+    ),
+    operator: choice(CONDITION_OPERATORS),
+    value: z.unknown().optional(),
+    value_from: text.optional(),
+  })
+  .transform(({ field, operator, value, value_from }) => ({ field, operator, value, valueFrom: value_from }))
+
+const policyRule = {
+  actions: oneOrMore,
+  resources: oneOrMore,
+  effect: choice(['allow', 'deny']),
+  conditions: z.array(condition).default([]),
+}
+
+const policyFields = { ...base, groups: z.array(text).default([]) }
+
+// ---- queues (lua-libraries.md §19)
+
+const maxLength = z
+  .looseObject({ memory: z.strictObject({ max_length: whole(1, 10_000_000).default(1000) }).prefault({}) })
+  .prefault({})
+
 /** The fields of each kind, beside what says which entry it is. References are full ids and sources text by now. */
 export const entrySchemas = {
   'process.lua': z.strictObject({ ...code, meta: codeMeta, method: text.default('main') }),
@@ -362,6 +415,76 @@ export const entrySchemas = {
   'terminal.host': z
     .strictObject({ ...base, hide_logs: flag.default(false), lifecycle: lifecycle.prefault({}) })
     .transform(({ hide_logs, ...fields }) => ({ ...fields, hidesLogs: hide_logs })),
+  'env.storage.memory': z.strictObject(base),
+  'env.storage.os': z.strictObject(base),
+  'env.storage.static': z.strictObject({ ...base, values: z.record(z.string(), anyText) }),
+  'env.storage.file': z
+    .strictObject({
+      ...base,
+      file_path: text,
+      auto_create: flag.default(false),
+      file_mode: fileMode.default(0o644),
+      dir_mode: fileMode.default(0o755),
+    })
+    .transform(({ file_path, auto_create, file_mode, dir_mode, ...rest }) => ({
+      ...rest,
+      filePath: file_path,
+      autoCreate: auto_create,
+      fileMode: file_mode,
+      dirMode: dir_mode,
+    })),
+  'env.storage.router': z.strictObject({ ...base, storages: z.array(text).min(1) }),
+  'env.variable': z.strictObject({
+    ...base,
+    variable: variableName.optional(),
+    storage: text,
+    default: anyText.optional(),
+    readonly: flag.default(false),
+  }),
+  'store.memory': z
+    .strictObject({
+      ...base,
+      max_size: whole(0).default(10_000),
+      cleanup_interval: duration.default(300_000),
+      lifecycle: lifecycle.prefault({}),
+    })
+    .transform(({ max_size, cleanup_interval, ...rest }) => ({
+      ...rest,
+      sizeMax: max_size === 0 ? 10_000 : max_size,
+      cleanupIntervalMs: cleanup_interval,
+    })),
+  'queue.driver.memory': z.strictObject({ ...base, lifecycle: lifecycle.prefault({}) }),
+  'queue.queue': z
+    .strictObject({
+      ...base,
+      driver: text,
+      codec: choice(['json/plain', 'application/msgpack']).default('json/plain'),
+      queue_name: text.optional(),
+      driver_options: maxLength,
+      dead_letter: z.strictObject({ queue: text, max_attempts: whole(1).optional() }).optional(),
+    })
+    .transform(({ queue_name, driver_options, dead_letter: _notActedOn, ...rest }) => ({
+      ...rest,
+      queueName: queue_name,
+      lengthMax: driver_options.memory.max_length,
+    })),
+  'queue.consumer': z
+    .strictObject({
+      ...base,
+      queue: text,
+      func: text,
+      concurrency: whole(1, 1000).default(1),
+      prefetch: whole(1, 10_000).default(10),
+      auto_ack: flag.default(false),
+      driver_options: anyMap.default({}),
+      lifecycle: lifecycle.prefault({}),
+    })
+    .transform(({ auto_ack, driver_options: _forOtherDrivers, ...rest }) => ({ ...rest, autoAck: auto_ack })),
+  'security.policy': z.strictObject({ ...policyFields, policy: z.strictObject(policyRule) }),
+  'security.policy.expr': z.strictObject({
+    ...policyFields,
+    policy: z.strictObject({ ...policyRule, expression: text }),
+  }),
   'registry.entry': z.looseObject(base).transform(({ meta }) => ({ meta })),
 } as const
 

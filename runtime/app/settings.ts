@@ -25,6 +25,7 @@ export interface Settings {
   }
   readonly shutdown: { readonly timeoutMs: number }
   readonly cluster: Readonly<Record<string, unknown>>
+  readonly security: { readonly strictMode: boolean }
   readonly lua: { readonly engine: 'fengari' }
 }
 
@@ -69,6 +70,7 @@ export async function composeSettings(sources: SettingsSources, problems: Proble
     },
     shutdown: { timeoutMs: given.shutdown.timeout },
     cluster: given.cluster,
+    security: { strictMode: given.security.strict_mode },
     lua: given.lua,
   }
 }
