@@ -6,6 +6,7 @@ import { channelModule } from './channel.ts'
 import { compressModule } from './compress.ts'
 import { cryptoModule } from './crypto.ts'
 import { ctxModule } from './ctx.ts'
+import { envModule } from './env.ts'
 import { errorsModule } from './errors.ts'
 import { eventsModule } from './events.ts'
 import { funcsModule } from './funcs.ts'
@@ -13,11 +14,17 @@ import { coroutineModule, mathModule, tableModule } from './globals.ts'
 import { hashModule } from './hash.ts'
 import { ioModule } from './io.ts'
 import { jsonModule } from './json.ts'
+import { loggerModule } from './logger.ts'
+import { metricsModule } from './metrics.ts'
 import { osModule } from './os.ts'
 import { payloadModule } from './payload.ts'
 import { processModule } from './process.ts'
+import { queueModule } from './queue.ts'
 import { registryEntriesModule } from './registry.ts'
+import { securityModule } from './security.ts'
+import { storeModule } from './store.ts'
 import { streamModule } from './stream.ts'
+import { systemModule } from './system.ts'
 import { timeModule } from './time.ts'
 import { uuidModule } from './uuid.ts'
 import { yamlModule } from './yaml.ts'
@@ -45,6 +52,13 @@ export const libraryModules: readonly LibraryModule[] = [
   uuidModule,
   yamlModule,
   compressModule,
+  envModule,
+  storeModule,
+  queueModule,
+  securityModule,
+  loggerModule,
+  metricsModule,
+  systemModule,
 ]
 
 /** Names that `modules:` may hold. Naming what is always there is allowed and changes nothing. */

@@ -1,6 +1,6 @@
 // The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
 
-import { moduleNames } from '../lua-stdlib/index.ts'
+import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
 import { AdminServer } from './admin/server.ts'
 import { codeOf } from './app/code.ts'
 import {
@@ -23,6 +23,7 @@ import { EnvKeeper } from './env/env.ts'
 import { type HostDefinition, HostRunner, type RunnerContext } from './host-runner.ts'
 import type { Log } from './log.ts'
 import { compileProblem } from './lua/check.ts'
+import { Metrics } from './metrics.ts'
 import { NodeDirectory } from './node-dir.ts'
 import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
@@ -44,6 +45,7 @@ import { identityOf, policySetOf } from './security/policy-entries.ts'
 import type { Answer, Outcome, PolicySet } from './services.ts'
 import { MemoryStoreKeeper, Stores } from './store/stores.ts'
 import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
+import { SystemService } from './system-service.ts'
 import { type StandardStreams, TerminalIo } from './terminal-io.ts'
 
 export interface NodeOptions {
@@ -54,6 +56,8 @@ export interface NodeOptions {
   streams?: StandardStreams
   /** Known by name from the start. */
   actors?: readonly ActorDefinition[]
+  /** A script asks for the end of the program with this exit code. Default: the node stops. */
+  onExit?: (code: number) => void
 }
 
 export interface StartReport {
@@ -91,6 +95,7 @@ export class Node {
   readonly #nodeServices = new NodeServices()
   readonly #resources = new Resources()
   readonly #bus = new EventBus()
+  readonly #metrics = new Metrics((text) => this.#log.write('warn', {}, text))
   readonly #registry: Registry
   /** What entries that come while the node runs are held to. */
   readonly #rules: EntryRules
@@ -145,6 +150,15 @@ export class Node {
     this.#nodeServices.add('env', env)
     this.#nodeServices.add('store', stores)
     this.#nodeServices.add('queue', queues)
+    this.#nodeServices.add('metrics', this.#metrics)
+    const itself = {
+      name: this.name,
+      services: () => this.services(),
+      processes: () => this.processes(),
+      figures: () => this.#figuresByHost(),
+      exit: (code: number) => (this.#options.onExit === undefined ? void this.stop() : this.#options.onExit(code)),
+    }
+    this.#nodeServices.add('system', new SystemService(itself, libraryModules, systemEnv.wallMs))
   }
 
   // ---- starting and stopping
@@ -548,6 +562,27 @@ export class Node {
   async figures(): Promise<(HostFigures & { host: string })[]> {
     const reports = await this.#switchboard.inspect()
     return reports.map((report) => ({ host: toText(report.host), ...report.figures }))
+  }
+
+  /** The workers of a host together. */
+  async #figuresByHost(): Promise<(HostFigures & { host: string; workers: number })[]> {
+    const byHost = new Map<string, HostFigures & { host: string; workers: number }>()
+    for (const line of await this.figures()) {
+      const known = byHost.get(line.host)
+      if (known === undefined) byHost.set(line.host, { ...line, workers: 1 })
+      else {
+        known.workers++
+        known.processes += line.processes
+        known.slices += line.slices
+        known.runQueue += line.runQueue
+      }
+    }
+    return [...byHost.values()].sort((a, b) => (a.host < b.host ? -1 : 1))
+  }
+
+  /** What was recorded, as Prometheus reads it. */
+  async metrics(): Promise<{ contentType: string; text: string }> {
+    return { contentType: this.#metrics.contentType, text: await this.#metrics.text() }
   }
 
   #writeLog(entry: LogRecord): void {

@@ -10,6 +10,7 @@ import type {
   Engine,
   HostClass,
   HostFunction,
+  HostObject,
   LuaFunction,
   LuaTable,
   LuaThread,
@@ -242,6 +243,8 @@ export interface LibraryModule {
   readonly tags?: readonly ModuleTag[]
   /** Built once for each engine. */
   build(engine: Engine): ModuleTable
+  /** Instead of the table: the object that `require` yields. */
+  value?(): HostObject
   readonly classes?: readonly HostClass[]
   /** Functions that become globals beside the module, e.g. `subscribe`. */
   readonly globals?: Readonly<Record<string, HostFunction>>

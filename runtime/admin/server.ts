@@ -11,6 +11,7 @@ import { type Address, formatAddress, parseAddress } from './address.ts'
 import { isLoopback, refusal } from './guard.ts'
 import { entriesRoute } from './routes/entries.ts'
 import { healthRoutes } from './routes/health.ts'
+import { metricsRoute } from './routes/metrics.ts'
 import { processesRoute } from './routes/processes.ts'
 import { servicesRoute } from './routes/services.ts'
 import { statusRoute } from './routes/status.ts'
@@ -142,6 +143,7 @@ export class AdminServer {
     processesRoute(app, node)
     entriesRoute(app, node)
     healthRoutes(app, node)
+    metricsRoute(app, node)
     await app.ready()
     return app
   }

@@ -10,6 +10,7 @@ export interface AdminNode {
   readonly name: string
   entries(): readonly { readonly id: string; readonly kind: string }[]
   services(): readonly ServiceStatus[]
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>
   processes(): Promise<readonly (ProcessInfo & { readonly names: readonly string[] })[]>
   figures(): Promise<readonly (HostFigures & { readonly host: string })[]>
 }

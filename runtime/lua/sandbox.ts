@@ -70,7 +70,7 @@ export function isBuiltFrom({ entry, libraries }: Image, entryIds: ReadonlySet<s
 
 export class Sandbox {
   readonly #engine: Engine
-  readonly #modules = new Map<string, LuaTable>()
+  readonly #modules = new Map<string, LuaValue>()
   readonly #always = new Map<string, LuaValue>()
   readonly #entries: (id: string) => CodeEntry | undefined
   readonly #images = new Map<string, Image>()
@@ -86,7 +86,8 @@ export class Sandbox {
     for (const module of modules) {
       for (const definition of module.classes ?? []) engine.defineClass(definition)
       if (module.isAlwaysPresent !== true) {
-        this.#modules.set(module.name, engine.moduleTable(module.name, module.build(engine), module.call))
+        const table = engine.moduleTable(module.name, module.build(engine), module.call)
+        this.#modules.set(module.name, module.value?.() ?? table)
       } else {
         extensions.set(module.name, module.build(engine))
         if (module.call !== undefined) calls.set(module.name, module.call)

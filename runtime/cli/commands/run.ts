@@ -87,8 +87,12 @@ async function run(path: string, options: RunOptions, context: RunContext): Prom
   requireAddress(app.settings.admin.http)
   const { level, format } = app.settings.logger
   const log = createLog({ level, format, ...(options.color ? {} : { color: false }) })
-  const node = new Node({ app, log, withAdmin: true })
-  const session = new Session({ ...context, node, log, output, isLogForMachines: format === 'json' })
+  let askForExit: (exitCode: number) => void = () => {}
+  const exitAsked = new Promise<number>((resolve) => {
+    askForExit = resolve
+  })
+  const node = new Node({ app, log, withAdmin: true, onExit: askForExit })
+  const session = new Session({ ...context, node, exitAsked, log, output, isLogForMachines: format === 'json' })
   try {
     return await (program === undefined ? session.serve() : session.execute(program))
   } finally {
@@ -123,6 +127,8 @@ interface SessionOptions extends RunContext {
   node: Node
   log: Log
   output: Output
+  /** A script has asked for the end, with this exit code. */
+  exitAsked: Promise<number>
   /** Somebody asked for JSON: then the ready line is a record in the log only. */
   isLogForMachines: boolean
 }
@@ -167,6 +173,7 @@ class Session {
       log.write('info', { signal }, `${signal}: stopping; once more stops at once`)
       return { exitCode, force: false }
     })
+    const asked = this.#options.exitAsked.then((exitCode): Ending => ({ exitCode, force: false }))
     const working = work()
     // When the wait ends early, the work fails later: its node is gone.
     working.catch(() => {})
@@ -174,7 +181,7 @@ class Session {
     let force = false
     let hurry: NodeJS.Timeout | undefined
     try {
-      const ending = await Promise.race([working, signaled])
+      const ending = await Promise.race([working, signaled, asked])
       if ('outcome' in ending) {
         hurry = setTimeout(() => void node.stop({ force: true }), LEFTOVERS_MS)
         return this.#tellOutcome(ending.outcome)

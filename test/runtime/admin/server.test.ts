@@ -30,6 +30,10 @@ class FakeNode implements AdminNode {
     return this.statuses
   }
 
+  async metrics(): ReturnType<AdminNode['metrics']> {
+    return { contentType: 'text/plain; version=0.0.4', text: 'orders_total 3\n' }
+  }
+
   async processes(): ReturnType<AdminNode['processes']> {
     this.asked()
     const counts = { mailbox: 2, reductions: 30, ageMs: 12.7 }

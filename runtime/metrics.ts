@@ -1,0 +1,125 @@
+// The node's collector of metrics, in the form that Prometheus reads. lua-libraries.md §11.
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { toText } from './base/bytes.ts'
+import { Float, type TableValue, type Value } from './base/value.ts'
+import type { NodeService } from './node-services.ts'
+
+type Metric = Counter | Gauge | Histogram
+type Kind = 'counter' | 'gauge' | 'histogram'
+
+interface Known {
+  readonly kind: Kind
+  readonly metric: Metric
+  /** Grows with the labels that are used; the library checks every label against it. */
+  readonly labelNames: string[]
+  readonly series: Set<string>
+}
+
+/** Series of one name: label values that never repeat would fill the memory. */
+const SERIES_MAX = 10_000
+const NAMES_MAX = 10_000
+
+export class Metrics implements NodeService {
+  readonly #registry = new Registry()
+  readonly #known = new Map<string, Known>()
+  readonly #warn: (text: string) => void
+  readonly #warned = new Set<string>()
+
+  constructor(warn: (text: string) => void) {
+    this.#warn = warn
+  }
+
+  readonly methods: NodeService['methods'] = {
+    count: ([name, value, labels]) => {
+      const amount = numberOf(value)
+      if (amount >= 0) this.#with('counter', name, labels, (metric, given) => (metric as Counter).inc(given, amount))
+      return undefined
+    },
+    set: ([name, value, labels]) => {
+      this.#with('gauge', name, labels, (metric, given) => (metric as Gauge).set(given, numberOf(value)))
+      return undefined
+    },
+    change: ([name, value, labels]) => {
+      this.#with('gauge', name, labels, (metric, given) => (metric as Gauge).inc(given, numberOf(value)))
+      return undefined
+    },
+    observe: ([name, value, labels]) => {
+      this.#with('histogram', name, labels, (metric, given) => (metric as Histogram).observe(given, numberOf(value)))
+      return undefined
+    },
+  }
+
+  /** Everything that was recorded, as Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  #with(
+    kind: Kind,
+    name: Value,
+    labels: Value,
+    record: (metric: Metric, labels: Record<string, string>) => void,
+  ): void {
+    const metricName = legalName(toText(name as string), METRIC_NAME)
+    const known = this.#metric(kind, metricName)
+    if (known === undefined) return
+    const given: Record<string, string> = {}
+    const table = labels as TableValue
+    for (const [i, key] of table.keys.entries()) {
+      const label = legalName(toText(key as string), LABEL_NAME)
+      if (!known.labelNames.includes(label)) known.labelNames.push(label)
+      given[label] = toText(table.values[i] as string)
+    }
+    const series = JSON.stringify(Object.entries(given).sort())
+    if (!known.series.has(series)) {
+      if (known.series.size >= SERIES_MAX) {
+        return this.#warnOnce(metricName, `metric ${metricName} has ${SERIES_MAX} series; more are dropped`)
+      }
+      known.series.add(series)
+    }
+    record(known.metric, given)
+  }
+
+  #metric(kind: Kind, name: string): Known | undefined {
+    const known = this.#known.get(name)
+    if (known?.kind === kind) return known
+    if (known !== undefined) {
+      this.#warnOnce(name, `metric ${name} is a ${known.kind}; what is recorded as a ${kind} is dropped`)
+      return undefined
+    }
+    if (this.#known.size >= NAMES_MAX) {
+      this.#warnOnce('', `there are ${NAMES_MAX} metrics; further names are dropped`)
+      return undefined
+    }
+    const labelNames: string[] = []
+    const options = { name, help: `${name}, recorded by scripts`, labelNames, registers: [this.#registry] }
+    const metric =
+      kind === 'counter' ? new Counter(options) : kind === 'gauge' ? new Gauge(options) : new Histogram(options)
+    // The library keeps a list of its own.
+    const own = (metric as unknown as { labelNames: string[] }).labelNames
+    const made = { kind, metric, labelNames: own, series: new Set<string>() }
+    this.#known.set(name, made)
+    return made
+  }
+
+  #warnOnce(key: string, text: string): void {
+    if (this.#warned.has(key)) return
+    this.#warned.add(key)
+    this.#warn(text)
+  }
+}
+
+const METRIC_NAME = /[^A-Za-z0-9_:]/g
+const LABEL_NAME = /[^A-Za-z0-9_]/g
+
+function legalName(name: string, illegal: RegExp): string {
+  const mapped = name.replace(illegal, '_')
+  return /^[A-Za-z_:]/.test(mapped) ? mapped : `_${mapped}`
+}
+
+const numberOf = (value: Value): number => (value instanceof Float ? value.value : Number(value))

@@ -1,0 +1,106 @@
+// What the node tells scripts of itself, for the module `system`. lua-libraries.md §3.
+
+import { toBytes, toText } from './base/bytes.ts'
+import { MoonmeshError } from './base/errors.ts'
+import { integerValue, list, record, type TableValue, type Value } from './base/value.ts'
+import type { NodeService } from './node-services.ts'
+import type { HostFigures, ProcessInfo } from './process/port.ts'
+import type { LibraryModule } from './services.ts'
+import type { ServiceStatus } from './supervisor/supervisor.ts'
+
+export interface SystemNode {
+  readonly name: string
+  services(): readonly ServiceStatus[]
+  processes(): Promise<readonly ProcessInfo[]>
+  figures(): Promise<readonly (HostFigures & { readonly host: string; readonly workers: number })[]>
+  /** Begins an orderly stop; the program ends with this code. */
+  exit(code: number): void
+}
+
+const NS_PER_MS = 1_000_000n
+
+/** Nanoseconds since 1970. */
+const nanoseconds = (ms: number): Value => integerValue(BigInt(Math.round(ms)) * NS_PER_MS)
+
+export class SystemService implements NodeService {
+  readonly #node: SystemNode
+  readonly #modules: readonly LibraryModule[]
+  readonly #wallMs: () => number
+
+  constructor(node: SystemNode, modules: readonly LibraryModule[], wallMs: () => number) {
+    this.#node = node
+    this.#modules = modules
+    this.#wallMs = wallMs
+  }
+
+  readonly methods: NodeService['methods'] = {
+    node_id: () => toBytes(this.#node.name),
+    members: () => list([record({ id: toBytes(this.#node.name), is_local: true })]),
+    tasks: async () => (await this.#node.processes()).length,
+    services: () => list(this.#node.services().map((status) => this.#service(status))),
+    service: ([id]) => {
+      const found = this.#node.services().find((status) => status.id === toText(id as string))
+      if (found === undefined) throw new MoonmeshError('Internal', 'service not found', { retryable: false })
+      return this.#service(found)
+    },
+    hosts: async () => list((await this.#node.figures()).map(hostRecord)),
+    processes: async ([host]) => {
+      const processes = await this.#node.processes()
+      const own = processes.filter((info) => info.host === toText(host as string))
+      return list(own.map((info) => this.#process(info)))
+    },
+    modules: () =>
+      list(
+        this.#modules.map(({ name, description = '', tags = [] }) =>
+          record({ name: toBytes(name), description: toBytes(description), class: list([...tags]) }),
+        ),
+      ),
+    exit: ([code]) => {
+      this.#node.exit(code as number)
+      return undefined
+    },
+  }
+
+  #service({ id, state, attempts, sinceMs, error, nextRestartMs, waitsFor }: ServiceStatus): TableValue {
+    const isWanted =
+      state === 'running' || state === 'starting' || nextRestartMs !== undefined || waitsFor !== undefined
+    return record({
+      id: toBytes(id),
+      status: state,
+      desired: isWanted ? 'running' : 'stopped',
+      retry_count: Math.max(0, attempts - 1),
+      last_update: nanoseconds(sinceMs),
+      started_at: nanoseconds(state === 'running' ? sinceMs : 0),
+      details: error === undefined ? undefined : toBytes(error.message),
+    })
+  }
+
+  #process({ pid, host, entry, state, reductions, ageMs }: ProcessInfo): TableValue {
+    return record({
+      pid,
+      host: toBytes(host),
+      source: toBytes(entry),
+      state: STATES[state],
+      steps: reductions,
+      started_at: nanoseconds(this.#wallMs() - ageMs),
+    })
+  }
+}
+
+const STATES: Readonly<Record<ProcessInfo['state'], string>> = {
+  loading: 'running',
+  running: 'running',
+  ready: 'ready',
+  waiting: 'idle',
+}
+
+function hostRecord(figures: HostFigures & { host: string; workers: number }): TableValue {
+  return record({
+    id: toBytes(figures.host),
+    workers: figures.workers,
+    processes: figures.processes,
+    executed: figures.slices,
+    stolen: 0,
+    queue_depth: figures.runQueue,
+  })
+}

@@ -1,0 +1,46 @@
+local logger = require("logger")
+local metrics = require("metrics")
+local t = require("expect")
+
+local function main()
+    local case, done = t.cases()
+
+    case("the logger is an object whose methods return nothing", function()
+        t.equal(type(logger), "userdata")
+        for _, level in ipairs({ "debug", "info", "warn", "error" }) do
+            t.values({ n = 0 }, logger[level](logger, "a line", { a = 1, b = { 2 }, f = print, e = errors.new("x") }))
+            t.values({ n = 0 }, logger[level](logger, "a line"))
+            t.raises("string expected", logger[level], logger, 5)
+            t.raises("table expected", logger[level], logger, "x", 5)
+        end
+    end)
+    case("children", function()
+        local child = logger:with({ a = 1 }):named("shop"):named("cart")
+        t.equal(type(child), "userdata")
+        t.values({ n = 0 }, child:info("from the child"))
+        t.raises("table expected", logger.with, logger, "x")
+        t.raises("name cannot be empty", logger.named, logger, "")
+    end)
+    case("arguments are left alone", function()
+        local fields = { error = "boom", n = 1 }
+        logger:error("failed", fields)
+        t.equal(fields, { error = "boom", n = 1 })
+    end)
+    case("metrics are said, not asked", function()
+        t.values({ true, nil, n = 2 }, metrics.counter_inc("sys_orders"))
+        t.values({ true, nil, n = 2 }, metrics.counter_inc("sys_orders", { kind = "new", n = 5 }))
+        t.values({ true, nil, n = 2 }, metrics.counter_add("sys_orders", 2.5))
+        t.values({ true, nil, n = 2 }, metrics.gauge_set("sys.depth", 3, "ignored"))
+        t.values({ true, nil, n = 2 }, metrics.gauge_inc("sys.depth"))
+        t.values({ true, nil, n = 2 }, metrics.gauge_dec("sys.depth"))
+        t.values({ true, nil, n = 2 }, metrics.histogram("sys_seconds", 0.2, { route = "/" }))
+        t.values({ true, nil, n = 2 }, metrics.gauge_set("sys_orders", 1))
+        t.raises("string expected", metrics.counter_inc)
+        t.raises("number expected", metrics.counter_add, "x")
+        t.raises("number expected", metrics.gauge_set, "x", "y")
+        t.raises("number expected", metrics.histogram, "x", {})
+    end)
+    return done()
+end
+
+return { main = main }
