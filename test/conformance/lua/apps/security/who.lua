@@ -14,9 +14,11 @@ end
 local function main(what)
     if what ~= "report" then return facts() end
     process.registry.register("sec.keeper")
+    local inbox, events = process.inbox(), process.events()
     while true do
-        local message = process.inbox():receive()
-        process.send(message:from(), "facts", facts())
+        local r = channel.select({ inbox:case_receive(), events:case_receive() })
+        if r.channel == events then return end
+        process.send(r.value:from(), "facts", facts())
     end
 end
 
