@@ -9,6 +9,7 @@ import { ctxModule } from './ctx.ts'
 import { envModule } from './env.ts'
 import { errorsModule } from './errors.ts'
 import { eventsModule } from './events.ts'
+import { fsModule } from './fs.ts'
 import { funcsModule } from './funcs.ts'
 import { coroutineModule, mathModule, tableModule } from './globals.ts'
 import { hashModule } from './hash.ts'
@@ -47,6 +48,7 @@ export const libraryModules: readonly LibraryModule[] = [
   registryEntriesModule,
   cryptoModule,
   streamModule,
+  fsModule,
   base64Module,
   hashModule,
   uuidModule,

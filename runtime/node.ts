@@ -47,6 +47,7 @@ import { MemoryStoreKeeper, Stores } from './store/stores.ts'
 import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
 import { SystemService } from './system-service.ts'
 import { type StandardStreams, TerminalIo } from './terminal-io.ts'
+import { Volumes } from './volumes.ts'
 
 export interface NodeOptions {
   app: App
@@ -145,10 +146,12 @@ export class Node {
         ),
       log: (level, text, fields) => this.#log.write(level, fields, text),
     })
+    const volumes = new Volumes(process.cwd())
     const timers = { ...systemEnv, setTimer: systemDriver.timeout }
-    for (const keeper of [env, queues, new MemoryStoreKeeper(stores, timers)]) this.#resources.add(keeper)
+    for (const keeper of [env, queues, new MemoryStoreKeeper(stores, timers), volumes]) this.#resources.add(keeper)
     this.#nodeServices.add('env', env)
     this.#nodeServices.add('store', stores)
+    this.#nodeServices.add('fs', volumes)
     this.#nodeServices.add('queue', queues)
     this.#nodeServices.add('metrics', this.#metrics)
     const itself = {

@@ -30,29 +30,35 @@ export interface ByteStream {
   close(): Promise<void>
 }
 
-const refuse = (text: string): Promise<never> =>
-  Promise.reject(new MoonmeshError('Internal', text, { retryable: false }))
+const internal = (text: string): MoonmeshError => new MoonmeshError('Internal', text, { retryable: false })
+const refuse = (text: string): Promise<never> => Promise.reject(internal(text))
 
-const CLOSED = 'stream is closed'
+export interface HoldingOptions {
+  /** Told once when it closes. */
+  readonly released?: () => void
+  /** What its methods fail with when it is closed. */
+  readonly closedError?: MoonmeshError
+}
 
 /** A stream in the hands of a process: it closes when the process ends. */
 export class HeldStream {
   readonly #stream: ByteStream
   readonly #forget: () => void
+  readonly #closedError: MoonmeshError
   readonly #incoming = new Lane()
   readonly #outgoing = new Lane()
   #closing: Promise<void> | undefined
 
-  /** @param released is told once when it closes */
-  constructor(process: ScriptProcess, stream: ByteStream, released: () => void = () => {}) {
+  constructor(process: ScriptProcess, stream: ByteStream, options: HoldingOptions = {}) {
     this.#stream = stream
+    this.#closedError = options.closedError ?? internal('stream is closed')
     const leave = process.onEnd(() => {
       // Nobody is left who could be told that closing failed.
       this.close().catch(() => {})
     })
     this.#forget = () => {
       leave()
-      released()
+      options.released?.()
     }
   }
 
@@ -89,7 +95,7 @@ export class HeldStream {
   }
 
   stat(): Promise<StreamStat> {
-    return this.isClosed ? refuse(CLOSED) : this.#stream.stat()
+    return this.isClosed ? Promise.reject(this.#closedError) : this.#stream.stat()
   }
 
   /** Idempotent. It does not wait for its turn: what is under way may never end by itself. */
@@ -104,10 +110,10 @@ export class HeldStream {
   #in<T>(lane: Lane, work: () => Promise<T>): Promise<T> {
     const whileOpen = async (): Promise<T> => {
       try {
-        return await (this.isClosed ? refuse(CLOSED) : work())
+        return await (this.isClosed ? Promise.reject(this.#closedError) : work())
       } catch (error) {
         // How an operation ends that was cut short says less than why.
-        return this.isClosed ? refuse(CLOSED) : Promise.reject(error)
+        return this.isClosed ? Promise.reject(this.#closedError) : Promise.reject(error)
       }
     }
     return lane.run(whileOpen)

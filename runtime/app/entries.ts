@@ -111,6 +111,8 @@ export type QueueDriverEntry = ResourceEntry<'queue.driver.memory'>
 export type QueueEntry = ResourceEntry<'queue.queue'>
 export type ConsumerEntry = ResourceEntry<'queue.consumer'>
 export type PolicyEntry = ResourceEntry<'security.policy'> | ResourceEntry<'security.policy.expr'>
+/** A volume of the module `fs`. */
+export type DirectoryEntry = ResourceEntry<'fs.directory'>
 
 export interface DataEntry extends EntryBase {
   readonly kind: 'registry.entry'
@@ -130,6 +132,7 @@ export type Entry =
   | QueueEntry
   | ConsumerEntry
   | PolicyEntry
+  | DirectoryEntry
   | DataEntry
 
 /** Ids that must run before this entry: what its own fields name and what its lifecycle requires. Each once. */

@@ -26,6 +26,7 @@ import type { Variables } from './variables.ts'
 export type {
   ConsumerEntry,
   DataEntry,
+  DirectoryEntry,
   Entry,
   FunctionEntry,
   HostEntry,

@@ -363,9 +363,12 @@ const anyText = form('text', (given) =>
     : undefined,
 )
 
-/** Permission bits, e.g. "0644"; YAML may have read them as a number already. */
-const fileMode = form('an octal mode such as "0644"', (given) => {
-  const digits = typeof given === 'number' ? given.toString(given > 0o777 ? 10 : 8) : given
+/**
+ * Permission bits, e.g. "0644". Without quotes YAML reads 0644 as the number 644, and 0o644 as 420: what is above 511 cannot be meant the second
+ * way, anything else needs its quotes.
+ */
+const fileMode = form('an octal mode in quotes such as "0644"', (given) => {
+  const digits = typeof given === 'number' && given > 0o777 ? String(given) : given
   return typeof digits === 'string' && /^0?[0-7]{3}$/.test(digits) ? { value: Number.parseInt(digits, 8) } : undefined
 })
 
@@ -485,6 +488,18 @@ export const entrySchemas = {
     ...policyFields,
     policy: z.strictObject({ ...policyRule, expression: text }),
   }),
+  'fs.directory': z
+    .strictObject({
+      ...base,
+      /** As it was written. */
+      directory: text,
+      /** It is made when it is not there. */
+      auto_init: flag.default(false),
+      mode: fileMode.default(0o755),
+      /** What a relative directory is relative to: the working directory, or that of the declaring file. */
+      base: choice(['project', 'module']).default('project'),
+    })
+    .transform(({ auto_init, ...fields }) => ({ ...fields, autoInit: auto_init })),
   'registry.entry': z.looseObject(base).transform(({ meta }) => ({ meta })),
 } as const
 
