@@ -27,6 +27,7 @@ import { storeModule } from './store.ts'
 import { streamModule } from './stream.ts'
 import { systemModule } from './system.ts'
 import { timeModule } from './time.ts'
+import { stringModule } from './types.ts'
 import { uuidModule } from './uuid.ts'
 import { yamlModule } from './yaml.ts'
 
@@ -38,6 +39,7 @@ export const libraryModules: readonly LibraryModule[] = [
   coroutineModule,
   mathModule,
   tableModule,
+  stringModule,
   osModule,
   ioModule,
   jsonModule,
@@ -64,4 +66,4 @@ export const libraryModules: readonly LibraryModule[] = [
 ]
 
 /** Names that `modules:` may hold. Naming what is always there is allowed and changes nothing. */
-export const moduleNames: ReadonlySet<string> = new Set([...libraryModules.map((module) => module.name), 'string'])
+export const moduleNames: ReadonlySet<string> = new Set(libraryModules.map((module) => module.name))

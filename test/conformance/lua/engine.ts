@@ -425,6 +425,33 @@ export function engineConformance(name: string, make: () => Engine): void {
       ).toEqual([true, 'xxx', true])
     })
 
+    test('a module table may be callable', () => {
+      const { engine, base } = start()
+      const shout = engine.moduleTable('shout', { loud: true }, (call) => [call.type(1), call.arg(2), call.count])
+      engine.set(base, 'shout', shout)
+      const code = engine.compile('t:x', 'return shout.loud, select("#", shout("a")), shout("a")')
+      engine.run(engine.newThread(engine.load(code, engine.newEnvironment(base))), {}, BUDGET, { values: [] })
+      expect(engine.results).toEqual([true, 3, 'table', 'a', 2])
+    })
+
+    test('lookup follows tables and classes, and runs nothing', () => {
+      const { engine, base } = start()
+      const look = engine.function('look', (call) => [
+        call.engine.lookup(call.arg(1) as LuaTable, call.arg(2) as string),
+      ])
+      engine.set(base, 'look', look)
+      const source = `local a = { x = 1 }
+        local b = setmetatable({ y = 2 }, { __index = setmetatable({}, { __index = a }) })
+        local c = setmetatable({}, { __index = function() return 3 end })
+        local d = {}
+        setmetatable(d, { __index = d })
+        return look(b, "x"), look(b, "y"), look(c, "x"), look(d, "x"), look(string, "rep") == string.rep,
+          type(look(newcounter(), "add")), look(newcounter(), "x")`
+      const code = engine.compile('t:x', source)
+      engine.run(engine.newThread(engine.load(code, engine.newEnvironment(base))), {}, BUDGET, { values: [] })
+      expect(engine.results).toEqual([1, 2, undefined, undefined, true, 'function', undefined])
+    })
+
     test('environments share nothing', () => {
       const { engine, base } = start()
       const code = engine.compile('t:x', 'local before = x x = 1 return before, _G.x, _G._G == _G')
