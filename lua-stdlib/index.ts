@@ -26,6 +26,7 @@ import { securityModule } from './security.ts'
 import { storeModule } from './store.ts'
 import { streamModule } from './stream.ts'
 import { systemModule } from './system.ts'
+import { textModule } from './text.ts'
 import { timeModule } from './time.ts'
 import { stringModule } from './types.ts'
 import { uuidModule } from './uuid.ts'
@@ -56,6 +57,7 @@ export const libraryModules: readonly LibraryModule[] = [
   uuidModule,
   yamlModule,
   compressModule,
+  textModule,
   envModule,
   storeModule,
   queueModule,

@@ -1,0 +1,149 @@
+// Cutting long texts into chunks that overlap, at the best place there is: between paragraphs, lines, words, at last between characters.
+// lua-libraries.md §17.3. Sizes count Unicode characters.
+
+export interface SplitOptions {
+  readonly chunkSize: number
+  readonly chunkOverlap: number
+  /** From the best to the last resort; '' cuts anywhere. */
+  readonly separators: readonly string[]
+  readonly keepsSeparator: boolean
+}
+
+export interface MarkdownOptions extends SplitOptions {
+  /** Blocks of code stay in one piece as long as they fit. */
+  readonly codeBlocks: boolean
+  /** Each chunk below a heading begins with the headings above it. */
+  readonly headingHierarchy: boolean
+}
+
+const lengthOf = (text: string): number => {
+  let count = 0
+  for (const _ of text) count++
+  return count
+}
+
+export function splitText(text: string, options: SplitOptions): string[] {
+  return splitBy(text, options.separators, options)
+}
+
+function splitBy(text: string, separators: readonly string[], options: SplitOptions): string[] {
+  const index = separators.findIndex((separator) => separator === '' || text.includes(separator))
+  const separator = separators[index] ?? ''
+  const rest = separators.slice(index + 1)
+  const chunks: string[] = []
+  let fitting: string[] = []
+  const join = options.keepsSeparator ? '' : separator
+  const flush = (): void => {
+    chunks.push(...merge(fitting, join, options))
+    fitting = []
+  }
+  for (const piece of pieces(text, separator, options.keepsSeparator)) {
+    if (lengthOf(piece) <= options.chunkSize) fitting.push(piece)
+    else {
+      flush()
+      if (rest.length === 0) chunks.push(...cut(piece, options))
+      else chunks.push(...splitBy(piece, rest, options))
+    }
+  }
+  flush()
+  return chunks
+}
+
+function pieces(text: string, separator: string, keepsSeparator: boolean): string[] {
+  if (separator === '') return [...text]
+  const parts = text.split(separator)
+  const kept = keepsSeparator ? parts.map((part, i) => (i === 0 ? part : separator + part)) : parts
+  return kept.filter((part) => part !== '')
+}
+
+/** Without any separator left: by length alone. */
+function cut(text: string, { chunkSize, chunkOverlap }: SplitOptions): string[] {
+  const characters = [...text]
+  const step = Math.max(1, chunkSize - chunkOverlap)
+  const chunks: string[] = []
+  for (let at = 0; at < characters.length; at += step) {
+    chunks.push(characters.slice(at, at + chunkSize).join(''))
+    if (at + chunkSize >= characters.length) break
+  }
+  return chunks
+}
+
+/** Small pieces together as long as they fit; the end of a chunk is the beginning of the next, up to the overlap. */
+function merge(parts: readonly string[], join: string, { chunkSize, chunkOverlap }: SplitOptions): string[] {
+  const chunks: string[] = []
+  const joinLength = lengthOf(join)
+  const current: { text: string; length: number }[] = []
+  let length = 0
+  const emit = (): void => {
+    const text = current
+      .map((part) => part.text)
+      .join(join)
+      .trim()
+    if (text !== '') chunks.push(text)
+  }
+  for (const text of parts) {
+    const added = lengthOf(text)
+    if (current.length > 0 && length + joinLength + added > chunkSize) {
+      emit()
+      while (current.length > 0 && (length > chunkOverlap || length + joinLength + added > chunkSize)) {
+        const first = current.shift() as { length: number }
+        length -= first.length + (current.length > 0 ? joinLength : 0)
+      }
+    }
+    length += added + (current.length > 0 ? joinLength : 0)
+    current.push({ text, length: added })
+  }
+  emit()
+  return chunks
+}
+
+interface Section {
+  /** Lines of the headings above it, the outermost first. */
+  readonly headings: readonly string[]
+  readonly text: string
+}
+
+export function splitMarkdown(text: string, options: MarkdownOptions): string[] {
+  return sectionsOf(text).flatMap(({ headings, text: body }) => {
+    const head = options.headingHierarchy ? headings.join('\n') : (headings[headings.length - 1] ?? '')
+    const room = Math.max(1, options.chunkSize - lengthOf(head) - 1)
+    const inner = { ...options, chunkSize: room, chunkOverlap: Math.min(options.chunkOverlap, room - 1) }
+    const blocks = options.codeBlocks ? codeBlocksOf(body) : [body]
+    const chunks = blocks.flatMap((block) => {
+      const isWhole = options.codeBlocks && block.startsWith('```') && lengthOf(block) <= room
+      return isWhole ? [block.trim()] : splitText(block, inner)
+    })
+    if (head === '') return chunks
+    return chunks.length === 0 ? [head] : chunks.map((chunk) => `${head}\n${chunk}`)
+  })
+}
+
+function sectionsOf(text: string): Section[] {
+  const sections: Section[] = []
+  let headings: { level: number; line: string }[] = []
+  let lines: string[] = []
+  let isCode = false
+  const flush = (): void => {
+    const body = lines.join('\n')
+    if (body.trim() !== '' || headings.length > 0)
+      sections.push({ headings: headings.map(({ line }) => line), text: body })
+    lines = []
+  }
+  for (const line of text.split('\n')) {
+    if (line.trimStart().startsWith('```')) isCode = !isCode
+    const level = isCode ? undefined : /^(#{1,6})\s+\S/.exec(line)?.[1]?.length
+    if (level === undefined) {
+      lines.push(line)
+      continue
+    }
+    if (lines.some((each) => each.trim() !== '') || headings.length > 0) flush()
+    headings = [...headings.filter((heading) => heading.level < level), { level, line: line.trim() }]
+  }
+  flush()
+  return sections
+}
+
+/** Fenced blocks of code, and what stands between them. */
+function codeBlocksOf(text: string): string[] {
+  return text.split(/(^```[\s\S]*?^```[^\S\n]*$)/m).filter((part) => part.trim() !== '')
+}
