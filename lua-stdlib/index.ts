@@ -9,6 +9,7 @@ import { ctxModule } from './ctx.ts'
 import { envModule } from './env.ts'
 import { errorsModule } from './errors.ts'
 import { eventsModule } from './events.ts'
+import { exprModule } from './expr.ts'
 import { fsModule } from './fs.ts'
 import { funcsModule } from './funcs.ts'
 import { coroutineModule, mathModule, tableModule } from './globals.ts'
@@ -58,6 +59,7 @@ export const libraryModules: readonly LibraryModule[] = [
   yamlModule,
   compressModule,
   textModule,
+  exprModule,
   envModule,
   storeModule,
   queueModule,

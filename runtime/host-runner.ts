@@ -2,6 +2,7 @@
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import { expressionTester } from '../lua-stdlib/expr/condition.ts'
 import { libraryModules } from '../lua-stdlib/index.ts'
 import { toBytes } from './base/bytes.ts'
 import { MoonmeshError, messageOf } from './base/errors.ts'
@@ -100,7 +101,7 @@ export class HostRunner {
   #startInline(): void {
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
     const options = this.#options(0)
-    const host = new LuaHost(options, hostPort, systemDriver, new FengariEngine(), libraryModules)
+    const host = new LuaHost(options, hostPort, systemDriver, new FengariEngine(), libraryModules, expressionTester())
     this.#open({ id: options.id, slot: options.slot, port: nodePort, worker: undefined, host, whenReady: () => {} })
   }
 

@@ -4,7 +4,7 @@ import { MoonmeshError } from '../base/errors.ts'
 import type { Value } from '../base/value.ts'
 import type { Engine } from '../lua/engine.ts'
 import { type CodeEntry, Sandbox } from '../lua/sandbox.ts'
-import { policyConditions } from '../security/conditions.ts'
+import { type EvaluateExpression, policyConditions } from '../security/conditions.ts'
 import { PolicyTable } from '../security/core/policies.ts'
 import type { Answer, Envelope, LibraryModule, LifecycleEvent, Outcome, Sink } from '../services.ts'
 import { Calls, type Frame } from './calls.ts'
@@ -38,12 +38,13 @@ export class LuaHost extends Host {
     driver: SchedulerDriver,
     engine: Engine,
     modules: readonly LibraryModule[],
+    evaluateExpression: EvaluateExpression,
   ) {
     super(options, port, driver)
     this.engine = engine
     this.sandbox = new Sandbox(engine, modules, (id) => this.#entries.get(id))
     this.calls = new Calls(this)
-    this.policies = new PolicyTable(policyConditions)
+    this.policies = new PolicyTable(policyConditions(evaluateExpression))
     this.terminal = options.hasTerminal ? new TerminalPort(port) : undefined
   }
 

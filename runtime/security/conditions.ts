@@ -2,11 +2,22 @@
 
 import { RE2JS } from 're2js'
 import { toText } from '../base/bytes.ts'
-import { Float, TableValue, type Value } from '../base/value.ts'
+import { Float, record, TableValue, type Value } from '../base/value.ts'
 import type { Conditions, PolicyCondition, PolicyRequest } from './core/policies.ts'
 
-export const policyConditions: Conditions = (policy, request) =>
-  policy.conditions.every((condition) => holds(condition, request))
+/** Tells whether an expression (lua-libraries.md §15) is true; what cannot be evaluated is not. */
+export type EvaluateExpression = (source: string, env: TableValue) => boolean
+
+export function policyConditions(evaluate: EvaluateExpression): Conditions {
+  return (policy, request) =>
+    policy.conditions.every((condition) => holds(condition, request)) &&
+    (policy.expression === undefined || evaluate(policy.expression, environmentOf(request)))
+}
+
+function environmentOf({ actor, action, resource, meta }: PolicyRequest): TableValue {
+  const who = record({ id: actor.id, meta: actor.meta })
+  return record({ actor: who, action, resource, meta: meta ?? new TableValue() })
+}
 
 /** The value that a field path names: `actor.id`, `actor.meta.*`, `action`, `resource`, `meta.*`. */
 function fieldOf(path: string, { actor, action, resource, meta }: PolicyRequest): Value {

@@ -1,6 +1,7 @@
 // Runs Lua on inline hosts behind a real relay, with fake time: what a script sees, without threads and without waiting.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { expressionTester } from '../../lua-stdlib/expr/condition.ts'
 import { libraryModules } from '../../lua-stdlib/index.ts'
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
@@ -85,6 +86,7 @@ export class TestNode {
       this.driver,
       new FengariEngine(),
       this.#libraries,
+      expressionTester(),
     )
     const line: HostLine = { hostId: id, slot, port: nodePort }
     this.relay.open(line)

@@ -1,0 +1,485 @@
+// The functions of the expression language. lua-libraries.md §15.
+
+import { toBytes, toText } from '../../runtime/base/bytes.ts'
+import type { Float } from '../../runtime/base/value.ts'
+import { decodeJson } from '../support/json-decode.ts'
+import { encodeJson } from '../support/json-encode.ts'
+import { neutralMaker, neutralReader } from '../support/json-tables.ts'
+import type { Argument, Evaluation, Predicate } from './evaluate.ts'
+import { ExprError } from './lexer.ts'
+import {
+  type ExprMap,
+  type ExprValue,
+  equal,
+  float,
+  fromNeutral,
+  isArray,
+  isInteger,
+  isMap,
+  isNumber,
+  numberOf,
+  show,
+  toNeutral,
+  typeName,
+} from './values.ts'
+
+export interface Builtin {
+  readonly argsMin: number
+  readonly argsMax: number
+  /** Which argument is a predicate also without braces. */
+  readonly predicateAt: number | undefined
+  readonly run: (args: readonly Argument[], evaluation: Evaluation) => ExprValue
+}
+
+const NESTING_MAX = 100
+
+function wrong(value: ExprValue, wanted: string): never {
+  throw new ExprError(`expected ${wanted}, found ${typeName(value)}`)
+}
+
+function value(args: readonly Argument[], index: number): ExprValue {
+  const arg = args[index]
+  if (arg === undefined) return undefined
+  if ('predicate' in arg) throw new ExprError(`argument ${index + 1} is a predicate`)
+  return arg.value
+}
+
+function text(args: readonly Argument[], index: number): string {
+  const given = value(args, index)
+  return typeof given === 'string' ? given : wrong(given, 'a string')
+}
+
+function array(args: readonly Argument[], index = 0): readonly ExprValue[] {
+  const given = value(args, index)
+  return isArray(given) ? given : wrong(given, 'an array')
+}
+
+function integer(args: readonly Argument[], index: number, otherwise?: number): number {
+  const given = value(args, index)
+  if (given === undefined && otherwise !== undefined) return otherwise
+  return isInteger(given) ? given : wrong(given, 'an int')
+}
+
+function number(given: ExprValue): number {
+  return isNumber(given) ? numberOf(given) : wrong(given, 'a number')
+}
+
+function predicate(args: readonly Argument[], index: number): Predicate {
+  const arg = args[index]
+  if (arg !== undefined && 'predicate' in arg) return arg.predicate
+  throw new ExprError('a predicate such as {# > 1} is needed')
+}
+
+function test(args: readonly Argument[], index: number): (item: ExprValue, i: number) => boolean {
+  const run = predicate(args, index)
+  return (item, i) => {
+    const result = run(item, new Map([['#index', i]]))
+    return typeof result === 'boolean' ? result : wrong(result, 'a bool from the predicate')
+  }
+}
+
+/** Numbers of an array, or of the arguments themselves. */
+function numbers(args: readonly Argument[]): (number | Float)[] {
+  const given = args.map((_, i) => value(args, i))
+  const flat = given.flatMap((item): ExprValue[] => (isArray(item) ? [...item] : [item]))
+  return flat.map((item) => (isNumber(item) ? item : wrong(item, 'a number')))
+}
+
+const total = (items: readonly (number | Float)[]): number | Float => {
+  const sum = items.reduce<number>((before, item) => before + numberOf(item), 0)
+  return items.every(isInteger) && Number.isSafeInteger(sum) ? sum : float(sum)
+}
+
+function order(a: ExprValue, b: ExprValue): number {
+  if (isNumber(a) && isNumber(b)) return numberOf(a) - numberOf(b)
+  if (typeof a === 'string' && typeof b === 'string') return a < b ? -1 : a > b ? 1 : 0
+  throw new ExprError(`cannot order ${typeName(a)} and ${typeName(b)}`)
+}
+
+const direction = (args: readonly Argument[], index: number): 1 | -1 => {
+  const given = value(args, index)
+  if (given === undefined || given === 'asc') return 1
+  return given === 'desc' ? -1 : wrong(given, '"asc" or "desc"')
+}
+
+function flatten(items: readonly ExprValue[], evaluation: Evaluation, depth = 0): ExprValue[] {
+  if (depth > NESTING_MAX) throw new ExprError(`nested deeper than ${NESTING_MAX} levels`)
+  evaluation.spend(items.length)
+  return items.flatMap((item) => (isArray(item) ? flatten(item, evaluation, depth + 1) : [item]))
+}
+
+function uniq(items: readonly ExprValue[]): ExprValue[] {
+  const seen = new Set<ExprValue>()
+  const kept: ExprValue[] = []
+  for (const item of items) {
+    const isScalar = typeof item !== 'object'
+    if (isScalar ? seen.has(item) : kept.some((other) => equal(other, item))) continue
+    if (isScalar) seen.add(item)
+    kept.push(item)
+  }
+  return kept
+}
+
+function map(args: readonly Argument[]): ExprMap {
+  const given = value(args, 0)
+  return isMap(given) ? given : wrong(given, 'a map')
+}
+
+function toInteger(given: ExprValue): number {
+  const parsed = typeof given === 'string' ? (/^[-+]?\d+$/.test(given) ? Number(given) : Number.NaN) : number(given)
+  const whole = Math.trunc(parsed)
+  if (!Number.isSafeInteger(whole)) throw new ExprError(`${show(given)} is no int`)
+  return whole || 0
+}
+
+function toFloat(given: ExprValue): ExprValue {
+  const parsed = typeof given === 'string' ? (given.trim() === '' ? Number.NaN : Number(given)) : number(given)
+  if (Number.isNaN(parsed)) throw new ExprError(`${show(given)} is no float`)
+  return float(parsed)
+}
+
+/** Keeps an integer an integer. */
+const onNumber =
+  (work: (given: number) => number) =>
+  (args: readonly Argument[]): ExprValue => {
+    const given = value(args, 0)
+    return isInteger(given) ? work(given) || 0 : float(work(number(given)))
+  }
+
+const onFloat =
+  (work: (given: number) => number) =>
+  (args: readonly Argument[]): ExprValue =>
+    float(work(number(value(args, 0))))
+
+const bits =
+  (work: (a: bigint, b: bigint) => bigint) =>
+  (args: readonly Argument[]): ExprValue =>
+    Number(BigInt.asIntN(64, work(BigInt(integer(args, 0)), BigInt(integer(args, 1)))))
+
+function shift(args: readonly Argument[], work: (a: bigint, b: bigint) => bigint): ExprValue {
+  const count = integer(args, 1)
+  if (count < 0 || count > 63) throw new ExprError('a shift is by 0 to 63 bits')
+  return Number(BigInt.asIntN(64, work(BigInt(integer(args, 0)), BigInt(count))))
+}
+
+/** Cut off at both ends: space, or any of the given characters. */
+function trim(args: readonly Argument[]): string {
+  const given = text(args, 0)
+  if (args.length < 2) return given.trim()
+  const characters = new Set(text(args, 1))
+  let from = 0
+  let to = given.length
+  while (from < to && characters.has(given[from] as string)) from++
+  while (to > from && characters.has(given[to - 1] as string)) to--
+  return given.slice(from, to)
+}
+
+function split(args: readonly Argument[], evaluation: Evaluation, isAfter: boolean): ExprValue {
+  const separator = text(args, 1)
+  const countMax = integer(args, 2, -1)
+  const parts = text(args, 0).split(separator)
+  const kept =
+    countMax > 0 && parts.length > countMax
+      ? [...parts.slice(0, countMax - 1), parts.slice(countMax - 1).join(separator)]
+      : parts
+  evaluation.spend(kept.length)
+  return isAfter ? kept.map((part, i) => (i < kept.length - 1 ? part + separator : part)) : kept
+}
+
+function replace(args: readonly Argument[], evaluation: Evaluation): string {
+  const [given, from, to] = [text(args, 0), text(args, 1), text(args, 2)]
+  const parts = given.split(from)
+  const countMax = integer(args, 3, -1)
+  evaluation.spendText(given.length + parts.length * to.length)
+  if (countMax < 0 || parts.length - 1 <= countMax) return parts.join(to)
+  return parts.slice(0, countMax + 1).join(to) + from + parts.slice(countMax + 1).join(from)
+}
+
+function repeat(args: readonly Argument[], evaluation: Evaluation): string {
+  const count = integer(args, 1)
+  if (count < 0) throw new ExprError('a count cannot be negative')
+  evaluation.spendText(text(args, 0).length * count)
+  return text(args, 0).repeat(count)
+}
+
+function reduce(args: readonly Argument[]): ExprValue {
+  const items = array(args)
+  const run = predicate(args, 1)
+  const hasStart = args.length > 2
+  if (items.length === 0 && !hasStart) throw new ExprError('reduce of an empty array with no initial value')
+  let accumulated = hasStart ? value(args, 2) : items[0]
+  for (let i = hasStart ? 0 : 1; i < items.length; i++) {
+    const names = new Map<string, ExprValue>([
+      ['#acc', accumulated],
+      ['#index', i],
+    ])
+    accumulated = run(items[i], names)
+  }
+  return accumulated
+}
+
+function groupBy(args: readonly Argument[]): ExprMap {
+  const run = predicate(args, 1)
+  const groups = new Map<string, ExprValue[]>()
+  for (const item of array(args)) {
+    const key = show(run(item))
+    groups.set(key, [...(groups.get(key) ?? []), item])
+  }
+  return groups
+}
+
+function median(args: readonly Argument[]): ExprValue {
+  const items = numbers(args)
+    .map(numberOf)
+    .sort((a, b) => a - b)
+  if (items.length === 0) return float(0)
+  const middle = items.length >> 1
+  const upper = items[middle] as number
+  return float(items.length % 2 === 1 ? upper : ((items[middle - 1] as number) + upper) / 2)
+}
+
+function extreme(args: readonly Argument[], isBetter: (a: number, b: number) => boolean): ExprValue {
+  const items = numbers(args)
+  if (items.length === 0) throw new ExprError('there are no numbers')
+  return items.reduce((best, item) => (isBetter(numberOf(item), numberOf(best)) ? item : best))
+}
+
+const length = (given: ExprValue): number => {
+  if (typeof given === 'string') return [...given].length
+  if (isArray(given)) return given.length
+  return isMap(given) ? given.size : wrong(given, 'a string, array or map')
+}
+
+function fromPairs(args: readonly Argument[]): ExprMap {
+  return new Map(
+    array(args).map((pair): [string, ExprValue] => {
+      if (!isArray(pair) || pair.length !== 2) throw new ExprError('every item must be an array [key, value]')
+      return [show(pair[0]), pair[1]]
+    }),
+  )
+}
+
+function get(args: readonly Argument[]): ExprValue {
+  const container = value(args, 0)
+  const key = value(args, 1)
+  if (isMap(container)) return container.get(show(key))
+  if (isArray(container) && isInteger(key)) return container[key < 0 ? container.length + key : key]
+  return undefined
+}
+
+function fromBase64(given: string): string {
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(given)) throw new ExprError('not base64')
+  return Buffer.from(given, 'base64').toString('utf8')
+}
+
+function fromJson(given: string): ExprValue {
+  try {
+    return fromNeutral(decodeJson(neutralMaker, toBytes(given)) as ReturnType<typeof toNeutral>)
+  } catch (thrown) {
+    throw new ExprError(thrown instanceof Error ? thrown.message : 'not JSON')
+  }
+}
+
+function toJson(given: ExprValue): string {
+  return toText(encodeJson(neutralReader, toNeutral(given)))
+}
+
+type Run = Builtin['run']
+
+const make = (argsMin: number, argsMax: number, run: Run, predicateAt?: number): Builtin => ({
+  argsMin,
+  argsMax,
+  predicateAt,
+  run,
+})
+const ANY = 100
+
+/** Predicates are the second argument. */
+const onItems = (run: Run, argsMax = 2): Builtin => make(2, argsMax, run, 1)
+
+export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
+  ['all', onItems((args) => array(args).every(test(args, 1)))],
+  ['any', onItems((args) => array(args).some(test(args, 1)))],
+  ['none', onItems((args) => !array(args).some(test(args, 1)))],
+  ['one', onItems((args) => array(args).filter(test(args, 1)).length === 1)],
+  ['filter', onItems((args) => array(args).filter(test(args, 1)))],
+  [
+    'map',
+    onItems((args, evaluation) => {
+      evaluation.spend(array(args).length)
+      const run = predicate(args, 1)
+      return array(args).map((item, i) => run(item, new Map([['#index', i]])))
+    }),
+  ],
+  ['find', onItems((args) => array(args).find(test(args, 1)))],
+  ['findIndex', onItems((args) => array(args).findIndex(test(args, 1)))],
+  ['findLast', onItems((args) => array(args).findLast(test(args, 1)))],
+  ['findLastIndex', onItems((args) => array(args).findLastIndex(test(args, 1)))],
+  [
+    'count',
+    make(
+      1,
+      2,
+      (args) =>
+        (args.length === 1 ? array(args).filter((item) => item === true) : array(args).filter(test(args, 1))).length,
+      1,
+    ),
+  ],
+  ['groupBy', onItems(groupBy)],
+  [
+    'sortBy',
+    onItems((args) => {
+      const run = predicate(args, 1)
+      const sign = direction(args, 2)
+      return array(args)
+        .map((item) => ({ item, key: run(item) }))
+        .sort((a, b) => sign * order(a.key, b.key))
+        .map(({ item }) => item)
+    }, 3),
+  ],
+  [
+    'sum',
+    make(
+      1,
+      2,
+      (args) => {
+        const run = args.length === 2 ? predicate(args, 1) : undefined
+        const items = array(args).map((item) => (run === undefined ? item : run(item)))
+        return total(items.map((item) => (isNumber(item) ? item : wrong(item, 'a number'))))
+      },
+      1,
+    ),
+  ],
+  ['reduce', make(2, 3, reduce, 1)],
+
+  ['len', make(1, 1, (args) => length(value(args, 0)))],
+  ['trim', make(1, 2, trim)],
+  [
+    'trimPrefix',
+    make(2, 2, (args) =>
+      text(args, 0).startsWith(text(args, 1)) ? text(args, 0).slice(text(args, 1).length) : text(args, 0),
+    ),
+  ],
+  [
+    'trimSuffix',
+    make(2, 2, (args) =>
+      text(args, 0).endsWith(text(args, 1))
+        ? text(args, 0).slice(0, text(args, 0).length - text(args, 1).length)
+        : text(args, 0),
+    ),
+  ],
+  ['upper', make(1, 1, (args) => text(args, 0).toUpperCase())],
+  ['lower', make(1, 1, (args) => text(args, 0).toLowerCase())],
+  ['split', make(2, 3, (args, evaluation) => split(args, evaluation, false))],
+  ['splitAfter', make(2, 3, (args, evaluation) => split(args, evaluation, true))],
+  ['replace', make(3, 4, replace)],
+  ['repeat', make(2, 2, repeat)],
+  ['indexOf', make(2, 2, (args) => text(args, 0).indexOf(text(args, 1)))],
+  ['lastIndexOf', make(2, 2, (args) => text(args, 0).lastIndexOf(text(args, 1)))],
+  ['hasPrefix', make(2, 2, (args) => text(args, 0).startsWith(text(args, 1)))],
+  ['hasSuffix', make(2, 2, (args) => text(args, 0).endsWith(text(args, 1)))],
+
+  ['max', make(1, ANY, (args) => extreme(args, (a, b) => a > b))],
+  ['min', make(1, ANY, (args) => extreme(args, (a, b) => a < b))],
+  [
+    'mean',
+    make(1, ANY, (args) =>
+      float(numbers(args).length === 0 ? 0 : numberOf(total(numbers(args))) / numbers(args).length),
+    ),
+  ],
+  ['median', make(1, ANY, median)],
+  ['abs', make(1, 1, onNumber(Math.abs))],
+  ['ceil', make(1, 1, onFloat(Math.ceil))],
+  ['floor', make(1, 1, onFloat(Math.floor))],
+  // Halves away from zero.
+  [
+    'round',
+    make(
+      1,
+      1,
+      onFloat((given) => Math.sign(given) * Math.round(Math.abs(given))),
+    ),
+  ],
+  ['int', make(1, 1, (args) => toInteger(value(args, 0)))],
+  ['float', make(1, 1, (args) => toFloat(value(args, 0)))],
+  ['string', make(1, 1, (args) => show(value(args, 0)))],
+  ['type', make(1, 1, (args) => typeName(value(args, 0)))],
+
+  ['first', make(1, 1, (args) => array(args)[0])],
+  ['last', make(1, 1, (args) => array(args).at(-1))],
+  ['take', make(2, 2, (args) => array(args).slice(0, Math.max(0, integer(args, 1))))],
+  [
+    'concat',
+    make(1, ANY, (args, evaluation) => {
+      const lists = args.map((_, i) => array(args, i))
+      evaluation.spend(lists.reduce((sum, list) => sum + list.length, 0))
+      return lists.flat()
+    }),
+  ],
+  ['flatten', make(1, 1, (args, evaluation) => flatten(array(args), evaluation))],
+  ['uniq', make(1, 1, (args) => uniq(array(args)))],
+  ['reverse', make(1, 1, (args) => [...array(args)].reverse())],
+  [
+    'sort',
+    make(1, 2, (args) => {
+      const sign = direction(args, 1)
+      return [...array(args)].sort((a, b) => sign * order(a, b))
+    }),
+  ],
+  [
+    'join',
+    make(1, 2, (args, evaluation) => {
+      const parts = array(args).map((item) => (typeof item === 'string' ? item : wrong(item, 'a string')))
+      const separator = args.length > 1 ? text(args, 1) : ''
+      evaluation.spendText(parts.reduce((sum, part) => sum + part.length + separator.length, 0))
+      return parts.join(separator)
+    }),
+  ],
+  ['keys', make(1, 1, (args) => [...map(args).keys()])],
+  ['values', make(1, 1, (args) => [...map(args).values()])],
+  ['toPairs', make(1, 1, (args) => [...map(args)].map(([key, item]) => [key, item]))],
+  ['fromPairs', make(1, 1, fromPairs)],
+  ['get', make(2, 2, get)],
+
+  ['toJSON', make(1, 1, (args) => toJson(value(args, 0)))],
+  ['fromJSON', make(1, 1, (args) => fromJson(text(args, 0)))],
+  ['toBase64', make(1, 1, (args) => Buffer.from(text(args, 0), 'utf8').toString('base64'))],
+  ['fromBase64', make(1, 1, (args) => fromBase64(text(args, 0)))],
+
+  [
+    'bitand',
+    make(
+      2,
+      2,
+      bits((a, b) => a & b),
+    ),
+  ],
+  [
+    'bitor',
+    make(
+      2,
+      2,
+      bits((a, b) => a | b),
+    ),
+  ],
+  [
+    'bitxor',
+    make(
+      2,
+      2,
+      bits((a, b) => a ^ b),
+    ),
+  ],
+  [
+    'bitnand',
+    make(
+      2,
+      2,
+      bits((a, b) => a & ~b),
+    ),
+  ],
+  ['bitnot', make(1, 1, (args) => Number(BigInt.asIntN(64, ~BigInt(integer(args, 0)))))],
+  ['bitshl', make(2, 2, (args) => shift(args, (a, b) => a << b))],
+  ['bitshr', make(2, 2, (args) => shift(args, (a, b) => a >> b))],
+  ['bitushr', make(2, 2, (args) => shift(args, (a, b) => BigInt.asUintN(64, a) >> b))],
+])
