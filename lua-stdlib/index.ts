@@ -8,6 +8,7 @@ import { cryptoModule } from './crypto.ts'
 import { ctxModule } from './ctx.ts'
 import { envModule } from './env.ts'
 import { errorsModule } from './errors.ts'
+import { evalRunnerModule } from './eval-runner.ts'
 import { eventsModule } from './events.ts'
 import { exprModule } from './expr.ts'
 import { fsModule } from './fs.ts'
@@ -60,6 +61,7 @@ export const libraryModules: readonly LibraryModule[] = [
   compressModule,
   textModule,
   exprModule,
+  evalRunnerModule,
   envModule,
   storeModule,
   queueModule,

@@ -69,6 +69,20 @@ export interface CallOptions {
   timeoutMs?: number
 }
 
+/** Source text that a script gives to be run in a sandbox of its own (lua-libraries.md §16). Texts are byte strings. */
+export interface Evaluation {
+  readonly source: string
+  /** '': the chunk itself is run, and its return value is the result. */
+  readonly method: string
+  readonly args: readonly Value[]
+  readonly modules: readonly string[]
+  /** Alias to the id of a library, and modules that this library may use beside its own. */
+  readonly imports: Readonly<Record<string, { readonly id: string; readonly modules: readonly string[] }>>
+  readonly context: TableValue
+  /** Plain tables under these names, as if they were modules. */
+  readonly customModules: Readonly<Record<string, TableValue>>
+}
+
 /** A call under way. */
 export interface RunningCall {
   /** The callee is told to stop; `done` is not called any more. */
@@ -167,6 +181,13 @@ export interface ScriptProcess {
   // ---- functions
   /** Calls a function, or a process that names a default host. Whatever still runs when the caller ends is cancelled. */
   call(target: string, args: readonly Value[], options: CallOptions, done: (answer: Answer<Value>) => void): RunningCall
+
+  /** Runs source text in a frame of its own; `done` gets its result. */
+  evaluate(evaluation: Evaluation, done: (answer: Answer<Value>) => void): void
+  /** What is wrong with a source text; undefined: it compiles. */
+  compileProblem(source: string): string | undefined
+  /** Modules that `modules:` can name, and what kind of thing each does. */
+  readonly moduleTags: ReadonlyMap<string, readonly ModuleTag[]>
 
   // ---- permissions
   readonly identity: Identity | undefined

@@ -6,7 +6,7 @@ import { MoonmeshError } from '../base/errors.ts'
 import type { ChunkTypes } from '../base/type-node.ts'
 import type { PoolRules } from '../process/core/pool.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
-import type { LibraryModule } from '../services.ts'
+import type { Evaluation, LibraryModule, ModuleTag } from '../services.ts'
 import { compileChunk } from './compile.ts'
 import {
   type Engine,
@@ -50,6 +50,15 @@ export interface LibraryHolder {
   libraryValue(entryId: string): LuaValue
 }
 
+/** The chunk name of source text that is no entry. */
+const AD_HOC_NAME = 'eval'
+const AD_HOC_CODES_MAX = 256
+
+/** Always-present names that source text does not see: what they do reaches beyond it. */
+const OUTSIDE = new Set(['process', 'subscribe', 'unsubscribe'])
+
+type CompiledChunk = ReturnType<typeof compileChunk>
+
 /** Names that are nil in every script although Lua has them. */
 const HIDDEN = new Set([
   'dofile',
@@ -75,6 +84,8 @@ export class Sandbox {
   readonly #entries: (id: string) => CodeEntry | undefined
   readonly #images = new Map<string, Image>()
   readonly #declaredTypes: LibraryModule['declaredTypes']
+  readonly tags = new Map<string, readonly ModuleTag[]>()
+  readonly #adHocCodes = new Map<string, CompiledChunk>()
 
   /** @param entries finds the code of an entry, in its current version */
   constructor(engine: Engine, modules: readonly LibraryModule[], entries: (id: string) => CodeEntry | undefined) {
@@ -88,6 +99,7 @@ export class Sandbox {
       if (module.isAlwaysPresent !== true) {
         const table = engine.moduleTable(module.name, module.build(engine), module.call)
         this.#modules.set(module.name, module.value?.() ?? table)
+        this.tags.set(module.name, module.tags ?? [])
       } else {
         extensions.set(module.name, module.build(engine))
         if (module.call !== undefined) calls.set(module.name, module.call)
@@ -144,6 +156,64 @@ export class Sandbox {
     return image
   }
 
+  /**
+   * An image of source text that is no entry. It sees the always-present libraries that touch nothing outside, the given modules and tables,
+   * and libraries of the app. @throws MoonmeshError, LuaSyntaxError
+   */
+  adHoc({ source, modules, imports, customModules }: Evaluation): Image {
+    const engine = this.#engine
+    const libraries: Image[] = []
+    const ids: Record<string, string> = {}
+    for (const [alias, { id, modules: further }] of Object.entries(imports)) {
+      const library = further.length === 0 ? this.image(id) : this.#widened(this.image(id), further)
+      ids[alias] = library.entry.id
+      for (const needed of [...library.libraries, library]) if (!libraries.includes(needed)) libraries.push(needed)
+    }
+    const entry = { id: AD_HOC_NAME, kind: 'function.lua', source, method: '', modules, imports: ids }
+    const { code, types } = this.#adHocCode(source)
+    const base = this.#base(entry, (name) => !OUTSIDE.has(name))
+    const custom = new Map(
+      Object.entries(customModules).map(([name, table]) => {
+        const value = engine.copyIn(table) as LuaTable
+        engine.freeze(value)
+        return [name, value]
+      }),
+    )
+    for (const [name, table] of custom) engine.set(base, name, table)
+    engine.set(
+      base,
+      'require',
+      this.#require(entry, custom, (name) => !OUTSIDE.has(name)),
+    )
+    return { entry, code, base, types, libraries }
+  }
+
+  /** The same library with more modules than its entry names. */
+  #widened(image: Image, further: readonly string[]): Image {
+    const modules = [...new Set([...image.entry.modules, ...further])]
+    const entry = { ...image.entry, id: `${image.entry.id}+${further.join('+')}`, modules }
+    const base = this.#base(entry)
+    const { code, types } = compileChunk(this.#engine, toBytes(image.entry.id), toBytes(entry.source))
+    return { ...image, entry, base, code, types }
+  }
+
+  /** Compiled chunks of the last sources. @throws LuaSyntaxError */
+  #adHocCode(source: string): CompiledChunk {
+    const known = this.#adHocCodes.get(source) ?? compileChunk(this.#engine, AD_HOC_NAME, source)
+    this.#adHocCodes.delete(source)
+    this.#adHocCodes.set(source, known)
+    for (const oldest of this.#adHocCodes.keys()) {
+      if (this.#adHocCodes.size <= AD_HOC_CODES_MAX) break
+      this.#adHocCodes.delete(oldest)
+    }
+    return known
+  }
+
+  /** @throws LuaSyntaxError */
+  compileAdHoc(source: string): void {
+    this.#adHocCode(source)
+  }
+
   #setTypes(globals: LuaTable, types: ChunkTypes | undefined): void {
     if (types === undefined || this.#declaredTypes === undefined) return
     this.#engine.set(globals, types.global, this.#declaredTypes(this.#engine, types))
@@ -156,15 +226,24 @@ export class Sandbox {
     return environment
   }
 
-  #base(entry: CodeEntry): LuaTable {
+  #base(entry: CodeEntry, isVisible: (alwaysPresent: string) => boolean = () => true): LuaTable {
     const engine = this.#engine
     const base = engine.newTable()
-    for (const [name, value] of this.#always) engine.set(base, name, value)
+    for (const [name, value] of this.#always) if (isVisible(name)) engine.set(base, name, value)
     for (const name of entry.modules) {
       const module = this.#modules.get(name)
       if (module !== undefined) engine.set(base, name, module)
     }
-    const require = engine.function('require', (call) => {
+    engine.set(base, 'require', this.#require(entry, new Map(), isVisible))
+    return base
+  }
+
+  #require(
+    entry: CodeEntry,
+    custom: ReadonlyMap<string, LuaTable>,
+    isVisible: (alwaysPresent: string) => boolean = () => true,
+  ): LuaValue {
+    return this.#engine.function('require', (call) => {
       const name = call.arg(1)
       if (typeof name !== 'string') {
         const got = call.type(1)
@@ -173,12 +252,10 @@ export class Sandbox {
       const library = Object.hasOwn(entry.imports, name) ? entry.imports[name] : undefined
       if (library !== undefined) return (call.owner as LibraryHolder).libraryValue(library)
       const module = entry.modules.includes(name) ? this.#modules.get(name) : undefined
-      const found = module ?? this.#alwaysTable(name)
+      const found = custom.get(name) ?? module ?? (isVisible(name) ? this.#alwaysTable(name) : undefined)
       if (found === undefined) throw new Raise(this.#notFound(name))
       return found
     })
-    engine.set(base, 'require', require)
-    return base
   }
 
   #alwaysTable(name: string): LuaValue {

@@ -5,8 +5,8 @@ import { toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import { errorFrom } from '../base/plain.ts'
 import { ErrorValue, type Value } from '../base/value.ts'
-import type { CodeEntry } from '../lua/sandbox.ts'
-import type { Answer, CallOptions, RunningCall, Timer } from '../services.ts'
+import type { CodeEntry, Image } from '../lua/sandbox.ts'
+import type { Answer, CallOptions, Evaluation, RunningCall, Timer } from '../services.ts'
 import { type Claim, Pool } from './core/pool.ts'
 import { retryDelayMs } from './core/retry.ts'
 import type { LuaHost } from './lua-host.ts'
@@ -28,6 +28,8 @@ export interface Frame {
   readonly depth: number
   /** What it runs on; undefined: it loads an instance of its own first. */
   readonly instance: Instance | undefined
+  /** Source text that is no entry: its image, and the method to run ('' is the chunk itself). */
+  readonly adHoc?: { readonly image: Image; readonly method: string }
 }
 
 interface FunctionPool {
@@ -123,6 +125,33 @@ export class Calls {
       const canceled = new ErrorValue('Canceled', 'call canceled', false)
       this.#host.endFrame(frame, { ok: false, error: canceled })
     }
+  }
+
+  /** Runs source text that is no entry, once, in a frame that nobody else gets. */
+  evaluate(caller: LuaProcess, evaluation: Evaluation, done: Done<Value>): void {
+    const depth = (caller.frame?.depth ?? 0) + 1
+    let image: Image
+    try {
+      if (depth > DEPTH_MAX) throw new MoonmeshError('LimitExceeded', `evaluations nest deeper than ${DEPTH_MAX}`)
+      image = this.#host.sandbox.adHoc(evaluation)
+    } catch (error) {
+      return done({ ok: false, error: errorFrom(error) })
+    }
+    const adHoc = { image, method: evaluation.method }
+    const { args, context } = evaluation
+    const request = caller.requestFor(image.entry.id, this.#host.options.id, args, { context })
+    let leave = (): void => {}
+    const finished = (answer: Answer<Value>): void => {
+      leave()
+      done(answer)
+    }
+    const started = (answer: Answer<string>): void => {
+      if (!answer.ok) finished(answer)
+    }
+    const frame = { functionId: image.entry.id, caller, depth, instance: undefined, adHoc }
+    const process = this.#host.runFrame(frame, { ...request, context }, started, finished)
+    const canceled = new ErrorValue('Canceled', 'evaluation canceled', false)
+    leave = caller.onEnd(() => this.#host.endFrame(process, { ok: false, error: canceled }))
   }
 
   #poolOf(entry: CodeEntry): FunctionPool {

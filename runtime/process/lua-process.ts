@@ -21,6 +21,7 @@ import type { Image, LibraryHolder } from '../lua/sandbox.ts'
 import type {
   Answer,
   CallOptions,
+  Evaluation,
   Fiber,
   LogLevel,
   Outcome,
@@ -47,6 +48,13 @@ const NO_INPUT: RunInput = { values: [] }
 const TURN_COST = 100
 /** Instructions that the chunks of one process may take to load: some seconds. Whoever spawned it is waiting. */
 const LOADING_BUDGET_MAX = 50_000_000
+
+/** Turns of its coroutines that source text without an entry has. */
+const AD_HOC_TURNS_MAX = 10_000
+
+const isBusy = (kind: WaitKind): boolean => kind === 'timer' || kind === 'operation'
+
+const failed = (text: string): Outcome => ({ ok: false, error: new ErrorValue('Internal', text, false) })
 
 class LuaFiber implements Fiber {
   readonly process: LuaProcess
@@ -102,6 +110,10 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #life = 0
   /** Fibers that wait for something that may happen. */
   #waitingCount = 0
+  /** Those of them that wait for something under way, not for a channel. */
+  #busyCount = 0
+  /** Turns that source text without an entry has had. */
+  #turnCount = 0
   #loading: Loading | undefined
   #libraries: Map<string, LuaValue> | undefined
   #timers: Set<Timer> | undefined
@@ -155,6 +167,8 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   start(args: SpawnRequest['args']): void {
     const instance = this.frame?.instance
     if (instance !== undefined) return this.#begin(instance, args, false)
+    const adHoc = this.frame?.adHoc
+    if (adHoc !== undefined) return this.#load(adHoc.image, args, false)
     this.#load(this.#imageOf(this.entryId), args, false)
   }
 
@@ -172,16 +186,30 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #load(image: Image, args: SpawnRequest['args'], isUpgrade: boolean): void {
     this.#loading = { image, args, loadedCount: 0, isUpgrade, reductionsBefore: this.reductions }
     this.#libraries = image.libraries.length === 0 ? undefined : new Map()
-    this.#runChunk(image.libraries[0] ?? image)
+    this.#runNext(this.#loading)
   }
 
-  #runChunk(image: Image): void {
+  /** The next chunk that is still to be loaded. Of source text without a method the chunk itself is what runs. */
+  #runNext(loading: Loading): void {
+    const { image } = loading
+    const library = image.libraries[loading.loadedCount]
+    if (library !== undefined) return this.#runChunk(library)
+    if (this.frame?.adHoc?.method !== '') return this.#runChunk(image)
+    this.#loading = undefined
+    this.#begin({ image, method: this.#chunkOf(image), libraries: this.#libraries }, loading.args, false)
+  }
+
+  #chunkOf(image: Image): LuaFunction {
     const { engine } = this
     const environment = this.#host.sandbox.environment(image)
     for (const [alias, id] of Object.entries(image.entry.imports)) {
       engine.set(environment, toBytes(alias), this.#libraries?.get(id))
     }
-    const thread = engine.newThread(engine.load(image.code, environment), true)
+    return engine.load(image.code, environment)
+  }
+
+  #runChunk(image: Image): void {
+    const thread = this.engine.newThread(this.#chunkOf(image), true)
     this.#main = new LuaFiber(this, thread, this.#life, NO_INPUT)
     // Before whatever coroutine.spawn has started: that waits until everything is loaded.
     this.#current = this.#main
@@ -198,10 +226,11 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     if (library !== undefined) {
       this.#libraries?.set(library.entry.id, value)
       loading.loadedCount++
-      this.#runChunk(libraries[loading.loadedCount] ?? loading.image)
+      this.#runNext(loading)
       return
     }
-    const { method, id } = loading.image.entry
+    const { id } = loading.image.entry
+    const method = this.frame?.adHoc?.method ?? loading.image.entry.method
     const fn = this.#method(value, toBytes(method))
     if (fn === undefined) {
       const message = toBytes(`method "${method}" not found in module (entry ${id})`)
@@ -269,6 +298,9 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       this.reductions += used
       left -= used
       if (this.#doom !== undefined) return this.#end(this.#doom)
+      if (this.frame?.adHoc !== undefined && ++this.#turnCount > AD_HOC_TURNS_MAX) {
+        return this.#end(failed('exceeded maximum step limit'))
+      }
       if (this.#loading !== undefined && (status === 'preempted' || status === 'yielded')) {
         // Nobody else has a turn while the code loads.
         if (this.reductions - this.#loading.reductionsBefore > LOADING_BUDGET_MAX) this.#loadsForEver()
@@ -289,7 +321,10 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   /** Nothing more in this slice: stand in line again, or wait. */
   #rest(): void {
     const isReady = !this.#isBlocked && (this.#current !== undefined || (this.#fibers?.count ?? 0) > 0)
+    const isAdHoc = this.frame?.adHoc !== undefined
     if (isReady) this.#host.ready(this)
+    else if (isAdHoc && this.#busyCount === 0 && (this.#timers?.size ?? 0) === 0)
+      this.#end(failed('process became idle'))
     else if (this.#waitingCount === 0 && !this.mailbox.isWatched) this.#end(deadlock())
   }
 
@@ -374,6 +409,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     const fiber = this.#current as LuaFiber
     fiber.waitsFor = kind
     if (kind !== 'never') this.#waitingCount++
+    if (isBusy(kind)) this.#busyCount++
   }
 
   willBlock(): void {
@@ -391,6 +427,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   wake(fiber: LuaFiber, input: RunInput): void {
     if (this.isEnded || fiber.life !== this.#life || fiber.waitsFor === undefined) return
     if (fiber.waitsFor !== 'never') this.#waitingCount--
+    if (isBusy(fiber.waitsFor)) this.#busyCount--
     fiber.waitsFor = undefined
     fiber.input = input
     if (fiber !== this.#current) return this.#enqueue(fiber)
@@ -462,6 +499,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.#current = undefined
     this.#isBlocked = false
     this.#waitingCount = 0
+    this.#busyCount = 0
     this.#host.returnUnread(this)
     this.entryId = upgrade.entryId
     try {
@@ -536,6 +574,24 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 
   call(target: string, args: readonly Value[], options: CallOptions, done: Done<Value>): RunningCall {
     return this.#host.calls.call(this, target, args, options, (answer) => this.#guarded(done, answer))
+  }
+
+  evaluate(evaluation: Evaluation, done: Done<Value>): void {
+    this.#host.calls.evaluate(this, evaluation, (answer) => this.#guarded(done, answer))
+  }
+
+  compileProblem(source: string): string | undefined {
+    try {
+      this.#host.sandbox.compileAdHoc(source)
+      return undefined
+    } catch (error) {
+      if (error instanceof LuaSyntaxError) return toText(error.message)
+      throw error
+    }
+  }
+
+  get moduleTags(): ScriptProcess['moduleTags'] {
+    return this.#host.sandbox.tags
   }
 
   // ---- permissions
