@@ -6,9 +6,7 @@ import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { errorTo } from '../base/plain.ts'
 import type { LogLevel, Outcome } from '../services.ts'
 import {
-  cycleOf,
   type Ending,
-  isSame,
   type ServiceDefinition,
   type ServiceState,
   type ServiceStatus,
@@ -72,9 +70,6 @@ export class Supervisor {
   readonly #requests = new Map<number, Deferred>()
   /** Inputs that came while one was being worked off. */
   readonly #inputs: SupervisorInput[] = []
-  #definitions: readonly ServiceDefinition[]
-  /** One reconfiguration after the other. */
-  #reconfiguring: Promise<void> = Promise.resolve()
   #isStepping = false
   #requestCount = 0
   #starting: Deferred | undefined
@@ -91,7 +86,6 @@ export class Supervisor {
     this.#env = env
     this.#hooks = hooks
     this.#core = new SupervisorCore(definitions, env)
-    this.#definitions = definitions
   }
 
   /**
@@ -124,15 +118,16 @@ export class Supervisor {
    *   stopped meanwhile, `NotFound`, `InvalidState` before `start` and after `stop`
    */
   startService(id: string): Promise<void> {
-    return this.#request('start-service', id)
+    return this.#ask((request) => ({ kind: 'start-service', id, request }))
   }
 
   /**
-   * Stops one service, after what needs it; resolves when they are gone. They stay down until someone starts them.
+   * Stops one service, after what needs it; resolves when they are gone. They stay down until someone starts them, also under new
+   * definitions.
    * @throws MoonmeshError `NotFound`, or the error with which one of them could not be stopped
    */
   stopService(id: string): Promise<void> {
-    return this.#request('stop-service', id)
+    return this.#ask((request) => ({ kind: 'stop-service', id, request }))
   }
 
   /**
@@ -140,77 +135,33 @@ export class Supervisor {
    * @throws like `startService`
    */
   restart(id: string): Promise<void> {
-    return this.#request('restart-service', id)
+    return this.#ask((request) => ({ kind: 'restart-service', id, request }))
   }
 
   /**
-   * Replaces the definitions. What is gone is stopped, dependents first; what is new starts if it is to start with the node; what is
-   * defined otherwise, or stands for something that changed, is stopped and started again with all that needs it, if it was up. The rest
-   * does not notice. Resolves when everything is where it should be.
-   * @param changedIds services whose content changed although their definition did not
-   * @throws MoonmeshError `Invalid` for a cycle (nothing has happened then), `InvalidState` unless the services run, or the first failure of
-   *   a required service: the definitions are in force, and whoever wants the old ones back says so by another call
+   * Replaces the definitions by a complete new list. What is gone is stopped, dependents first, and forgotten. What is defined otherwise, or
+   * is named as changed, is stopped, and so is what depends on it; when all of that is down, the new definitions come into force, and it
+   * starts again unless a person had stopped it or it was never to run. What is new starts if it is to start with the node, or is needed
+   * by what is. The rest keeps running. One that gave up starts again if it changed or depends on what did; one that waits for a
+   * service that a person keeps down goes on waiting, and nobody waits for it.
+   *
+   * Resolves when everything is where it should be. Calls take their turns; during `start`, they wait for it. A person may start and stop
+   * services meanwhile: what they say holds, and what changes starts by its new definition.
+   * @param changedIds services whose content changed although their definition did not; ids of no service are ignored
+   * @param options.knownIds what a service may depend on although it is no service; without it, that may be anything
+   * @throws MoonmeshError nothing has happened: `Invalid` for a cycle, an unknown dependency or an id defined twice, `InvalidState` before
+   *   `start` and after `stop`, `RateLimited` when too many calls wait. `Canceled` when the node is stopped meanwhile. Otherwise the first
+   *   failure of a required service, to start within its time or to stop (details: `{ service }`, cause: its error): the new
+   *   definitions are in force, the rest goes on by them, and another call with the old ones, and the same `changedIds`, brings
+   *   those back
    */
-  reconfigure(definitions: readonly ServiceDefinition[], changedIds: ReadonlySet<string>): Promise<void> {
-    const turn = this.#reconfiguring.then(() => this.#reconfigure(definitions, changedIds))
-    this.#reconfiguring = turn.catch(() => {})
-    return turn
-  }
-
-  async #reconfigure(definitions: readonly ServiceDefinition[], changedIds: ReadonlySet<string>): Promise<void> {
-    await this.#starting?.promise
-    this.#assertRunning()
-    const cycle = cycleOf(definitions)
-    if (cycle !== undefined) {
-      const text = `services need each other: ${cycle.join(' -> ')}; remove one of these dependencies`
-      throw new MoonmeshError('Invalid', text, { retryable: false })
-    }
-    const next = new Map(definitions.map((definition) => [definition.id, definition]))
-    const affected = this.#definitions.filter((definition) => {
-      const replacement = next.get(definition.id)
-      return replacement === undefined || changedIds.has(definition.id) || !isSame(definition, replacement)
-    })
-    const known = new Set(this.#definitions.map(({ id }) => id))
-    const wereUp = new Set(
-      this.#core
-        .snapshot()
-        .filter(isActive)
-        .map(({ id }) => id),
-    )
-    // Somebody else may start one again meanwhile: all of them are down when the last stop is through.
-    const hasInstance = ({ state }: ServiceStatus): boolean => ['starting', 'running', 'stopping'].includes(state)
-    const affectedIds = new Set(affected.map(({ id }) => id))
-    do {
-      for (const { id } of affected) await this.stopService(id)
-      this.#assertRunning()
-    } while (this.#core.snapshot().some((status) => affectedIds.has(status.id) && hasInstance(status)))
-    const areUp = new Set(
-      this.#core
-        .snapshot()
-        .filter(isActive)
-        .map(({ id }) => id),
-    )
-    this.#definitions = definitions
-    this.#feed({ kind: 'redefine', definitions })
-    const toStart = definitions.filter(({ id, lifecycle }) => {
-      const wasTakenDown = wereUp.has(id) && !areUp.has(id)
-      return wasTakenDown || (lifecycle.autoStart && (!known.has(id) || affectedIds.has(id)))
-    })
-    const starts = await Promise.allSettled(toStart.map(({ id }) => this.startService(id)))
-    for (const [i, start] of starts.entries()) {
-      const { id, lifecycle } = toStart[i] as ServiceDefinition
-      if (start.status === 'fulfilled' || lifecycle.startup === 'optional') continue
-      const cause = failureOf(start.reason)
-      throw new MoonmeshError(cause.kind, `service ${id} did not start: ${cause.message}`, {
-        details: { service: id },
-        cause,
-      })
-    }
-  }
-
-  #assertRunning(): void {
-    if (this.#starting !== undefined && this.#stopping === undefined) return
-    throw new MoonmeshError('InvalidState', 'services can be redefined only while the node runs')
+  reconfigure(
+    definitions: readonly ServiceDefinition[],
+    changedIds: ReadonlySet<string>,
+    options: { readonly knownIds?: ReadonlySet<string> } = {},
+  ): Promise<void> {
+    const { knownIds } = options
+    return this.#ask((request) => ({ kind: 'reconfigure', definitions, changedIds, knownIds, request }))
   }
 
   /** All services, in the order of the definitions. */
@@ -218,11 +169,11 @@ export class Supervisor {
     return this.#core.snapshot()
   }
 
-  #request(kind: 'start-service' | 'stop-service' | 'restart-service', id: string): Promise<void> {
+  #ask(inputOf: (request: number) => SupervisorInput): Promise<void> {
     const request = ++this.#requestCount
     const answer = deferred()
     this.#requests.set(request, answer)
-    this.#feed({ kind, id, request })
+    this.#feed(inputOf(request))
     return answer.promise
   }
 
@@ -269,6 +220,12 @@ export class Supervisor {
         this.#requests.delete(effect.request)
         if (effect.error === undefined) answer.resolve()
         else answer.reject(effect.error)
+        break
+      }
+      case 'redefined': {
+        const { gone, added, changed } = effect
+        const text = `services redefined: ${added.length} new, ${changed.length} changed, ${gone.length} gone`
+        this.#hooks.log('debug', text, { added, changed, gone })
         break
       }
       case 'ready':
@@ -319,11 +276,6 @@ export class Supervisor {
     })
     this.#timers.set(timer, cancel)
   }
-}
-
-/** It has an instance, or will have one soon. */
-function isActive({ state, nextRestartMs, waitsFor }: ServiceStatus): boolean {
-  return state === 'starting' || state === 'running' || nextRestartMs !== undefined || waitsFor !== undefined
 }
 
 function endingOf(outcome: Outcome): Ending {

@@ -60,6 +60,11 @@ export class Sequence {
     return place.dependents
   }
 
+  /** These and everything that needs one of them, in stop order. */
+  withDependents(ids: readonly string[]): readonly string[] {
+    return this.#closure(ids, (each) => each.directDependents).reverse()
+  }
+
   /** The roots and all that they need, in start order. */
   reachableFrom(roots: readonly string[]): readonly string[] {
     return this.#closure(roots, (place) => place.dependencies)

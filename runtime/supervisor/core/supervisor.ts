@@ -4,6 +4,9 @@
 // An input changes what is wanted or tells what happened; `#reconcile` then starts and stops whatever may move. Each service has at
 // most one instance: from `starting` until the world has said that it ended, was stopped, or never came to be. An instance is known
 // by its attempt number; what the world tells of an earlier attempt is ignored.
+//
+// New definitions take three stages: what changed, and what depends on it, leaves under the old definitions; when nothing of that is left,
+// the new ones come into force; then everything that is to run is launched like at the start of all. lua-core.md §19.3.
 
 import { assert, unreachable } from '../../base/assert.ts'
 import type { Env } from '../../base/env.ts'
@@ -56,6 +59,15 @@ export interface ServiceStatus {
 /** How an instance ended by itself. */
 export type Ending = { ok: true } | { ok: false; error: MoonmeshError }
 
+/** What the services are from now on. */
+export interface Redefinition {
+  readonly definitions: readonly ServiceDefinition[]
+  /** Services whose content changed although their definition did not; others are ignored. */
+  readonly changedIds: ReadonlySet<string>
+  /** What a service may depend on although it is no service. Absent: anything. */
+  readonly knownIds?: ReadonlySet<string> | undefined
+}
+
 type TimerPurpose = 'start-timeout' | 'restart' | 'launch'
 
 export type SupervisorInput =
@@ -64,11 +76,8 @@ export type SupervisorInput =
   | { kind: 'stop'; force: boolean }
   /** Asks for one service; answered by the effect `reply` with the same request number. */
   | { kind: 'start-service' | 'stop-service' | 'restart-service'; id: string; request: number }
-  /**
-   * The complete new list of definitions. Services that are gone from it, or defined otherwise, have no instance by then, and no cycle is in
-   * it; new ones are down until someone starts them. Only while services run.
-   */
-  | { kind: 'redefine'; definitions: readonly ServiceDefinition[] }
+  /** A complete new list of definitions; answered like the requests for one service. */
+  | ({ kind: 'reconfigure'; request: number } & Redefinition)
   | { kind: 'started'; id: string; attempt: number }
   | { kind: 'start-failed'; id: string; attempt: number; error: MoonmeshError }
   | { kind: 'ended'; id: string; attempt: number; ending: Ending }
@@ -85,6 +94,15 @@ export type SupervisorEffect =
   | { kind: 'state-changed'; id: string; from: ServiceState; to: ServiceState; error?: MoonmeshError }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; id: string; text: string }
   | { kind: 'reply'; request: number; error?: MoonmeshError }
+  /** New definitions are in force: what comes before keeps to the old ones, what follows to these. */
+  | {
+      kind: 'redefined'
+      request: number
+      gone: readonly string[]
+      added: readonly string[]
+      /** Defined otherwise, or named as changed. */
+      changed: readonly string[]
+    }
   /** Every service that is to start with the node runs or is skipped. */
   | { kind: 'ready' }
   /** The start of all failed, by the fault of service `id`. What runs is stopped; `all-stopped` follows. */
@@ -93,7 +111,7 @@ export type SupervisorEffect =
   | { kind: 'all-stopped' }
 
 /**
- * Where a service is in the start of all: `waiting` for its dependencies to have run, `open` while its time to reach `running`
+ * Where a service is in the start of all, or in the launch that follows new definitions: `waiting` for its dependencies to have run, `open` while its time to reach `running`
  * passes, then `done` or `skipped`. `none`: it takes no part.
  */
 type Launch = 'none' | 'waiting' | 'open' | 'done' | 'skipped'
@@ -109,6 +127,11 @@ interface Service {
   attempt: number
   /** It is to run: now, or as soon as its delay is over and its dependencies run. */
   isWanted: boolean
+  /**
+   * It stays down until a person starts it: a person stopped it, or nobody knows whether its last instance is gone.
+   * Invariant: never wanted.
+   */
+  isHeld: boolean
   /** The present instance has to go, once nothing needs it any more. Invariant: only with an instance. */
   isStopRequested: boolean
   /** The instance is stopped because it took too long to start. Invariant: only while `stopping`. */
@@ -129,7 +152,24 @@ type Request =
   | { readonly kind: 'running'; readonly id: string; readonly needs: ReadonlySet<string> }
   | { readonly kind: 'gone'; readonly left: Set<string> }
 
+/** New definitions on their way. */
+interface Change extends Redefinition {
+  readonly request: number
+  readonly sequence: Sequence
+  /** `leaving` under the old definitions, `launching` under the new ones. */
+  stage: 'queued' | 'leaving' | 'launching'
+  /** What is gone, defined otherwise, or named as changed. */
+  changed: ReadonlySet<string>
+  /** That, and what depends on it: no instance of these outlives the old definitions. */
+  leaving: ReadonlySet<string>
+  /** The first of a required service. */
+  failure: MoonmeshError | undefined
+}
+
 type Phase = 'idle' | 'starting' | 'running' | 'stopping' | 'stopped'
+
+/** Changes that wait for their turn; a caller that does not wait for its own gets no further. */
+const CHANGES_MAX = 100
 
 const STOP_REASON = 'service stopping'
 
@@ -148,8 +188,10 @@ export class SupervisorCore {
   #sequence: Sequence
   #services = new Map<string, Service>()
   readonly #requests = new Map<number, Request>()
-  /** Of services that were redefined or are no more. */
-  readonly #lastAttempts = new Map<string, number>()
+  /** In their order; the first one is under way while the phase is `running`. */
+  #changes: Change[] = []
+  /** No service that is gone had a later attempt: late results of one are never taken for those of its successor. */
+  #lastAttempt = 0
   #phase: Phase = 'idle'
   #isForced = false
   #timerCount = 0
@@ -158,11 +200,10 @@ export class SupervisorCore {
   constructor(definitions: readonly ServiceDefinition[], env: Env) {
     this.#env = env
     this.#sequence = sequenceOf(definitions)
-    for (const definition of definitions) this.#services.set(definition.id, this.#fresh(definition, 0))
+    for (const definition of definitions) this.#services.set(definition.id, this.#fresh(definition))
   }
 
-  /** @param attempt the number of the last start of a service of this id */
-  #fresh(definition: ServiceDefinition, attempt: number): Service {
+  #fresh(definition: ServiceDefinition): Service {
     const { restart, stableThresholdMs } = definition.lifecycle
     return {
       id: definition.id,
@@ -171,8 +212,9 @@ export class SupervisorCore {
       state: 'unknown',
       sinceMs: this.#env.wallMs(),
       error: undefined,
-      attempt,
+      attempt: this.#lastAttempt,
       isWanted: false,
+      isHeld: false,
       isStopRequested: false,
       isAbandoned: false,
       isForced: false,
@@ -233,8 +275,8 @@ export class SupervisorCore {
         return this.#services.has(input.id)
           ? this.#timedOut(this.#service(input.id), input.purpose, input.timer)
           : undefined
-      case 'redefine':
-        return this.#redefine(input.definitions)
+      case 'reconfigure':
+        return this.#reconfigure(input, input.request)
       default:
         return unreachable(input)
     }
@@ -247,9 +289,8 @@ export class SupervisorCore {
     const { cycle } = this.#sequence
     if (cycle !== undefined) {
       const id = cycle[0] as string
-      const text = `services need each other: ${cycle.join(' -> ')}; remove one of these dependencies`
       this.#phase = 'stopping'
-      this.#effects.push({ kind: 'start-failed', id, error: failure('Invalid', text) })
+      this.#effects.push({ kind: 'start-failed', id, error: failure('Invalid', describeCycle(cycle)) })
       return
     }
     this.#phase = 'starting'
@@ -277,6 +318,9 @@ export class SupervisorCore {
 
   #stopAll(): void {
     this.#phase = 'stopping'
+    const error = failure('Canceled', 'the node is being stopped; the change of its services was cut short')
+    for (const { request } of this.#changes) this.#reply(request, error)
+    this.#changes = []
     this.#takeDown([...this.#services.keys()])
   }
 
@@ -301,36 +345,10 @@ export class SupervisorCore {
     else this.#requests.set(request, { kind: 'running', id, needs: new Set(needs) })
   }
 
-  /** What stays as it was goes on; an attempt's number is never used again for the same id. */
-  #redefine(definitions: readonly ServiceDefinition[]): void {
-    assert(this.#phase === 'running', 'services are redefined while they run')
-    const before = this.#services
-    this.#sequence = sequenceOf(definitions)
-    assert(this.#sequence.cycle === undefined, 'the new definitions have no cycle')
-    this.#services = new Map()
-    for (const definition of definitions) {
-      const known = before.get(definition.id)
-      const stays = known !== undefined && isSame(known.definition, definition)
-      if (known !== undefined && !stays) this.#leave(known)
-      const service = stays ? { ...known, definition } : this.#fresh(definition, this.#attemptOf(definition.id, known))
-      this.#services.set(definition.id, service)
-    }
-    for (const [id, service] of before) if (!this.#services.has(id)) this.#leave(service)
-  }
-
-  #leave(service: Service): void {
-    assert(!hasInstance(service), `service ${service.id} is down before it is redefined`)
-    this.#cancelTimer(service)
-    this.#lastAttempts.set(service.id, service.attempt)
-  }
-
-  #attemptOf(id: string, known: Service | undefined): number {
-    return known?.attempt ?? this.#lastAttempts.get(id) ?? 0
-  }
-
   /** It is to run, and a person says so: earlier failures are forgotten and no delay is kept. */
   #want(service: Service): void {
     service.isWanted = true
+    service.isHeld = false
     if (hasInstance(service)) return
     this.#cancelTimer(service)
     service.policy.reset()
@@ -353,6 +371,7 @@ export class SupervisorCore {
       const service = this.#service(id)
       const isRestartPending = service.state === 'failed' && service.isWanted
       service.isWanted = false
+      service.isHeld = true
       this.#closeLaunch(service, 'skipped')
       if (hasInstance(service)) service.isStopRequested = true
       else this.#cancelTimer(service)
@@ -478,6 +497,14 @@ export class SupervisorCore {
     this.#enter(service, 'failed', error)
     this.#log('error', service.id, `could not be stopped: ${error.message}; it is not restarted`)
     this.#giveUp(service, error)
+    service.isHeld = true
+    const change = this.#changes[0]
+    if (
+      change?.stage === 'leaving' &&
+      change.leaving.has(service.id) &&
+      service.definition.lifecycle.startup === 'required'
+    )
+      change.failure ??= blame(service.id, 'could not be stopped', error)
     this.#gone(service, error)
   }
 
@@ -528,11 +555,11 @@ export class SupervisorCore {
 
   /** Time to reach `running` counts from when all dependencies have run. */
   #openLaunches(): void {
-    if (this.#phase !== 'starting') return
     for (const id of this.#sequence.order) {
       const service = this.#service(id)
       if (service.launch !== 'waiting') continue
-      if (!this.#sequence.dependenciesOf(id).every((each) => this.#service(each).launch === 'done')) continue
+      // Where a dependency is skipped, so is what needs it.
+      if (this.#sequence.dependenciesOf(id).some((each) => isLaunching(this.#service(each)))) continue
       service.launch = 'open'
       service.launchTimer = this.#setTimer(service, 'launch', service.definition.lifecycle.startTimeoutMs)
     }
@@ -545,15 +572,17 @@ export class SupervisorCore {
   }
 
   #launchFailed(service: Service, cause: MoonmeshError): void {
-    if (this.#phase !== 'starting' || !isLaunching(service)) return
+    if (!isLaunching(service)) return
     const { id } = service
     const consequence = this.#sequence.failureOf(id)
     if (consequence.kind === 'abort') {
-      const error = new MoonmeshError(cause.kind, `service ${id} did not start: ${cause.message}`, {
-        ...(cause.retryable === undefined ? {} : { retryable: cause.retryable }),
-        details: { service: id },
-        cause,
-      })
+      const error = blame(id, 'did not start', cause)
+      const change = this.#changes[0]
+      if (this.#phase === 'running' && change !== undefined) {
+        this.#log('error', id, `did not start: ${cause.message}; it is required, so the change of services has failed`)
+        change.failure ??= error
+        return this.#endLaunches()
+      }
       this.#log('error', id, `did not start: ${cause.message}; it is required, so everything stops`)
       this.#effects.push({ kind: 'start-failed', id, error })
       return this.#stopAll()
@@ -564,29 +593,191 @@ export class SupervisorCore {
     this.#log('warn', id, `did not start: ${cause.message}; it is optional, so the rest goes on${branch}`)
   }
 
+  #endLaunches(): void {
+    for (const service of this.#services.values()) if (isLaunching(service)) this.#closeLaunch(service, 'skipped')
+  }
+
+  // ---- new definitions
+
+  #reconfigure({ definitions, changedIds, knownIds }: Redefinition, request: number): void {
+    if (this.#phase !== 'starting' && this.#phase !== 'running') {
+      const text = `services can be redefined only while the node runs; it is ${this.#phase}`
+      return this.#reply(request, new MoonmeshError('InvalidState', text, { retryable: false }))
+    }
+    if (this.#changes.length >= CHANGES_MAX) {
+      const text = `${CHANGES_MAX} changes of services are waiting; try again when one of them is through`
+      return this.#reply(request, new MoonmeshError('RateLimited', text, { retryable: true }))
+    }
+    const fault = faultIn(definitions, knownIds)
+    if (fault !== undefined) return this.#reply(request, new MoonmeshError('Invalid', fault, { retryable: false }))
+    this.#changes.push({
+      request,
+      definitions: [...definitions],
+      changedIds: new Set(changedIds),
+      sequence: sequenceOf(definitions),
+      stage: 'queued',
+      changed: new Set(),
+      leaving: new Set(),
+      failure: undefined,
+    })
+  }
+
+  /** The next stage of the change under way, if it is reached. Returns whether it was. */
+  #advanceChange(): boolean {
+    const change = this.#changes[0]
+    if (this.#phase !== 'running' || change === undefined) return false
+    switch (change.stage) {
+      case 'queued':
+        this.#leave(change)
+        return true
+      case 'leaving':
+        if ([...change.leaving].some((id) => hasInstance(this.#service(id)))) return false
+        this.#redefine(change)
+        return true
+      case 'launching':
+        if (change.failure === undefined && [...this.#services.values()].some(isLaunching)) return false
+        this.#endLaunches()
+        this.#changes.shift()
+        this.#reply(change.request, change.failure)
+        return true
+      default:
+        return unreachable(change.stage)
+    }
+  }
+
+  #leave(change: Change): void {
+    const next = new Map(change.definitions.map((definition) => [definition.id, definition]))
+    const changed = [...this.#services.values()].filter(({ id, definition }) => {
+      const replacement = next.get(id)
+      return replacement === undefined || change.changedIds.has(id) || !isSame(definition, replacement)
+    })
+    change.changed = new Set(changed.map(({ id }) => id))
+    change.leaving = new Set(this.#sequence.withDependents([...change.changed]))
+    change.stage = 'leaving'
+    for (const id of change.leaving) {
+      const service = this.#service(id)
+      if (hasInstance(service)) service.isStopRequested = true
+    }
+  }
+
+  #redefine(change: Change): void {
+    const before = this.#services
+    const next = new Set(change.definitions.map(({ id }) => id))
+    const gone = [...before.values()].filter(({ id }) => !next.has(id))
+    const added = [...next].filter((id) => !before.has(id))
+    for (const service of gone) {
+      this.#cancelTimer(service)
+      this.#lastAttempt = Math.max(this.#lastAttempt, service.attempt)
+    }
+    this.#sequence = change.sequence
+    this.#services = new Map()
+    for (const definition of change.definitions) {
+      const known = before.get(definition.id)
+      const service =
+        known === undefined
+          ? this.#fresh(definition)
+          : change.changed.has(definition.id)
+            ? this.#renewed(known, definition)
+            : known
+      this.#services.set(definition.id, service)
+    }
+    change.stage = 'launching'
+    const changed = [...change.changed].filter((id) => next.has(id))
+    const goneIds = gone.map(({ id }) => id)
+    this.#effects.push({ kind: 'redefined', request: change.request, gone: goneIds, added, changed })
+    this.#renewRequests()
+    this.#launch(this.#rootsOf(change, new Set(added)))
+  }
+
+  /** Another definition with nothing counted against it; what is seen of the service from outside stays. */
+  #renewed(known: Service, definition: ServiceDefinition): Service {
+    this.#cancelTimer(known)
+    const { state, sinceMs, error, attempt, isWanted, isHeld } = known
+    return { ...this.#fresh(definition), state, sinceMs, error, attempt, isWanted, isHeld }
+  }
+
+  /** Whoever waits for a service to run waits for what it needs now. */
+  #renewRequests(): void {
+    for (const [number, request] of this.#requests) {
+      if (request.kind !== 'running') continue
+      const { id } = request
+      if (!this.#services.has(id)) {
+        this.#reply(number, failure('NotFound', `there is no service ${id} any more`))
+        continue
+      }
+      const needs = this.#sequence.reachableFrom([id])
+      for (const each of needs) this.#want(this.#service(each))
+      this.#requests.set(number, { kind: 'running', id, needs: new Set(needs) })
+    }
+  }
+
+  /** What is to run now that was not up, or was, and had to leave. */
+  #rootsOf({ changed, leaving }: Change, added: ReadonlySet<string>): string[] {
+    const services = [...this.#services.values()]
+    const automatic = services.filter(({ definition }) => definition.lifecycle.autoStart)
+    const isDue = new Set(this.#sequence.reachableFrom(automatic.map(({ id }) => id)))
+    const needsAdded = new Set(this.#sequence.withDependents([...added]))
+    return services
+      .filter((service) => {
+        const { id, isWanted, isHeld, error } = service
+        if (added.has(id)) return isDue.has(id)
+        if (isHeld) return false
+        // Why it gave up may be what was changed, or what is taken back now.
+        const hasGivenUp = !isWanted && !hasInstance(service) && error !== undefined
+        if (!leaving.has(id)) return hasGivenUp && needsAdded.has(id)
+        return isWanted || hasGivenUp || (changed.has(id) && isDue.has(id))
+      })
+      .map(({ id }) => id)
+  }
+
+  /** These and what they need start. What a person keeps down stays so, and what needs it waits. */
+  #launch(roots: readonly string[]): void {
+    const blocked = new Set<string>()
+    for (const id of this.#sequence.reachableFrom(roots)) {
+      const service = this.#service(id)
+      if (isUp(service)) continue
+      const keeping = this.#sequence.dependenciesOf(id).filter((each) => blocked.has(each))
+      if (service.isHeld || keeping.length > 0) blocked.add(id)
+      if (service.isHeld) continue
+      this.#want(service)
+      if (keeping.length > 0) this.#log('warn', id, `starts when ${this.#describe(keeping)}`)
+      else service.launch = 'waiting'
+    }
+    this.#openLaunches()
+  }
+
   // ---- movement
 
   #reconcile(): void {
     if (this.#phase === 'idle' || this.#phase === 'stopped') return
-    const services = this.#sequence.order.map((id) => this.#service(id))
-    if (this.#phase !== 'stopping') for (const service of services) if (this.#canStart(service)) this.#begin(service)
-    for (const service of services.reverse()) if (this.#canStop(service)) this.#halt(service)
+    this.#move()
+    const services = [...this.#services.values()]
     if (this.#phase === 'starting' && !services.some(isLaunching)) {
       this.#phase = 'running'
       this.#effects.push({ kind: 'ready' })
     }
+    while (this.#advanceChange()) this.#move()
     if (this.#phase === 'stopping' && !services.some(hasInstance)) {
       assert(
         services.every((service) => service.timer === undefined && service.launchTimer === undefined),
         'no timer outlives the services',
       )
-      assert(this.#requests.size === 0, 'no request outlives the services')
+      assert(this.#requests.size === 0 && this.#changes.length === 0, 'no request outlives the services')
       this.#phase = 'stopped'
       this.#effects.push({ kind: 'all-stopped' })
     }
   }
 
+  #move(): void {
+    const services = this.#sequence.order.map((id) => this.#service(id))
+    if (this.#phase !== 'stopping') for (const service of services) if (this.#canStart(service)) this.#begin(service)
+    for (const service of services.reverse()) if (this.#canStop(service)) this.#halt(service)
+  }
+
   #canStart(service: Service): boolean {
+    const change = this.#changes[0]
+    // Its next instance comes by the new definitions.
+    if (change?.stage === 'leaving' && change.leaving.has(service.id)) return false
     return this.#isPending(service) && service.timer === undefined && this.#missingFor(service).length === 0
   }
 
@@ -703,13 +894,40 @@ function sequenceOf(definitions: readonly ServiceDefinition[]): Sequence {
 }
 
 /** Whether a service may go on under the new definition without noticing. */
-export function isSame(a: ServiceDefinition, b: ServiceDefinition): boolean {
+function isSame(a: ServiceDefinition, b: ServiceDefinition): boolean {
   return JSON.stringify(a) === JSON.stringify(b)
 }
 
-/** A chain of dependencies that leads back to its first id; undefined when there is none. */
-export function cycleOf(definitions: readonly ServiceDefinition[]): readonly string[] | undefined {
-  return sequenceOf(definitions).cycle
+/** Why these cannot be the definitions of a node. */
+function faultIn(
+  definitions: readonly ServiceDefinition[],
+  knownIds: ReadonlySet<string> | undefined,
+): string | undefined {
+  const ids = new Set<string>()
+  for (const { id } of definitions) {
+    if (ids.has(id)) return `service ${id} is defined twice; leave one of them out`
+    ids.add(id)
+  }
+  for (const { id, dependencies } of definitions) {
+    const unknown = dependencies.find((each) => knownIds !== undefined && !ids.has(each) && !knownIds.has(each))
+    if (unknown !== undefined)
+      return `service ${id} needs ${unknown}, which is not defined; define it or remove the dependency`
+  }
+  const { cycle } = sequenceOf(definitions)
+  return cycle === undefined ? undefined : describeCycle(cycle)
+}
+
+function describeCycle(cycle: readonly string[]): string {
+  return `services need each other: ${cycle.join(' -> ')}; remove one of these dependencies`
+}
+
+/** The failure of service `id` as whoever waits for all of them is told. */
+function blame(id: string, what: string, cause: MoonmeshError): MoonmeshError {
+  return new MoonmeshError(cause.kind, `service ${id} ${what}: ${cause.message}`, {
+    ...(cause.retryable === undefined ? {} : { retryable: cause.retryable }),
+    details: { service: id },
+    cause,
+  })
 }
 
 /** Something of it may exist in the world. */

@@ -2,6 +2,7 @@
 
 import { MoonmeshError } from '../../../../runtime/base/errors.ts'
 import {
+  type Redefinition,
   type ServiceDefinition,
   type ServiceState,
   type ServiceStatus,
@@ -60,6 +61,17 @@ export class Machine {
     return request
   }
 
+  /** The number under which the reply comes. */
+  reconfigure(
+    definitions: readonly ServiceDefinition[],
+    changedIds: readonly string[] = [],
+    knownIds?: Redefinition['knownIds'],
+  ): number {
+    const request = ++this.#requestCount
+    this.step({ kind: 'reconfigure', definitions, changedIds: new Set(changedIds), knownIds, request })
+    return request
+  }
+
   /** What the world tells; of the latest attempt unless said otherwise. */
   started(id: string, attempt = this.attempt(id)): void {
     this.step({ kind: 'started', id, attempt })
@@ -91,6 +103,10 @@ export class Machine {
 
   attempt(id: string): number {
     return this.#attempts.get(id) ?? 0
+  }
+
+  ids(): string[] {
+    return this.#core.snapshot().map((each) => each.id)
   }
 
   status(id: string): ServiceStatus {
@@ -137,6 +153,10 @@ export function describeEffect(effect: SupervisorEffect): string {
       return `${effect.level}: ${effect.text}`
     case 'reply':
       return `reply ${effect.request}${describeError(effect.error)}`
+    case 'redefined': {
+      const parts = (['gone', 'added', 'changed'] as const).filter((part) => effect[part].length > 0)
+      return `redefined ${effect.request}${parts.map((part) => `, ${part}: ${effect[part].join(' ')}`).join('')}`
+    }
     case 'start-failed':
       return `start-failed${effect.id === undefined ? '' : ` ${effect.id}`}${describeError(effect.error)}`
     case 'ready':

@@ -55,6 +55,13 @@ test('a required service takes the whole start with it, an optional one its bran
   expect(each.failureOf('cache')).toEqual({ kind: 'skip', ids: ['page', 'web', 'cache'] })
 })
 
+test('several with their dependents are one stop order, each once', () => {
+  const node = (id: string, ...dependencies: string[]): SequenceNode => ({ id, dependencies, startup: 'required' })
+  const each = new Sequence([node('host'), node('cache', 'host'), node('web', 'cache', 'host'), node('clock')])
+  expect(each.withDependents(['cache', 'host', 'clock'])).toEqual(['clock', 'web', 'cache', 'host'])
+  expect(each.withDependents([])).toEqual([])
+})
+
 test('an id that is defined twice is a bug', () => {
   const node: SequenceNode = { id: 'a', dependencies: [], startup: 'required' }
   expect(() => new Sequence([node, node])).toThrow('service a is defined once')
@@ -76,6 +83,7 @@ test('against a naive check: the order respects every edge, or there is a cycle 
       expect([...each.order].sort()).toEqual(ids)
       for (const [i, id] of each.order.entries()) {
         for (const need of needsOf(id)) expect(each.order.slice(0, i)).toContain(need)
+        expect(each.withDependents([id])).toEqual([...each.dependentsOf(id), id])
         for (const dependent of each.dependentsOf(id)) expect(each.reachableFrom([dependent])).toContain(id)
       }
     }),

@@ -14,6 +14,10 @@ import { Machine, notRetryable, raised, retryable } from './machine.ts'
 
 const IDS = ['a', 'b', 'c', 'd', 'e']
 
+type Request =
+  | { readonly kind: 'running' | 'gone'; readonly id: string }
+  | { readonly kind: 'reconfigure'; readonly definitions: readonly ServiceDefinition[] }
+
 interface Instance {
   readonly attempt: number
   /** `ended`: while it was being stopped; the stop has not been answered yet. */
@@ -24,19 +28,29 @@ interface Instance {
 /** What exists outside the core. It checks each order the core gives against that. */
 class World {
   readonly instances = new Map<string, Instance>()
-  readonly openRequests = new Set<number>()
+  readonly openRequests = new Map<number, Request>()
   readonly machine: Machine
-  readonly #graph: Sequence
+  /** The definitions in force, and who needs whom by them. */
+  definitions: readonly ServiceDefinition[]
+  #graph: Sequence
+  /** Down until a person asks for them, or for something that needs them. */
+  readonly #held = new Set<string>()
   /** Everything ever reported: any of it may arrive once more, late. */
   readonly #reports: SupervisorInput[] = []
   readonly #errors: readonly MoonmeshError[]
   /** The service whose start was given up as too long. */
   #abandoned: string | undefined
+  readonly #lastAttempts = new Map<string, number>()
   #requestCount = 0
+  /** What changes were answered with. */
+  readonly changeReplies: (MoonmeshError | undefined)[] = []
   allStoppedCount = 0
+  /** Between the start and the stop of all. */
+  isOpen = true
 
   constructor(definitions: readonly ServiceDefinition[], errors: readonly MoonmeshError[]) {
-    this.#graph = new Sequence(definitions.map((each) => ({ ...each, startup: 'optional' })))
+    this.definitions = definitions
+    this.#graph = graphOf(definitions)
     this.#errors = errors
     this.machine = new Machine(definitions, (effect) => this.#obey(effect))
   }
@@ -45,6 +59,9 @@ class World {
     switch (effect.kind) {
       case 'start': {
         expect(this.instances.has(effect.id), `one instance of ${effect.id}`).toBe(false)
+        expect(this.#held.has(effect.id), `${effect.id} stays down`).toBe(false)
+        expect(this.#lastAttempts.get(effect.id) ?? 0).toBeLessThan(effect.attempt)
+        this.#lastAttempts.set(effect.id, effect.attempt)
         for (const need of this.#graph.dependenciesOf(effect.id)) {
           const instance = this.instances.get(need)
           expect(instance?.state, `${effect.id} starts when ${need} runs`).toBe('running')
@@ -69,7 +86,14 @@ class World {
         break
       }
       case 'reply':
+        if (this.openRequests.get(effect.request)?.kind === 'reconfigure') this.changeReplies.push(effect.error)
         expect(this.openRequests.delete(effect.request), 'one answer a request').toBe(true)
+        break
+      case 'redefined':
+        this.#redefined(effect)
+        break
+      case 'start-failed':
+        this.isOpen = false
         break
       case 'all-stopped':
         this.allStoppedCount++
@@ -79,6 +103,34 @@ class World {
       default:
         break
     }
+  }
+
+  #redefined({ request, gone, changed }: Extract<SupervisorEffect, { kind: 'redefined' }>): void {
+    const change = this.openRequests.get(request)
+    if (change?.kind !== 'reconfigure') throw new Error('somebody asked for new definitions')
+    for (const id of this.#graph.withDependents([...gone, ...changed])) {
+      expect(this.instances.has(id), `${id} is down before it is redefined`).toBe(false)
+    }
+    this.definitions = change.definitions
+    this.#graph = graphOf(change.definitions)
+    for (const id of gone) this.#held.delete(id)
+    for (const open of this.openRequests.values()) if (open.kind === 'running') this.#release(open.id)
+  }
+
+  /** A person asks for it, and with it for what it needs. */
+  #release(id: string): void {
+    if (!this.isDefined(id)) return
+    for (const each of this.#graph.reachableFrom([id])) this.#held.delete(each)
+  }
+
+  isDefined(id: string): boolean {
+    return this.definitions.some((each) => each.id === id)
+  }
+
+  reconfigure(definitions: readonly ServiceDefinition[], changedIds: readonly string[]): void {
+    const request = ++this.#requestCount
+    this.openRequests.set(request, { kind: 'reconfigure', definitions })
+    this.machine.step({ kind: 'reconfigure', definitions, changedIds: new Set(changedIds), request })
   }
 
   /** Does one of the things that can happen now. */
@@ -113,7 +165,11 @@ class World {
 
   ask(kind: 'start-service' | 'stop-service' | 'restart-service', id: string): void {
     const request = ++this.#requestCount
-    this.openRequests.add(request)
+    this.openRequests.set(request, { kind: kind === 'stop-service' ? 'gone' : 'running', id })
+    if (!this.isDefined(id)) return this.machine.step({ kind, id, request })
+    if (kind === 'stop-service') for (const each of this.#graph.withDependents([id])) this.#held.add(each)
+    // Before the start and after the stop nobody is asked for.
+    else if (this.isOpen) this.#release(id)
     this.machine.step({ kind, id, request })
   }
 
@@ -143,7 +199,10 @@ class World {
 
   /** The core's view of who has an instance is the world's. */
   checkView(): void {
-    for (const id of IDS) {
+    const ids = this.machine.ids()
+    expect(ids).toEqual(this.definitions.map((each) => each.id))
+    for (const id of this.instances.keys()) expect(ids, `the instance of ${id} has a definition`).toContain(id)
+    for (const id of ids) {
       const has = ['starting', 'running', 'stopping'].includes(this.machine.state(id))
       expect(has, `${id} is ${this.machine.state(id)}`).toBe(this.instances.has(id))
     }
@@ -158,9 +217,34 @@ class World {
     }
   }
 
+  /** Nothing fails any more but the starts of `broken`, and time passes. */
+  settle(broken: Readonly<Record<string, MoonmeshError>> = {}): void {
+    for (let i = 0; i < 100; i++) {
+      for (const [id, instance] of [...this.instances]) {
+        const { attempt } = instance
+        const error = broken[id]
+        if (instance.isStopping) this.stopped(id, 'graceful')
+        else if (instance.state !== 'starting') continue
+        else if (error === undefined) this.started(id)
+        else this.#end(id, { kind: 'start-failed', id, attempt, error })
+        this.checkView()
+      }
+      this.machine.advance(1000)
+    }
+  }
+
+  stop(force: boolean): void {
+    this.isOpen = false
+    this.machine.stop(force)
+  }
+
   replayAll(): void {
     for (const report of this.#reports) this.machine.step(report)
   }
+}
+
+function graphOf(definitions: readonly ServiceDefinition[]): Sequence {
+  return new Sequence(definitions.map((each) => ({ ...each, startup: 'optional' })))
 }
 
 /** Services a..e; each may need some of those before it, so there is no cycle. */
@@ -185,19 +269,56 @@ function graphs(options: { mayFail: boolean }): fc.Arbitrary<ServiceDefinition[]
   )
 }
 
-type Command = { kind: 'act'; pick: number; variant: number } | { kind: 'ask'; ask: number; id: string }
+/** Another list: some of a graph, in another order. */
+function lists(options: { mayFail: boolean }): fc.Arbitrary<ServiceDefinition[]> {
+  return graphs(options).chain((all) => fc.shuffledSubarray(all))
+}
+
+type Command = { kind: 'act'; pick: number; variant: number } | { kind: 'ask'; ask: number; id: string } | Replacement
+
+interface Replacement {
+  kind: 'reconfigure'
+  definitions: ServiceDefinition[]
+  /** Of these, what is in force already is taken over from there. */
+  kept: string[]
+  changedIds: string[]
+}
 
 const act = fc.record({ kind: fc.constant('act' as const), pick: fc.nat(1000), variant: fc.nat(1000) })
 const ask = fc.record({ kind: fc.constant('ask' as const), ask: fc.nat(2), id: fc.constantFrom(...IDS) })
-const commands: fc.Arbitrary<Command[]> = fc.array(
-  fc.oneof({ arbitrary: act, weight: 8 }, { arbitrary: ask, weight: 1 }),
-  { maxLength: 60 },
+
+function replacements(options: { mayFail: boolean }): fc.Arbitrary<Replacement> {
+  return fc.record({
+    kind: fc.constant('reconfigure' as const),
+    definitions: lists(options),
+    kept: fc.subarray(IDS),
+    changedIds: fc.oneof(fc.constant<string[]>([]), fc.subarray(IDS)),
+  })
+}
+
+/** The new list, where `kept` services stay as they are defined. */
+function mixed(present: readonly ServiceDefinition[], { definitions, kept }: Replacement): ServiceDefinition[] {
+  const known = new Map(present.map((each) => [each.id, each]))
+  return definitions.map((each) => (kept.includes(each.id) ? (known.get(each.id) ?? each) : each))
+}
+
+function commandsOf(...arbitraries: { arbitrary: fc.Arbitrary<Command>; weight: number }[]): fc.Arbitrary<Command[]> {
+  return fc.array(fc.oneof(...arbitraries), { maxLength: 60 })
+}
+
+const commands = commandsOf({ arbitrary: act, weight: 8 }, { arbitrary: ask, weight: 1 })
+const commandsAndChanges = commandsOf(
+  { arbitrary: act, weight: 8 },
+  { arbitrary: ask, weight: 1 },
+  { arbitrary: replacements({ mayFail: true }), weight: 1 },
 )
 
 function run(world: World, all: readonly Command[]): void {
   for (const command of all) {
     if (command.kind === 'act') world.act(command.pick, command.variant)
-    else
+    else if (command.kind === 'reconfigure') {
+      world.reconfigure(mixed(world.definitions, command), command.changedIds)
+    } else
       world.ask(
         (['start-service', 'stop-service', 'restart-service'] as const)[command.ask] ?? 'start-service',
         command.id,
@@ -206,18 +327,14 @@ function run(world: World, all: readonly Command[]): void {
   }
 }
 
-const anyOrderOfEvents = fc.property(
-  graphs({ mayFail: true }),
-  commands,
-  commands,
-  fc.boolean(),
-  (definitions, before, after, force) => {
+function anyOrder(before: fc.Arbitrary<Command[]>, after: fc.Arbitrary<Command[]>) {
+  return fc.property(graphs({ mayFail: true }), before, after, fc.boolean(), (definitions, first, then, force) => {
     const world = new World(definitions, [raised, retryable, notRetryable])
     world.machine.start()
-    run(world, before)
-    world.machine.stop(false)
-    run(world, after)
-    world.machine.stop(force)
+    run(world, first)
+    world.stop(false)
+    run(world, then)
+    world.stop(force)
     world.drain()
     expect(world.allStoppedCount).toBeGreaterThan(0)
     expect(world.instances.size).toBe(0)
@@ -226,11 +343,17 @@ const anyOrderOfEvents = fc.property(
     world.machine.take()
     world.replayAll()
     expect(world.machine.take()).toEqual([])
-  },
-)
+  })
+}
+
+const anyOrderOfEvents = anyOrder(commands, commands)
 
 test('no order of events makes two instances, starts before a dependency or stops before a dependent; a stop leaves nothing', () => {
   fc.assert(anyOrderOfEvents, { numRuns: 1000 })
+})
+
+test('that also holds when the definitions change meanwhile; each change is answered once, and late results do no harm (§19.3)', () => {
+  fc.assert(anyOrder(commandsAndChanges, commandsAndChanges), { numRuns: 1000 })
 })
 
 test('a start that is given up has failed, however final an earlier failure was', () => {
@@ -245,18 +368,117 @@ test('once nothing fails any more, everything that is to run runs', () => {
       const world = new World(definitions, [raised, retryable])
       world.machine.start()
       run(world, before)
-      for (let i = 0; i < 100; i++) {
-        for (const [id, instance] of [...world.instances]) {
-          if (instance.isStopping) world.stopped(id, 'graceful')
-          else if (instance.state === 'starting') world.started(id)
-        }
-        world.machine.advance(1000)
-      }
+      world.settle()
       const roots = definitions.filter((each) => each.lifecycle.autoStart).map((each) => each.id)
-      const graph = new Sequence(definitions.map((each) => ({ ...each, startup: 'optional' })))
+      const graph = graphOf(definitions)
       for (const id of graph.reachableFrom(roots)) expect(world.machine.state(id), id).toBe('running')
       world.machine.take()
     }),
     { numRuns: 500 },
   )
 })
+
+/** Ids that start with the node, and what they need. */
+function dueOf(definitions: readonly ServiceDefinition[]): string[] {
+  const roots = definitions.filter((each) => each.lifecycle.autoStart).map((each) => each.id)
+  return [...graphOf(definitions).reachableFrom(roots)].sort()
+}
+
+const runningIn = (world: World): string[] =>
+  world.machine
+    .ids()
+    .filter((id) => world.machine.state(id) === 'running')
+    .sort()
+
+test('once nothing fails any more, all changes are through, and everything that is to run by the last one runs (§19.3)', () => {
+  const steps = commandsOf({ arbitrary: act, weight: 8 }, { arbitrary: replacements({ mayFail: false }), weight: 1 })
+  fc.assert(
+    fc.property(graphs({ mayFail: false }), steps, (definitions, before) => {
+      const world = new World(definitions, [raised, retryable])
+      world.machine.start()
+      run(world, before)
+      world.settle()
+      expect(world.openRequests.size).toBe(0)
+      expect(world.changeReplies.filter((error) => error !== undefined)).toEqual([])
+      const running = runningIn(world)
+      for (const id of dueOf(world.definitions)) expect(running, id).toContain(id)
+      world.machine.take()
+    }),
+    { numRuns: 500 },
+  )
+})
+
+/** Ids of the effects of one kind since the last `take`, sorted. */
+const idsOf = (lines: readonly string[]): string[] => lines.map((line) => line.split(' ')[1] as string).sort()
+
+test('a change stops what is gone, what changed and what depends on it, and nothing else; of that and the new, it starts what is due (§19.3)', () => {
+  fc.assert(
+    fc.property(graphs({ mayFail: true }), replacements({ mayFail: true }), (definitions, replacement) => {
+      const world = new World(definitions, [])
+      world.machine.start()
+      world.settle()
+      world.machine.take()
+      const ran = runningIn(world)
+      expect(ran).toEqual(dueOf(definitions))
+      const next = mixed(definitions, replacement)
+      const isUntouched = (each: ServiceDefinition): boolean =>
+        !replacement.changedIds.includes(each.id) &&
+        next.some((other) => other.id === each.id && JSON.stringify(other) === JSON.stringify(each))
+      const changed = definitions.filter((each) => !isUntouched(each)).map((each) => each.id)
+      const leaving = graphOf(definitions).withDependents(changed)
+
+      world.reconfigure(next, replacement.changedIds)
+      world.settle()
+
+      expect(world.changeReplies).toEqual([undefined])
+      const lines = world.machine.take('stop', 'start')
+      const stopped = idsOf(lines.filter((line) => line.startsWith('stop ')))
+      const started = idsOf(lines.filter((line) => line.startsWith('start ')))
+      expect(stopped).toEqual(ran.filter((id) => leaving.includes(id)))
+      // What ran runs, and what it needs by its new definition; so does what is due.
+      const isDefined = (id: string): boolean => next.some((each) => each.id === id)
+      const running = [...new Set([...graphOf(next).reachableFrom(ran.filter(isDefined)), ...dueOf(next)])].sort()
+      expect(runningIn(world)).toEqual(running)
+      expect(started).toEqual(running.filter((id) => !ran.includes(id) || leaving.includes(id)))
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('a change that fails is taken back by another: what ran before runs again (§19.3)', () => {
+  const errors = fc.constantFrom(raised, retryable, notRetryable)
+  const failures = fc.dictionary(fc.constantFrom(...IDS), errors, { noNullPrototype: true })
+  fc.assert(
+    fc.property(
+      graphs({ mayFail: true }),
+      replacements({ mayFail: true }),
+      failures,
+      (definitions, replacement, broken) => {
+        const world = new World(definitions, [])
+        world.machine.start()
+        world.settle()
+        const before = runningIn(world)
+        const next = mixed(definitions, replacement)
+        world.reconfigure(next, replacement.changedIds)
+        world.settle(broken)
+        expect(world.changeReplies.length).toBe(1)
+        const [failure] = world.changeReplies
+        if (failure !== undefined) expect(next.map((each) => each.id)).toContain(failure.details?.['service'])
+        const changedIds = [...new Set([...next, ...definitions].map((each) => each.id))].filter(
+          (id) => replacement.changedIds.includes(id) || !isKept(definitions, next, id),
+        )
+        world.reconfigure(definitions, changedIds)
+        world.settle()
+        expect(world.changeReplies.slice(1)).toEqual([undefined])
+        for (const id of before) expect(world.machine.state(id), id).toBe('running')
+        world.machine.take()
+      },
+    ),
+    { numRuns: 500 },
+  )
+})
+
+function isKept(before: readonly ServiceDefinition[], after: readonly ServiceDefinition[], id: string): boolean {
+  const text = (all: readonly ServiceDefinition[]): string => JSON.stringify(all.find((each) => each.id === id))
+  return text(before) === text(after)
+}

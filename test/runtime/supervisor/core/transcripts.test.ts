@@ -1,4 +1,5 @@
 // Stories as transcripts: a line with `>` is a command, the indented lines below it are all effects it had. Rewrite with `-u`.
+// `> reconfigure` takes the `service` lines above it, since the last command, as the complete new list.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,17 +21,24 @@ for (const name of readdirSync(FOLDER)) {
 
 /** The text with what the commands do now. */
 function replay(text: string): string {
-  const definitions: ServiceDefinition[] = []
+  let definitions: ServiceDefinition[] = []
   let machine: Machine | undefined
   const lines = text.split('\n').filter((line) => !line.startsWith('  '))
   const out = lines.flatMap((line) => {
     if (line.startsWith('service ')) definitions.push(define(line.split(' ').slice(1)))
     if (!line.startsWith('> ')) return [line]
     machine ??= new Machine(definitions)
-    command(machine, line.slice(2))
+    if (line.startsWith('> reconfigure')) machine.reconfigure(definitions, idsIn(line))
+    else command(machine, line.slice(2))
+    definitions = []
     return [line, ...machine.take().map((effect) => `  ${effect}`)]
   })
   return out.join('\n')
+}
+
+/** `> reconfigure [changed=a,b]` */
+function idsIn(line: string): string[] {
+  return /changed=(\S+)/.exec(line)?.[1]?.split(',') ?? []
 }
 
 /** `service ID [auto] [optional] [needs=a,b] [attempts=N] [start=DURATION]` */
