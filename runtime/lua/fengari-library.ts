@@ -5,6 +5,7 @@ import { toUint8Array } from '../base/bytes.ts'
 import type { Engine, ModuleTable } from './engine.ts'
 import { ErrorObject } from './engine.ts'
 import type { FengariEngine } from './fengari.ts'
+import { formatting, random } from './fengari-format.ts'
 import type { CFunction, Continuation, State, Table, TString, Udata } from './fengari-types.ts'
 import { FLOAT, INTEGER, LIGHT_FUNCTION, LONG_STRING, NIL, STRING, TABLE, THREAD, USERDATA } from './fengari-values.ts'
 
@@ -61,10 +62,11 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
   const original = functionsOf(library(L, 'string'))
   for (const [name, fn] of Object.entries(string)) string[name] = withMessages(engine, fn)
   string['rep'] = withMessages(engine, rep(engine))
-  string['format'] = withMessages(engine, formatWithTruncation(engine, original['format'] as CFunction))
+  string['format'] = withMessages(engine, formatting(engine, original['format'] as CFunction))
   const table = pick(library(L, 'table'), TABLE_FUNCTIONS)
   table['concat'] = concat(engine)
   const math = pick(library(L, 'math'), MATH_FUNCTIONS)
+  math['random'] = random(engine)
   math['randomseed'] = () => 0
   for (const name of ['pcall', 'xpcall']) globals[name] = keepingHooks(globals[name] as CFunction)
   globals['rawset'] = guardedRawset(engine, functionsOf(globalTable(L))['rawset'] as CFunction)
@@ -159,39 +161,6 @@ function rep(engine: FengariEngine): CFunction {
 }
 
 const isString = (type: number): boolean => type === STRING || type === LONG_STRING
-
-/** `%d` and `%i` truncate a fraction (lua-core.md §2.1), and print floats beyond fengari's 32-bit integers whole. */
-function formatWithTruncation(engine: FengariEngine, format: CFunction): CFunction {
-  return (L) => {
-    const base = L.ci.funcOff
-    const template = L.stack[base + 1]
-    if (L.top <= base + 2 || template === undefined || !isString(template.type)) return format(L)
-    let index = 1
-    let isChanged = false
-    const text = engine.values.readString(template.value as TString)
-    const replaced = text.replace(
-      /%([-+ #0]*\d*)(\.\d+)?([a-zA-Z%])/g,
-      (whole, flags: string, precision, kind: string) => {
-        if (kind === '%') return whole
-        const tv = L.stack[base + ++index]
-        if ((kind !== 'd' && kind !== 'i') || base + index >= L.top || tv === undefined) return whole
-        const text = isString(tv.type) ? keyOf(tv.value).trim() : ''
-        const number = tv.type === FLOAT ? (tv.value as number) : text === '' ? Number.NaN : Number(text)
-        if (Number.isNaN(number) || !Number.isFinite(number)) return whole
-        const truncated = Math.trunc(number)
-        isChanged = true
-        if ((truncated | 0) === truncated) {
-          L.stack[base + index] = engine.values.make(truncated + 0)
-          return whole
-        }
-        L.stack[base + index] = engine.values.make(truncated)
-        return precision === undefined ? `%${flags}.0f` : whole
-      },
-    )
-    if (isChanged) L.stack[base + 1] = engine.values.make(replaced)
-    return format(L)
-  }
-}
 
 function concat(engine: FengariEngine): CFunction {
   const { lua, lauxlib } = engine.fengari

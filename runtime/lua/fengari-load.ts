@@ -1,6 +1,7 @@
 // Loads fengari, which reads its build options from an environment variable, once, when it is first required.
 
 import { createRequire } from 'node:module'
+import { numberText } from '../base/number-text.ts'
 import type { Internals } from './fengari-types.ts'
 
 const OPTIONS = {
@@ -19,7 +20,7 @@ export function loadFengari(): Internals {
     if (isFirst) {
       // These two need each other, this one first.
       require('fengari/src/defs.js')
-      printWholeFloatsWhole(require('fengari/src/luaconf.js'))
+      printNumbers(require('fengari/src/luaconf.js'))
     }
     const { lua, lauxlib, lualib } = require('fengari')
     const { TValue, LClosure, CClosure, Udata } = require('fengari/src/lobject.js')
@@ -58,9 +59,8 @@ export function loadFengari(): Internals {
 }
 
 /** Numbers that do not fit 32 bits are floats here: identifiers and times among them must print all their digits. */
-function printWholeFloatsWhole(configuration: { lua_number2str(number: number): string }): void {
-  const { lua_number2str: rounded } = configuration
-  configuration.lua_number2str = (number) => (Number.isSafeInteger(number) ? String(number) : rounded(number))
+function printNumbers(configuration: { lua_number2str(number: number): string }): void {
+  configuration.lua_number2str = numberText
 }
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))

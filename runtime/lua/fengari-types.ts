@@ -93,6 +93,8 @@ export interface Lauxlib {
   luaL_tolstring(L: State, index: number): Uint8Array
   luaL_where(L: State, level: number): void
   luaL_error(L: State, text: Uint8Array): number
+  luaL_checknumber(L: State, index: number): number
+  luaL_argerror(L: State, index: number, text: Uint8Array): number
   luaL_checktype(L: State, index: number, type: number): void
   luaL_checklstring(L: State, index: number): Uint8Array
   luaL_optlstring(L: State, index: number, fallback: Uint8Array): Uint8Array | null

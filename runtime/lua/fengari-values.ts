@@ -85,6 +85,11 @@ export class FengariValues {
     }
   }
 
+  /** A float, also where the number is whole. */
+  makeFloat(value: number): TValue {
+    return new this.#f.TValue(FLOAT, value)
+  }
+
   #makeObject(value: object): TValue {
     const { TValue, Table, LClosure, State } = this.#f
     if (value instanceof Float) return new TValue(FLOAT, value.value)
