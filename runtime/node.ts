@@ -273,7 +273,8 @@ export class Node {
     for (const entry of touched) if (isHost(entry)) relay.declareHost(toBytes(entry.id))
     this.#changing = to
     try {
-      await this.#supervisor?.reconfigure(serviceDefinitions(entries, this.#resources), changed)
+      const knownIds = new Set([...to.keys(), ...(this.#rules.builtIn?.keys() ?? [])])
+      await this.#supervisor?.reconfigure(serviceDefinitions(entries, this.#resources), changed, { knownIds })
     } finally {
       this.#changing = undefined
     }

@@ -105,6 +105,28 @@ local function main()
         t.fails("NotFound", "entry not found", registry.get("dyn:bad"))
         t.fails("NotFound", "factory not found", process.spawn("dyn:bad", "reg:processes"))
     end)
+    case("what a service requires cannot be deleted, and it goes on", function()
+        local c = changes()
+        c:create{ id = "dyn:base", kind = "process.host", data = { lifecycle = {} } }
+        c:create{
+            id = "dyn:waiter",
+            kind = "process.lua",
+            data = { source = 'return { main = function() process.registry.register("dyn.waiter") process.events():receive() end }' },
+        }
+        c:create{
+            id = "dyn:waiter.service",
+            kind = "process.service",
+            data = {
+                process = "dyn:waiter",
+                host = "reg:processes",
+                lifecycle = { auto_start = true, requires = { "dyn:base" } },
+            },
+        }
+        t.truthy(c:apply())
+        t.fails("Invalid", "dyn:waiter.service needs dyn:base, which is not defined", changes():delete("dyn:base"):apply())
+        t.equal(registry.get("dyn:base").kind, "process.host")
+        t.truthy(changes():delete("dyn:waiter.service"):delete("dyn:waiter"):delete("dyn:base"):apply())
+    end)
     case("apply_version goes back and forth", function()
         local before = registry.current_version()
         local after = changes():create(fn("return { main = function() return 1 end }")):apply()
