@@ -1,0 +1,40 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { splitMarkdown, splitText } from '../../../lua-stdlib/text/split.ts'
+
+const SEPARATORS = ['\n\n', '\n', ' ', '']
+const options = (chunkSize: number, chunkOverlap: number) => ({
+  chunkSize,
+  chunkOverlap,
+  separators: SEPARATORS,
+  keepsSeparator: false,
+})
+
+test('no chunk is larger than asked, and no word is lost', () => {
+  const word = fc.string({ unit: fc.constantFrom('a', 'b', 'ä', '😀'), minLength: 1, maxLength: 12 })
+  const text = fc
+    .array(word, { maxLength: 40 })
+    .chain((words) =>
+      fc
+        .array(fc.constantFrom(' ', '\n', '\n\n'), { minLength: words.length, maxLength: words.length })
+        .map((gaps) => words.map((each, i) => each + (gaps[i] as string)).join('')),
+    )
+  fc.assert(
+    fc.property(text, fc.integer({ min: 12, max: 40 }), fc.integer({ min: 0, max: 11 }), (given, size, overlap) => {
+      const chunks = splitText(given, options(size, overlap))
+      for (const chunk of chunks) expect([...chunk].length).toBeLessThanOrEqual(size)
+      const joined = ` ${chunks.join(' ').replace(/\s+/g, ' ')} `
+      for (const each of given.split(/\s+/)) if (each !== '') expect(joined).toContain(` ${each} `)
+    }),
+  )
+})
+
+test('a word without any place to cut is cut by its length', () => {
+  expect(splitText('abcdefgh', options(3, 1))).toEqual(['abc', 'cde', 'efg', 'gh'])
+})
+
+test('headings stay with what stands below them', () => {
+  const rules = { ...options(80, 0), codeBlocks: true, headingHierarchy: true }
+  const text = '# A\none\n## B\n```\n# no heading\n```\n# C\n'
+  expect(splitMarkdown(text, rules)).toEqual(['# A\none', '# A\n## B\n```\n# no heading\n```', '# C'])
+})
