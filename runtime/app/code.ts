@@ -8,7 +8,12 @@ import { callRulesOf } from './schema.ts'
 export function codeOf(entries: readonly Entry[]): CodeEntry[] {
   return entries.flatMap((entry) => {
     if (entry.kind !== 'process.lua' && entry.kind !== 'function.lua' && entry.kind !== 'library.lua') return []
-    const { id, kind, namespace, source, modules, imports } = entry
+    const { kind, namespace, source } = entry
+    const id = toBytes(entry.id)
+    const modules = entry.modules.map(toBytes)
+    const imports = Object.fromEntries(
+      Object.entries(entry.imports).map(([alias, target]) => [toBytes(alias), toBytes(target)]),
+    )
     if (entry.kind === 'library.lua') return [{ id, kind, source, method: '', modules, imports }]
     const { retry, defaultHost } = callRulesOf(entry.meta)
     return [
@@ -16,7 +21,7 @@ export function codeOf(entries: readonly Entry[]): CodeEntry[] {
         id,
         kind,
         source,
-        method: entry.method,
+        method: toBytes(entry.method),
         modules,
         imports,
         ...(entry.kind === 'function.lua' ? { pool: entry.pool } : {}),

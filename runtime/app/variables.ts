@@ -1,12 +1,13 @@
-// `${env:NAME}` and `${env:NAME:-default}` in any string value, never in Lua text. operations.md §1.
+// `${env:NAME}`, with `:-default` or `|default` behind the name, and `${NAME|default}`, in any string value, never in Lua text; `$${` is a
+// literal `${`. operations.md §1, lua-libraries.md §12.
 
 import { type Located, type LocatedScalar, mapScalars } from './located.ts'
 import type { Path, ProblemList } from './problems.ts'
 
 export type Variables = Readonly<Record<string, string | undefined>>
 
-const PLACEHOLDER = /\$\{env:([^}]*)(\}?)/g
-const NAME_AND_DEFAULT = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s
+const PLACEHOLDER = /\$\$\{|\$\{(env:|(?=[A-Z][A-Z0-9_]*\|))([^}]*)(\}?)/g
+const NAME_AND_DEFAULT = /^([A-Za-z_][A-Za-z0-9_]*)(?:(?::-|\|)(.*))?$/s
 /** A text with its variables replaced has at most this many characters. */
 const LENGTH_MAX = 16 * 1024 * 1024
 
@@ -21,9 +22,10 @@ function substituteScalar(
   variables: Variables,
   problems: ProblemList,
 ): LocatedScalar {
-  if (typeof scalar.value !== 'string' || !scalar.value.includes('${env:')) return scalar
+  if (typeof scalar.value !== 'string' || !scalar.value.includes('${')) return scalar
   let length = scalar.value.length
-  const value = scalar.value.replace(PLACEHOLDER, (whole: string, inside: string, end: string) => {
+  const value = scalar.value.replace(PLACEHOLDER, (whole: string, _prefix: string, inside: string, end: string) => {
+    if (whole === '$${') return '${'
     const replacement = replacementOf(inside, end === '}', variables)
     if ('text' in replacement) {
       length += replacement.text.length

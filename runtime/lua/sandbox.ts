@@ -1,7 +1,7 @@
 // What a script sees: its globals, its modules, its imports. lua-core.md §2.2, §5. Everything shared is read-only and built once for each
 // engine; a process adds one table of its own.
 
-import { toBytes } from '../base/bytes.ts'
+import { toBytes, toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import type { ChunkTypes } from '../base/type-node.ts'
 import type { PoolRules } from '../process/core/pool.ts'
@@ -18,7 +18,7 @@ import {
   Raise,
 } from './engine.ts'
 
-/** The code of one entry, as the node hands it to a host. `imports` maps aliases to entry ids. */
+/** The code of one entry, as the node hands it to a host. `imports` maps aliases to entry ids. All but the source are byte strings. */
 export interface CodeEntry {
   readonly id: string
   readonly kind: string
@@ -141,13 +141,13 @@ export class Sandbox {
     const known = this.#images.get(id)
     if (known !== undefined) return known
     const entry = this.#entries(id)
-    if (entry === undefined) throw new MoonmeshError('NotFound', `entry not found: ${id}`, { retryable: false })
+    if (entry === undefined) throw new MoonmeshError('NotFound', `entry not found: ${toText(id)}`, { retryable: false })
     const libraries: Image[] = []
     for (const libraryId of Object.values(entry.imports)) {
       const library = this.image(libraryId)
       for (const needed of [...library.libraries, library]) if (!libraries.includes(needed)) libraries.push(needed)
     }
-    const { code, types } = compileChunk(this.#engine, toBytes(id), toBytes(entry.source))
+    const { code, types } = compileChunk(this.#engine, id, toBytes(entry.source))
     const base = this.#base(entry)
     const isMadeAnew = types?.declarations.some(({ slotCount }) => slotCount > 0) === true
     if (!isMadeAnew) this.#setTypes(base, types)
@@ -193,7 +193,7 @@ export class Sandbox {
     const modules = [...new Set([...image.entry.modules, ...further])]
     const entry = { ...image.entry, id: `${image.entry.id}+${further.join('+')}`, modules }
     const base = this.#base(entry)
-    const { code, types } = compileChunk(this.#engine, toBytes(image.entry.id), toBytes(entry.source))
+    const { code, types } = compileChunk(this.#engine, image.entry.id, toBytes(entry.source))
     return { ...image, entry, base, code, types }
   }
 

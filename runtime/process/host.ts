@@ -189,14 +189,14 @@ export abstract class Host implements ProcessHost {
   #whyNoSpawn(): MoonmeshError | undefined {
     const { id, processCountMax } = this.options
     if (this.#stopping !== undefined)
-      return new MoonmeshError('Unavailable', `host is shutting down: ${id}`, { retryable: true })
+      return new MoonmeshError('Unavailable', `host is shutting down: ${toText(id)}`, { retryable: true })
     if (this.#processes.size < processCountMax) return undefined
     return new MoonmeshError(
       'LimitExceeded',
-      `host ${id} already runs ${processCountMax} processes (host.max_processes)`,
+      `host ${toText(id)} already runs ${processCountMax} processes (host.max_processes)`,
       {
         retryable: true,
-        details: { host_id: id, max_processes: processCountMax },
+        details: { host_id: toText(id), max_processes: processCountMax },
       },
     )
   }

@@ -1,5 +1,6 @@
 // A host whose processes are Lua: the engine, the code of the entries, the terminal if it has one.
 
+import { toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import type { Value } from '../base/value.ts'
 import type { Engine } from '../lua/engine.ts'
@@ -50,7 +51,7 @@ export class LuaHost extends Host {
 
   protected override create(pid: string, request: SpawnRequest): Process {
     if (this.terminal !== undefined && this.processCount > 0) {
-      throw new MoonmeshError('Unavailable', `terminal host ${this.options.id} already runs a process`, {
+      throw new MoonmeshError('Unavailable', `terminal host ${toText(this.options.id)} already runs a process`, {
         retryable: true,
       })
     }
@@ -119,9 +120,9 @@ export class LuaHost extends Host {
     const kind = this.#entries.get(id)?.kind
     if (kind === 'process.lua') return
     const why = kind === undefined ? 'no such entry' : `the entry is a ${kind}, not a process.lua`
-    throw new MoonmeshError('NotFound', `factory not found: ${id} (${why})`, {
+    throw new MoonmeshError('NotFound', `factory not found: ${toText(id)} (${why})`, {
       retryable: false,
-      details: { factory_id: id },
+      details: { factory_id: toText(id) },
     })
   }
 

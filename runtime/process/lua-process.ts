@@ -1,6 +1,6 @@
 // A process whose code is Lua: its coroutines, what they wait for, the loading of its chunks, its end. lua-core.md §5, §6, §11.4.
 
-import { toBytes, toText } from '../base/bytes.ts'
+import { toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import { errorFrom } from '../base/plain.ts'
@@ -203,7 +203,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     const { engine } = this
     const environment = this.#host.sandbox.environment(image)
     for (const [alias, id] of Object.entries(image.entry.imports)) {
-      engine.set(environment, toBytes(alias), this.#libraries?.get(id))
+      engine.set(environment, alias, this.#libraries?.get(id))
     }
     return engine.load(image.code, environment)
   }
@@ -231,9 +231,9 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     }
     const { id } = loading.image.entry
     const method = this.frame?.adHoc?.method ?? loading.image.entry.method
-    const fn = this.#method(value, toBytes(method))
+    const fn = this.#method(value, method)
     if (fn === undefined) {
-      const message = toBytes(`method "${method}" not found in module (entry ${id})`)
+      const message = `method "${method}" not found in module (entry ${id})`
       this.#loadFailed({ ok: false, error: new ErrorValue('NotFound', message, false) })
       return
     }

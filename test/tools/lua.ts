@@ -195,7 +195,7 @@ function codeEntry(id: string, entry: string | TestEntry): CodeEntry {
   const { source, kind, method, modules, imports } =
     typeof entry === 'string' ? ({ source: entry } as TestEntry) : entry
   return {
-    id,
+    id: toBytes(id),
     kind: kind ?? 'process.lua',
     source,
     method: method ?? 'main',

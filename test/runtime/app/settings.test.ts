@@ -16,6 +16,7 @@ test('an app that says nothing has the defaults', async () => {
     node: { name: nodeNameOf(hostname()), dataDir: join(dir, '.runtime') },
     logger: { level: 'info', format: 'auto' },
     admin: { http: '127.0.0.1:7960', httpIsDefault: true, token: undefined },
+    security: { strictMode: false },
     shutdown: { timeoutMs: 30_000 },
     cluster: { enabled: false },
     lua: { engine: 'fengari' },
@@ -261,6 +262,15 @@ describe('${env:NAME}', () => {
 
   test('is no problem in a value that another source replaces', async () => {
     expect((await settingsOf(named('${env:NOPE}'), { set: ['node.name=a'] })).node.name).toBe('a')
+  })
+
+  test('a default may stand behind a bar, and then "env:" may be missing; "$${" is a literal "${"', async () => {
+    const env = { A: '1', LOW: '' }
+    const text = named('${env:A|x}-${env:NO|y}-${NO_SUCH|z}-${A|x}-${env:LOW|w}')
+    expect((await settingsOf(text, { env })).node.name).toBe('1-y-z-1-w')
+    const entry = 'namespace: s\nentries:\n  - { name: d, kind: registry.entry, text: "$${env:A} ${lower|x} ${NO}" }\n'
+    const { entries } = await appOf(entry, { env })
+    expect(entries[0]?.data['text']).toBe('${env:A} ${lower|x} ${NO}')
   })
 
   test.each(['${env:}', '${env:1A}', '${env:A B}', '${env:A', '${env:A-b}', '${env:A:-${env:B}}'])(
