@@ -20,8 +20,6 @@ describe('runtime check', () => {
   afterAll(() => cli.close())
 
   test.each(apps)('%s', async (path) => {
-    // Programs that embed a node bring actors of their own; their apps are checked by those programs.
-    if (path.includes('embedded')) return
     const { code, stdout, stderr } = await cli.run(['check', join(root, path), '--json'], {
       env: { CONFORMANCE_DIR: cli.dir },
     })
