@@ -148,8 +148,7 @@ function system.raft.term() end
 ---@return Error?
 function system.raft.commit_index() end
 
----@return table<string
----@return string>?
+---@return table<string, string>?
 ---@return Error?
 function system.raft.stats() end
 
