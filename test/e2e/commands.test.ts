@@ -1,6 +1,6 @@
 // The commands around `run`: init, check, test, ps, version, help.
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Cli } from '../tools/cli.ts'
@@ -19,7 +19,16 @@ describe('init', () => {
     expect(made).toMatchObject({ code: 0, stderr: '' })
     expect(made.stdout).toContain('cd my-app && runtime run app.yaml')
     const cwd = join(cli.dir, 'my-app')
-    expect(readdirSync(cwd).sort()).toEqual(['app.yaml', 'counter.lua', 'counter_test.lua', 'visitor.lua'])
+    expect(readdirSync(cwd).sort()).toEqual([
+      '.luarc.json',
+      'app.yaml',
+      'counter.lua',
+      'counter_test.lua',
+      'visitor.lua',
+    ])
+    const settings = JSON.parse(readFileSync(join(cwd, '.luarc.json'), 'utf8'))
+    const [library] = settings['workspace.library']
+    expect(existsSync(library.replace('node_modules/moonmesh', join(import.meta.dirname, '../..')))).toBe(true)
 
     const checked = await cli.run(['check', 'app.yaml'], { cwd })
     expect(checked).toMatchObject({ code: 0, stderr: '' })

@@ -33,7 +33,8 @@ function declared(text: string, name: string): string[] {
     if (constant !== undefined) found.push(constant)
     const className = /^---@class ([\w.]+)/.exec(line)?.[1]
     // A table of the module is written small, a class of its objects or records with a capital.
-    if (className !== undefined) table = /^[a-z_]+(\.[a-z_]+)*$/.test(className) && className.split('.')[0] === name ? className : undefined
+    if (className !== undefined)
+      table = /^[a-z_]+(\.[a-z_]+)*$/.test(className) && className.split('.')[0] === name ? className : undefined
     const field = /^---@field (\w+) (.*)/.exec(line)
     // A field that is a class of its own is told where that class is.
     if (field !== null && table !== undefined && field[2] !== `${table}.${field[1]}`) found.push(`${table}.${field[1]}`)

@@ -18,7 +18,6 @@ export function addInit(command: Command, end: (exitCode: number) => void): void
 const FILES: Readonly<Record<string, string>> = {
   // For the Lua language server: what the modules offer, from the installed package.
   '.luarc.json': `{
-  "$schema": "https://raw.githubusercontent.com/LuaLS/vscode-lua/master/setting/schema.json",
   "runtime.version": "Lua 5.3",
   "workspace.library": ["node_modules/moonmesh/lua-stdlib/meta"],
   "workspace.checkThirdParty": false
