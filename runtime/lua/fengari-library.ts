@@ -2,10 +2,11 @@
 // objects serve as strings; coroutines pass the runtime's suspensions through; sizes are bounded.
 
 import { toUint8Array } from '../base/bytes.ts'
-import type { Engine, ModuleTable } from './engine.ts'
+import type { Engine, LuaTable, ModuleTable } from './engine.ts'
 import { ErrorObject } from './engine.ts'
 import type { FengariEngine } from './fengari.ts'
 import { formatting, random } from './fengari-format.ts'
+import { STRING_BYTES_MAX } from './fengari-load.ts'
 import type { CFunction, Continuation, State, Table, TString, Udata } from './fengari-types.ts'
 import { FLOAT, INTEGER, LIGHT_FUNCTION, LONG_STRING, NIL, STRING, TABLE, THREAD, USERDATA } from './fengari-values.ts'
 
@@ -47,8 +48,6 @@ const MATH_FUNCTIONS = [
   'modf',
 ].concat(['rad', 'random', 'sin', 'sqrt', 'tan', 'tointeger', 'type', 'ult'])
 
-/** The longest string that string['rep'] and table['concat'] make. */
-const STRING_BYTES_MAX = 256 * 1024 * 1024
 const EMPTY = new Uint8Array()
 
 /** CIST_OAH of fengari's lstate.js. */
@@ -73,6 +72,11 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
   for (const name of ['rawget', 'next']) globals[name] = onShown(engine, globals[name] as CFunction)
   for (const name of ['pcall', 'xpcall']) globals[name] = stoppingRunaways(engine, globals[name] as CFunction)
   string['gfind'] = string['gmatch'] as CFunction
+  const coroutine = coroutines(engine)
+  nameInErrors(engine, globalTable(L), globals)
+  for (const [name, functions] of Object.entries({ string, table, math, coroutine })) {
+    nameInErrors(engine, library(L, name), functions)
+  }
   return {
     globals: { ...asModule(engine, globals), _VERSION: 'Lua 5.3' },
     libraries: {
@@ -85,8 +89,15 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
         maxinteger: 2147483647,
         mininteger: -2147483648,
       },
-      coroutine: asModule(engine, coroutines(engine)),
+      coroutine: asModule(engine, coroutine),
     },
+  }
+}
+
+/** `bad argument #1 to 'string.rep'`: where a call gives no name, fengari looks the function up in its own tables. */
+function nameInErrors(engine: FengariEngine, table: Table, functions: Functions): void {
+  for (const [name, fn] of Object.entries(functions)) {
+    engine.set(table as unknown as LuaTable, name, engine.native(fn))
   }
 }
 
@@ -318,7 +329,9 @@ function coroutines(engine: FengariEngine): Functions {
     },
     yield: (L) => engine.yield(L),
     status: (L) => {
-      L.stack[L.top++] = engine.values.make(status(L, threadArgument(L)))
+      // Before the top moves: an argument error must not find a gap in the stack.
+      const text = status(L, threadArgument(L))
+      L.stack[L.top++] = engine.values.make(text)
       return 1
     },
     running: (L) => {

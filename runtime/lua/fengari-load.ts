@@ -2,7 +2,8 @@
 
 import { createRequire } from 'node:module'
 import { numberText } from '../base/number-text.ts'
-import type { Internals } from './fengari-types.ts'
+import type { Internals, State } from './fengari-types.ts'
+import { NIL } from './fengari-values.ts'
 
 const OPTIONS = {
   /** 3.0 prints as "3" (lua-core.md §2.1). */
@@ -10,6 +11,11 @@ const OPTIONS = {
   /** Long entry ids stay whole in error positions. */
   LUA_IDSIZE: 512,
 }
+
+/** The longest string that a script can make. */
+export const STRING_BYTES_MAX = 256 * 1024 * 1024
+/** The handler, its argument, and as much again. */
+const FAULT_SLOTS = 4
 
 export function loadFengari(): Internals {
   const require = createRequire(import.meta.url)
@@ -21,6 +27,8 @@ export function loadFengari(): Internals {
       // These two need each other, this one first.
       require('fengari/src/defs.js')
       printNumbers(require('fengari/src/luaconf.js'))
+      // Loaded before those who take the function out of it.
+      boundStrings(require('fengari/src/lstring.js'))
     }
     const { lua, lauxlib, lualib } = require('fengari')
     const { TValue, LClosure, CClosure, Udata } = require('fengari/src/lobject.js')
@@ -34,6 +42,10 @@ export function loadFengari(): Internals {
     } = require('fengari/src/ltable.js')
     const { TString } = require('fengari/src/lstring.js')
     distinguishStrings(TString)
+    if (isFirst) {
+      bridgeGaps(require('fengari/src/lfunc.js'), TValue)
+      makeRoomForFaults(require('fengari/src/lapi.js'))
+    }
     const { lua_State: State } = require('fengari/src/lstate.js')
     return {
       lua,
@@ -61,6 +73,54 @@ export function loadFengari(): Internals {
 /** Numbers that do not fit 32 bits are floats here: identifiers and times among them must print all their digits. */
 function printNumbers(configuration: { lua_number2str(number: number): string }): void {
   configuration.lua_number2str = numberText
+}
+
+interface Upvalues {
+  luaF_close(L: State, level: number): void
+}
+
+/**
+ * fengari moves the top of the stack first and computes what it puts there second. When the JavaScript stack runs out in between, the slot
+ * stays empty, and clearing up after the error would fail on it, outside of any script.
+ */
+function bridgeGaps(upvalues: Upvalues, TValue: Internals['TValue']): void {
+  upvalues.luaF_close = ({ stack, top }, level) => {
+    for (let i = level; i < top; i++) {
+      const old = stack[i]
+      stack[i] = old === undefined ? new TValue(NIL, null) : new TValue(old.type, old.value)
+    }
+  }
+}
+
+interface Strings {
+  luaS_bless(L: State, bytes: Uint8Array): unknown
+}
+
+/** Here every string of a script is born that is not a constant, also what `..` makes, for which fengari has no limit. */
+function boundStrings(strings: Strings): void {
+  const { luaS_bless } = strings
+  strings.luaS_bless = (L, bytes) => {
+    // A RangeError is what JavaScript itself throws for lengths that it cannot have: "not enough memory" to the script.
+    if (bytes.length > STRING_BYTES_MAX) throw new RangeError('string too long')
+    return luaS_bless(L, bytes)
+  }
+}
+
+interface Api {
+  lua_pushcfunction(L: State, fn: unknown): void
+}
+
+/**
+ * A JavaScript error in the middle of a Lua function is told to a handler, which is called on top of that function's stack. Often there is no
+ * room left on it: then the handler is not called, `pcall` does not catch the error, and it leaves `lua_resume`. fengari uses this export
+ * for nothing else.
+ */
+function makeRoomForFaults(api: Api): void {
+  const { lua_pushcfunction } = api
+  api.lua_pushcfunction = (L, fn) => {
+    L.ci.top = Math.max(L.ci.top, L.top + FAULT_SLOTS)
+    lua_pushcfunction(L, fn)
+  }
 }
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))

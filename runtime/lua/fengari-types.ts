@@ -37,6 +37,8 @@ export interface Udata {
   metatable: Table | null
 }
 export interface CallInfo {
+  /** Where the stack that this call may use ends. */
+  top: number
   funcOff: number
   callstatus: number
 }
@@ -61,6 +63,7 @@ export type Continuation = (L: State, status: number, context: unknown) => numbe
 export interface Lua {
   LUA_OK: number
   LUA_YIELD: number
+  LUA_ERRRUN: number
   LUA_MASKCOUNT: number
   lua_newstate(): State
   lua_newthread(L: State): State

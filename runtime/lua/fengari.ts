@@ -403,7 +403,7 @@ export class FengariEngine implements Engine {
     let argumentCount = 0
     if (thread.status === lua.LUA_YIELD) this.#input = input
     else if ('values' in input) argumentCount = this.#push(thread, input.values)
-    const status = lua.lua_resume(thread, null, argumentCount)
+    const status = this.#resume(thread, argumentCount)
     this.owner = undefined
     this.#root = undefined
     this.#input = { values: NO_VALUES }
@@ -411,6 +411,18 @@ export class FengariEngine implements Engine {
     this.#call.base = base
     this.#call.count = count
     return this.#ended(thread, status)
+  }
+
+  /** A fault inside fengari itself ends the thread, not the host with all its other processes. */
+  #resume(thread: State, argumentCount: number): number {
+    const { lua } = this.fengari
+    try {
+      return lua.lua_resume(thread, null, argumentCount)
+    } catch (thrown) {
+      thread.status = lua.LUA_ERRRUN
+      thread.stack[thread.top++] = this.values.make(this.#errorObject(thrown))
+      return lua.LUA_ERRRUN
+    }
   }
 
   #ended(thread: State, status: number): RunStatus {

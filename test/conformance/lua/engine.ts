@@ -379,6 +379,32 @@ export function engineConformance(name: string, make: () => Engine): void {
       ])
     })
 
+    test('argument errors leave the stack whole', () => {
+      const source = `local out = {}
+        for _, f in ipairs({ coroutine.status, coroutine.resume, coroutine.wrap, string.rep, table.concat, math.floor }) do
+          out[#out + 1] = tostring(select(2, pcall(f))):match("argument #1")
+        end
+        return table.concat(out, ",")`
+      expect(results(source)).toEqual([Array(6).fill('argument #1').join(',')])
+    })
+
+    test('a function is named as one knows it, also where the call does not name it', () => {
+      const source =
+        'return select(2, pcall(string.rep)), select(2, pcall(ipairs)), select(2, pcall(coroutine.status, 1))'
+      expect(results(source)).toEqual([
+        "bad argument #1 to 'string.rep' (string expected, got no value)",
+        "bad argument #1 to 'ipairs' (value expected)",
+        "bad argument #1 to 'coroutine.status' (thread expected, got number)",
+      ])
+    })
+
+    test('strings that grow without end are an error that can be caught', { timeout: 60_000 }, () => {
+      const doubled = 'pcall(function() local s = "x" for _ = 1, 60 do s = s .. s end return #s end)'
+      expect(results(`return ${doubled}`)).toEqual([false, 'not enough memory'])
+      expect(results(`return coroutine.wrap(function() return ${doubled} end)()`)).toEqual([false, 'not enough memory'])
+      expect(run('local s = "x" while true do s = s .. s end').statuses.at(-1)).toBe('error')
+    })
+
     test('endless recursion is an error that can be caught', { timeout: 60_000 }, () => {
       expect(
         results(
