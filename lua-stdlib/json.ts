@@ -1,13 +1,15 @@
 // Module `json`. lua-libraries.md §4.
 
+import { createHash } from 'node:crypto'
+import { MoonmeshError } from '../runtime/base/errors.ts'
 import type { Call, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
 import { errorObject, fail } from './support/fail.ts'
 import { decodeJson, JsonSyntaxError } from './support/json-decode.ts'
 import { encodeJson, JsonEncodeError } from './support/json-encode.ts'
-import { type Json, JsonSchema, SchemaError } from './support/json-schema.ts'
+import { JsonSchema, SchemaError } from './support/json-schema.ts'
 import { engineMaker, engineReader, isTable } from './support/json-tables.ts'
-import { JsonTreeError, treeFromText, treeFromValue } from './support/json-tree.ts'
+import { type Json, treeFromText, treeFromValue } from './support/json-tree.ts'
 
 const SCHEMAS_MAX = 100
 
@@ -32,18 +34,19 @@ function decode(call: Call): Returns {
   }
 }
 
-/** Schemas that are ready to use, by their JSON text. The one that was not used for the longest time goes first. */
+/** Schemas that are ready to use, by the hash of their JSON text. The one that was not used for the longest time goes first. */
 class Schemas {
-  readonly #byText = new Map<string, JsonSchema>()
+  readonly #byHash = new Map<string, JsonSchema>()
 
   /** @throws JsonSyntaxError, SchemaError */
   get(text: string): JsonSchema {
-    const schema = this.#byText.get(text) ?? new JsonSchema(treeFromText(text))
-    this.#byText.delete(text)
-    this.#byText.set(text, schema)
-    for (const oldest of this.#byText.keys()) {
-      if (this.#byText.size <= SCHEMAS_MAX) break
-      this.#byText.delete(oldest)
+    const hash = createHash('sha256').update(text, 'latin1').digest('base64')
+    const schema = this.#byHash.get(hash) ?? new JsonSchema(treeFromText(text))
+    this.#byHash.delete(hash)
+    this.#byHash.set(hash, schema)
+    for (const oldest of this.#byHash.keys()) {
+      if (this.#byHash.size <= SCHEMAS_MAX) break
+      this.#byHash.delete(oldest)
     }
     return schema
   }
@@ -66,7 +69,7 @@ function check(call: Call, schemas: Schemas, dataProblem: string | undefined, re
     return problem === undefined ? true : refuse(problem)
   } catch (thrown) {
     if (thrown instanceof JsonSyntaxError || thrown instanceof JsonEncodeError) return refuse(thrown.message)
-    if (thrown instanceof JsonTreeError || thrown instanceof SchemaError) return refuse(thrown.message)
+    if (thrown instanceof MoonmeshError || thrown instanceof SchemaError) return refuse(thrown.message)
     throw thrown
   }
 }

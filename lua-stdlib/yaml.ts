@@ -1,20 +1,18 @@
 // Module `yaml`: YAML 1.2 and back. lua-libraries.md §5.
 
 import { Composer, type Document, Lexer, Parser, stringify } from 'yaml'
-import { fromUint8Array, toBytes, toText } from '../runtime/base/bytes.ts'
+import { toBytes, toText } from '../runtime/base/bytes.ts'
 import { messageOf } from '../runtime/base/errors.ts'
-import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../runtime/base/value.ts'
+import { ErrorValue, Float, floatValue, TableValue, type Value } from '../runtime/base/value.ts'
 import { offsetDeeperThan } from '../runtime/base/yaml-depth.ts'
 import type { Call, Engine, LuaTable, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
-import { isList, toStored } from './support/convert.ts'
+import { isList, storedOfPlain, toStored } from './support/convert.ts'
 import { fail } from './support/fail.ts'
 
 const DEPTH_MAX = 128
 const PIECES_MAX = 1_000_000
 const ALIASES_MAX = 1000
-const INT64_MAX = 2n ** 63n - 1n
-const INT64_MIN = -(2n ** 63n)
 
 // ---- writing
 
@@ -125,43 +123,6 @@ function firstDocument(text: string): Document.Parsed | undefined {
   return undefined
 }
 
-function neutral(tree: unknown, depth = 0): Value {
-  if (tree === null || tree === undefined) return undefined
-  if (typeof tree === 'string') return toBytes(tree)
-  if (typeof tree === 'boolean') return tree
-  if (typeof tree === 'number') return floatValue(tree)
-  if (typeof tree === 'bigint') {
-    if (tree > INT64_MAX || tree < INT64_MIN) throw new Error(`integer ${tree} does not fit 64 bits`)
-    return integerValue(tree)
-  }
-  if (tree instanceof Date) return Math.floor(tree.getTime() / 1000)
-  if (tree instanceof Uint8Array) return fromUint8Array(tree)
-  if (depth > DEPTH_MAX) throw new Error(`nested deeper than ${DEPTH_MAX} levels`)
-  const table = new TableValue()
-  if (Array.isArray(tree)) {
-    for (const [i, item] of tree.entries()) set(table, i + 1, neutral(item, depth + 1))
-    return table
-  }
-  for (const [key, item] of tree as Map<unknown, unknown>) set(table, keyOf(key), neutral(item, depth + 1))
-  return table
-}
-
-function set(table: TableValue, key: string | number, value: Value): void {
-  if (value === undefined) return
-  if (key === table.array.length + 1 && table.keys.length === 0) table.array.push(value)
-  else {
-    table.keys.push(key)
-    table.values.push(value)
-  }
-}
-
-function keyOf(key: unknown): string {
-  if (key instanceof Date) return key.toISOString()
-  if (key instanceof Uint8Array) return fromUint8Array(key)
-  if (typeof key === 'object' && key !== null) throw new Error('a key is a list or a map')
-  return toBytes(String(key))
-}
-
 function decode(call: Call): Returns {
   const given = call.arg(1)
   if (typeof given !== 'string') return fail('Invalid', 'string expected')
@@ -169,7 +130,7 @@ function decode(call: Call): Returns {
   try {
     const document = firstDocument(toText(given))
     const tree: unknown = document?.toJS({ mapAsMap: true, maxAliasCount: ALIASES_MAX })
-    return [call.engine.copyIn(neutral(tree)), undefined]
+    return [call.engine.copyIn(storedOfPlain(tree, { string: toBytes, number: floatValue })), undefined]
   } catch (thrown) {
     return fail('Internal', messageOf(thrown))
   }
