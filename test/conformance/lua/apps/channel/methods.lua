@@ -108,7 +108,10 @@ local function main()
     case("who waits longest is served first", function()
         local ch, order = channel.new(), {}
         for i = 1, 3 do
-            coroutine.spawn(function() order[#order + 1] = i .. ch:receive() end)
+            coroutine.spawn(function()
+                local value = ch:receive()
+                order[#order + 1] = i .. value
+            end)
         end
         coroutine.yield()
         for _, value in ipairs({ "a", "b", "c" }) do ch:send(value) end
