@@ -2,7 +2,6 @@
 // of a transcoded payload gives what `data()` of the original gives.
 
 import { Packr } from 'msgpackr'
-import { parse, stringify } from 'yaml'
 import { fromUint8Array, toBytes, toText, toUint8Array } from '../runtime/base/bytes.ts'
 import { messageOf } from '../runtime/base/errors.ts'
 import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../runtime/base/value.ts'
@@ -30,6 +29,9 @@ import {
   neutralReader,
 } from './support/json-tables.ts'
 import { illFormedAt } from './support/json-utf8.ts'
+import { lazily } from './support/lazy.ts'
+
+const yaml = lazily<typeof import('yaml')>('yaml')
 
 const FORMATS = {
   JSON: 'json/plain',
@@ -90,7 +92,7 @@ function decoded({ format, content }: PayloadObject): Value {
     case FORMATS.JSON:
       return decodeJson(neutralMaker, content) as Value
     case FORMATS.YAML:
-      return fromTree(parse(toText(content), YAML_OPTIONS))
+      return fromTree(yaml().parse(toText(content), YAML_OPTIONS))
     case FORMATS.MSGPACK:
       return fromTree(packr.unpack(toUint8Array(content)))
     default:
@@ -104,7 +106,7 @@ function encoded(value: Value, format: Format): Value {
     case FORMATS.JSON:
       return encodeJson(neutralReader, value)
     case FORMATS.YAML:
-      return toBytes(stringify(new TreeMaker(YAML_TREE).make(value)))
+      return toBytes(yaml().stringify(new TreeMaker(YAML_TREE).make(value)))
     case FORMATS.MSGPACK:
       return fromUint8Array(packr.pack(new TreeMaker(MSGPACK_TREE).make(value)))
     case FORMATS.STRING:

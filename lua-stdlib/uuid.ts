@@ -1,10 +1,12 @@
 // Module `uuid`: making, reading and checking UUIDs (RFC 9562). lua-libraries.md §7.
 
-import { v1, v3, v4, v5, v7 } from 'uuid'
 import { messageOf } from '../runtime/base/errors.ts'
 import type { Call, HostFunction, LuaValue, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
 import { fail } from './support/fail.ts'
+import { lazily } from './support/lazy.ts'
+
+const library = lazily<typeof import('uuid')>('uuid')
 
 /** Plain, dashed, in braces or as a URN; any letter case. */
 const SPELLING = /^(?:urn:uuid:)?\{?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\}?$/i
@@ -104,11 +106,11 @@ export const uuidModule: LibraryModule = {
   description: 'universally unique ids',
   tags: ['nondeterministic', 'workflow'],
   build: () => ({
-    v1: make(() => v1()),
-    v4: make(() => v4()),
-    v7: make(() => v7()),
-    v3: named((name, namespace) => v3(name, namespace)),
-    v5: named((name, namespace) => v5(name, namespace)),
+    v1: make(() => library().v1()),
+    v4: make(() => library().v4()),
+    v7: make(() => library().v7()),
+    v3: named((name, namespace) => library().v3(name, namespace)),
+    v5: named((name, namespace) => library().v5(name, namespace)),
     validate: (call) => {
       const given = call.arg(1)
       return [typeof given === 'string' && digitsOf(given) !== undefined, undefined]

@@ -1,6 +1,6 @@
 // Module `yaml`: YAML 1.2 and back. lua-libraries.md §5.
 
-import { Composer, type Document, Lexer, Parser, stringify } from 'yaml'
+import type { Document } from 'yaml'
 import { toBytes, toText } from '../runtime/base/bytes.ts'
 import { messageOf } from '../runtime/base/errors.ts'
 import { ErrorValue, Float, floatValue, TableValue, type Value } from '../runtime/base/value.ts'
@@ -9,6 +9,9 @@ import type { Call, Engine, LuaTable, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
 import { isList, storedOfPlain, toStored } from './support/convert.ts'
 import { fail } from './support/fail.ts'
+import { lazily } from './support/lazy.ts'
+
+const library = lazily<typeof import('yaml')>('yaml')
 
 const DEPTH_MAX = 128
 const PIECES_MAX = 1_000_000
@@ -71,7 +74,7 @@ function encode(call: Call): Returns {
   try {
     const tree = treeOf(toStored(engine, call.arg(1)), orderOf(engine, options))
     // Quotes what YAML 1.1 would read as something else, too: many readers still do.
-    const text = stringify(tree, {
+    const text = library().stringify(tree, {
       indent: options === undefined ? 4 : 2,
       lineWidth: 0,
       blockQuote: 'literal',
@@ -101,6 +104,7 @@ const oldOctal = {
 
 /** The first document of a text. @throws Error when it is not well-formed, or not to be had within bounds */
 function firstDocument(text: string): Document.Parsed | undefined {
+  const { Composer, Lexer, Parser } = library()
   let count = 0
   for (const _ of new Lexer().lex(text)) if (++count > PIECES_MAX) throw new Error(`more than ${PIECES_MAX} pieces`)
   if (offsetDeeperThan(new Parser().parse(text), DEPTH_MAX) !== undefined) {

@@ -1,9 +1,14 @@
 // The node's collector of metrics, in the form that Prometheus reads. lua-libraries.md §11.
 
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { createRequire } from 'node:module'
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { toText } from './base/bytes.ts'
 import { Float, type TableValue, type Value } from './base/value.ts'
 import type { NodeService } from './node-services.ts'
+
+const require = createRequire(import.meta.url)
+
+type Library = { readonly prom: typeof import('prom-client'); readonly registry: Registry }
 
 type Metric = Counter | Gauge | Histogram
 type Kind = 'counter' | 'gauge' | 'histogram'
@@ -21,7 +26,8 @@ const SERIES_MAX = 10_000
 const NAMES_MAX = 10_000
 
 export class Metrics implements NodeService {
-  readonly #registry = new Registry()
+  /** With the first record: most nodes have none, and the library takes a while to load. */
+  #library: Library | undefined
   readonly #known = new Map<string, Known>()
   readonly #warn: (text: string) => void
   readonly #warned = new Set<string>()
@@ -52,11 +58,19 @@ export class Metrics implements NodeService {
 
   /** Everything that was recorded, as Prometheus' text format. */
   text(): Promise<string> {
-    return this.#registry.metrics()
+    return this.#loaded().registry.metrics()
   }
 
   get contentType(): string {
-    return this.#registry.contentType
+    return this.#loaded().registry.contentType
+  }
+
+  #loaded(): Library {
+    if (this.#library === undefined) {
+      const prom = require('prom-client') as typeof import('prom-client')
+      this.#library = { prom, registry: new prom.Registry() }
+    }
+    return this.#library
   }
 
   #with(
@@ -96,10 +110,15 @@ export class Metrics implements NodeService {
       this.#warnOnce('', `there are ${NAMES_MAX} metrics; further names are dropped`)
       return undefined
     }
+    const { prom, registry } = this.#loaded()
     const labelNames: string[] = []
-    const options = { name, help: `${name}, recorded by scripts`, labelNames, registers: [this.#registry] }
+    const options = { name, help: `${name}, recorded by scripts`, labelNames, registers: [registry] }
     const metric =
-      kind === 'counter' ? new Counter(options) : kind === 'gauge' ? new Gauge(options) : new Histogram(options)
+      kind === 'counter'
+        ? new prom.Counter(options)
+        : kind === 'gauge'
+          ? new prom.Gauge(options)
+          : new prom.Histogram(options)
     // The library keeps a list of its own.
     const own = (metric as unknown as { labelNames: string[] }).labelNames
     const made = { kind, metric, labelNames: own, series: new Set<string>() }

@@ -7,7 +7,7 @@ import { canonical } from './json-schema/equality.ts'
 import { Meter } from './json-schema/meter.ts'
 import { piecesOf } from './json-schema/pieces.ts'
 import { listOf, SchemaError, withObjects } from './json-schema/schema.ts'
-import { Validator } from './json-schema/validator.ts'
+import { newValidator } from './json-schema/validator.ts'
 import type { Json } from './json-tree.ts'
 
 export { SchemaError } from './json-schema/schema.ts'
@@ -23,7 +23,7 @@ export class JsonSchema {
   constructor(schema: Json) {
     this.#validate = withinStack(() => {
       const pieces = piecesOf(withObjects(schema), checkSchema)
-      return new Validator(this.#meter, { meta: false }).compilePieces(pieces)
+      return newValidator(this.#meter, { meta: false }).compilePieces(pieces)
     })
   }
 
@@ -58,7 +58,7 @@ let metaSchema: { readonly validate: ValidateFunction; readonly meter: Meter } |
 function checkSchema(schema: Json): void {
   if (metaSchema === undefined) {
     const meter = new Meter()
-    metaSchema = { meter, validate: new Validator(meter, { meta: true }).getSchema(META) as ValidateFunction }
+    metaSchema = { meter, validate: newValidator(meter, { meta: true }).getSchema(META) as ValidateFunction }
   }
   const { meter, validate } = metaSchema
   meter.reset()
