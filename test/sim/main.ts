@@ -1,0 +1,81 @@
+// `npm run sim -- [--seed N] [--seeds COUNT] [--minutes M] [--nodes N] [--wire] [--figures]`: chaos over many seeds. A failure
+// prints the seed that shows it again.
+
+import { parseArgs } from 'node:util'
+import type { Envelope } from '../../cluster/swim/wire/packet.ts'
+import { GossipWorld, runChaos } from './gossip.ts'
+
+const plain: Envelope = {
+  label: Buffer.alloc(0),
+  encryptionVersion: 1,
+  verifyIncoming: true,
+  verifyOutgoing: true,
+  compression: true,
+}
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    seeds: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '30' },
+    nodes: { type: 'string' },
+    wire: { type: 'boolean', default: false },
+    figures: { type: 'boolean', default: false },
+  },
+})
+
+if (values.figures) figures(Number(values.nodes ?? 20))
+else process.exitCode = chaos() ? 0 : 1
+
+function chaos(): boolean {
+  const first = Number(values.seed)
+  let isFine = true
+  let slowestMs = 0
+  let falseDeaths = 0
+  let steps = 0
+  for (let seed = first; seed < first + Number(values.seeds); seed++) {
+    const nodes = Number(values.nodes ?? 3 + (seed % 10))
+    const minutes = Number(values.minutes)
+    try {
+      const report = runChaos({ seed, nodes, minutes, clockDrift: 0.01, ...(values.wire ? { envelope: plain } : {}) })
+      slowestMs = Math.max(slowestMs, report.convergenceMs)
+      falseDeaths += report.falseDeaths
+      steps += report.steps
+      if (values.seeds === '1') console.log(report)
+    } catch (error) {
+      isFine = false
+      console.error(`${error instanceof Error ? error.message : String(error)}`)
+      console.error(
+        `again: npm run sim -- --seed ${seed} --nodes ${nodes} --minutes ${minutes}${values.wire ? ' --wire' : ''}`,
+      )
+    }
+  }
+  console.log(
+    `${values.seeds} seeds, ${steps} steps, slowest agreement ${Math.round(slowestMs)} ms, ${falseDeaths} false deaths`,
+  )
+  return isFine
+}
+
+/** How fast crashes are noticed, and what an idle cluster sends. */
+function figures(nodes: number): void {
+  const detected: number[] = []
+  let bytesPerSecond = 0
+  const runs = 30
+  for (let seed = 1; seed <= runs; seed++) {
+    const cluster = new GossipWorld({ seed, nodes, envelope: plain })
+    cluster.settle()
+    cluster.world.run(60_000)
+    const before = [...cluster.network.traffic.values()].reduce((sum, each) => sum + each.bytes + each.streamBytes, 0)
+    cluster.world.run(60_000)
+    const after = [...cluster.network.traffic.values()].reduce((sum, each) => sum + each.bytes + each.streamBytes, 0)
+    bytesPerSecond += (after - before) / 60 / nodes / runs
+    cluster.crash(`n${nodes}`)
+    detected.push(cluster.detect(`n${nodes}`))
+  }
+  detected.sort((a, b) => a - b)
+  const at = (share: number): string => `${((detected[Math.floor(share * (runs - 1))] as number) / 1000).toFixed(1)} s`
+  console.log(`${nodes} nodes: a crash is known everywhere after ${at(0)} to ${at(1)}, median ${at(0.5)}`)
+  console.log(
+    `idle: ${Math.round(bytesPerSecond)} bytes/s sent by each node (requests of streams counted, answers not)`,
+  )
+}

@@ -1,0 +1,156 @@
+// The simulated network: datagrams that are lost, doubled, delayed and overtaken, and requests over streams that fail or
+// take long. Cuts are one-way and between hosts; a partition is cuts in both directions.
+
+import type { Chance, World } from './world.ts'
+
+export interface NetworkFaults {
+  /** Share of datagrams that get lost. */
+  loss: number
+  /** Share of datagrams that arrive twice. */
+  duplication: number
+  /** Share of datagrams that are held back long enough for later ones to pass. */
+  reordering: number
+  /** Share of stream requests that fail. */
+  streamFailures: number
+  delayMinMs: number
+  delayMaxMs: number
+}
+
+export const quietNetwork: NetworkFaults = {
+  loss: 0,
+  duplication: 0,
+  reordering: 0,
+  streamFailures: 0,
+  delayMinMs: 0.2,
+  delayMaxMs: 2,
+}
+
+/** Who listens at an address. */
+export interface Endpoint<Packet, Request, Reply> {
+  packet(from: string, packet: Packet): void
+  /** Calls `reply` at most once; undefined closes the stream without an answer. */
+  request(from: string, request: Request, reply: (reply: Reply | undefined) => void): void
+}
+
+export interface Traffic {
+  packets: number
+  bytes: number
+  streams: number
+  streamBytes: number
+}
+
+export class Network<Packet, Request, Reply> {
+  readonly #world: World
+  readonly #chance: Chance
+  readonly #endpoints = new Map<string, Endpoint<Packet, Request, Reply>>()
+  /** `from>to` of addresses whose traffic does not pass. */
+  readonly #cuts = new Set<string>()
+  readonly traffic = new Map<string, Traffic>()
+  faults: NetworkFaults
+
+  constructor(world: World, faults: NetworkFaults = quietNetwork) {
+    this.#world = world
+    this.#chance = world.chance.fork()
+    this.faults = { ...faults }
+  }
+
+  attach(address: string, endpoint: Endpoint<Packet, Request, Reply>): void {
+    this.#endpoints.set(address, endpoint)
+  }
+
+  detach(address: string): void {
+    this.#endpoints.delete(address)
+  }
+
+  /** Stops traffic in one direction. */
+  cut(from: string, to: string): void {
+    this.#cuts.add(`${from}>${to}`)
+  }
+
+  /** Stops all traffic between the groups. */
+  partition(...groups: readonly (readonly string[])[]): void {
+    for (const [i, group] of groups.entries()) {
+      for (const other of groups.slice(i + 1)) {
+        for (const a of group) {
+          for (const b of other) {
+            this.cut(a, b)
+            this.cut(b, a)
+          }
+        }
+      }
+    }
+  }
+
+  /** Removes every cut. */
+  heal(): void {
+    this.#cuts.clear()
+  }
+
+  get isWhole(): boolean {
+    return this.#cuts.size === 0
+  }
+
+  passes(from: string, to: string): boolean {
+    return !this.#cuts.has(`${from}>${to}`)
+  }
+
+  /** @param bytes what it counts as in the traffic of the sender */
+  send(from: string, to: string, packet: Packet, bytes: number): void {
+    const traffic = this.#trafficOf(from)
+    traffic.packets++
+    traffic.bytes += bytes
+    const { loss, duplication, reordering, delayMaxMs } = this.faults
+    const copies = this.#chance.chance(duplication) ? 2 : 1
+    for (let i = 0; i < copies; i++) {
+      if (this.#chance.chance(loss)) continue
+      const held = this.#chance.chance(reordering) ? this.#chance.between(0, delayMaxMs * 10) : 0
+      this.#world.after(this.#delayMs() + held, () => {
+        if (this.passes(from, to)) this.#endpoints.get(to)?.packet(from, packet)
+      })
+    }
+  }
+
+  /** One request over a stream of its own; `done` gets the answer, or undefined after a failure or the timeout. */
+  request(
+    from: string,
+    to: string,
+    request: Request,
+    options: { timeoutMs: number; bytes: number; done: (reply: Reply | undefined) => void },
+  ): void {
+    const traffic = this.#trafficOf(from)
+    traffic.streams++
+    traffic.streamBytes += options.bytes
+    let isOver = false
+    const finish = (reply: Reply | undefined): void => {
+      if (isOver) return
+      isOver = true
+      options.done(reply)
+    }
+    this.#world.after(options.timeoutMs, () => finish(undefined))
+    // Opening takes a round trip; a stream that meets a cut hangs until its timeout, one without a listener is refused.
+    const fails = this.#chance.chance(this.faults.streamFailures)
+    this.#world.after(this.#delayMs() + this.#delayMs() + this.#delayMs(), () => {
+      if (fails || !this.passes(from, to) || !this.passes(to, from)) return
+      const endpoint = this.#endpoints.get(to)
+      if (endpoint === undefined) return finish(undefined)
+      endpoint.request(from, request, (reply) => {
+        this.#world.after(this.#delayMs(), () => {
+          if (this.passes(to, from)) finish(reply)
+        })
+      })
+    })
+  }
+
+  #delayMs(): number {
+    return this.#chance.between(this.faults.delayMinMs, this.faults.delayMaxMs)
+  }
+
+  #trafficOf(from: string): Traffic {
+    let traffic = this.traffic.get(from)
+    if (traffic === undefined) {
+      traffic = { packets: 0, bytes: 0, streams: 0, streamBytes: 0 }
+      this.traffic.set(from, traffic)
+    }
+    return traffic
+  }
+}

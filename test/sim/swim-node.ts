@@ -1,0 +1,285 @@
+// A node of gossip in the simulated world: the real core, with the simulator in the place of its driver. With `bytes` every
+// packet and stream goes through the real wire too.
+
+import { type Address, formatAddress, parseHost } from '../../cluster/swim/core/address.ts'
+import type { MemberEvent } from '../../cluster/swim/core/events.ts'
+import type { Member } from '../../cluster/swim/core/members.ts'
+import type { Exchange, Frame, Message, Ping } from '../../cluster/swim/core/messages.ts'
+import { defaultSwimSettings, type SwimSettings } from '../../cluster/swim/core/settings.ts'
+import { Swim, type SwimEffect, type SwimInput } from '../../cluster/swim/core/swim.ts'
+import { MessageCodec } from '../../cluster/swim/wire/codec.ts'
+import { type Envelope, openPacket, packetBudget, sealPackets } from '../../cluster/swim/wire/packet.ts'
+import { StreamDecoder, sealStream } from '../../cluster/swim/wire/stream.ts'
+import { unreachable } from '../../runtime/base/assert.ts'
+import type { Env } from '../../runtime/base/env.ts'
+import type { Network } from './network.ts'
+import type { ClockOptions, World } from './world.ts'
+
+export type SwimPacket = { messages: readonly Message[] } | { bytes: readonly Buffer[] }
+export type SwimRequest = { exchange: Exchange } | { ping: Ping } | { bytes: Buffer }
+export type SwimNetwork = Network<SwimPacket, SwimRequest, SwimRequest>
+
+/** Who watches; called after every step of a node. */
+export interface SwimObserver {
+  stepped(node: SwimNode, input: SwimInput, effects: readonly SwimEffect[]): void
+}
+
+export interface SwimNodeOptions {
+  readonly name: string
+  readonly address: Address
+  readonly epoch: number
+  /** What the addresses to join resolve to at the moment; a node without any is a seed. */
+  readonly seeds?: () => readonly Address[]
+  readonly settings?: Partial<SwimSettings>
+  readonly tags?: ReadonlyMap<string, string>
+  readonly clusterId?: string
+  readonly clock?: ClockOptions
+  /** Present: everything is encoded, sealed with this and opened again. */
+  readonly envelope?: Envelope
+}
+
+const PORT = 7946
+const PACKET_BYTES = 1400
+/** IP and UDP headers, which a datagram costs too. */
+export const HEADER_BYTES = 28
+
+export class SwimNode {
+  readonly name: string
+  readonly address: Address
+  readonly key: string
+  readonly swim: Swim
+  readonly events: MemberEvent[] = []
+  readonly frames: Frame[] = []
+  epoch: number
+  isRunning = true
+  hasJoined = false
+  hasLeft = false
+  isNameRefused = false
+  /** The view that others compare, as of the last step that changed it. */
+  readonly #world: World
+  readonly #network: SwimNetwork
+  readonly #observer: SwimObserver | undefined
+  readonly #options: SwimNodeOptions
+  readonly #codec = new MessageCodec()
+  readonly #rate: number
+  readonly #env: Env
+  /** Inputs that wait while the node is frozen. */
+  #frozen: SwimInput[] | undefined
+  #pausedAtMs = 0
+  readonly #replies = new Map<number, (reply: SwimRequest | undefined) => void>()
+  #nextId = 1
+
+  constructor(world: World, network: SwimNetwork, options: SwimNodeOptions, observer?: SwimObserver) {
+    this.#world = world
+    this.#network = network
+    this.#observer = observer
+    this.#options = options
+    this.#rate = options.clock?.rate ?? 1
+    this.name = options.name
+    this.address = options.address
+    this.epoch = options.epoch
+    this.key = formatAddress(options.address)
+    this.#env = world.env(options.clock)
+    const budget =
+      options.envelope === undefined ? {} : { packetBudgetBytes: packetBudget(PACKET_BYTES, options.envelope) }
+    this.swim = new Swim(
+      {
+        name: options.name,
+        address: options.address,
+        clusterId: options.clusterId ?? 'sim',
+        epoch: options.epoch,
+        tags: options.tags ?? new Map([['role', 'moonmesh']]),
+        hasSeeds: options.seeds !== undefined,
+        settings: { ...defaultSwimSettings, ...budget, ...options.settings },
+        wire: this.#codec,
+      },
+      this.#env,
+    )
+    network.attach(this.key, {
+      packet: (from, packet) => this.#packet(from, packet),
+      request: (from, request, reply) => this.#request(from, request, reply),
+    })
+    this.feed({ kind: 'start' })
+  }
+
+  /** Stops as a crash does: without a word. */
+  crash(): void {
+    this.isRunning = false
+    this.#network.detach(this.key)
+  }
+
+  /** The process stands still for true milliseconds; what arrives meanwhile waits. */
+  freeze(durationMs: number): void {
+    if (this.#frozen !== undefined) return
+    this.#frozen = []
+    this.#pausedAtMs = this.#world.nowMs
+    this.#world.after(durationMs, () => this.#thaw())
+  }
+
+  feed(input: SwimInput): void {
+    if (!this.isRunning) return
+    if (this.#frozen !== undefined) {
+      this.#frozen.push(input)
+      return
+    }
+    const effects = this.swim.step(input)
+    for (const effect of effects) this.#perform(effect)
+    this.#observer?.stepped(this, input, effects)
+  }
+
+  /** Live members as this node sees them, itself included. */
+  live(): Member[] {
+    return this.swim.members().filter(({ state }) => state === 'alive' || state === 'suspect')
+  }
+
+  #thaw(): void {
+    const waiting = this.#frozen ?? []
+    this.#frozen = undefined
+    this.feed({ kind: 'paused', pausedMs: this.#world.nowMs - this.#pausedAtMs })
+    // Late timers act only after what waited in the sockets was read.
+    const isTimer = (input: SwimInput): boolean => /-(tick|due|timeout|deadline|announced)$/.test(input.kind)
+    for (const input of waiting.filter((each) => !isTimer(each))) this.feed(input)
+    for (const input of waiting.filter(isTimer)) this.feed(input)
+  }
+
+  #perform(effect: SwimEffect): void {
+    switch (effect.kind) {
+      case 'timer':
+        return this.#world.after(effect.afterMs / this.#rate, () => this.feed(effect.then))
+      case 'send':
+        return this.#send(effect.to, effect.parts, effect.withCrc)
+      case 'stream-ping':
+        return this.#ask(effect.to, { ping: effect.ping }, effect.timeoutMs, (reply) =>
+          this.feed({ kind: 'stream-pong', seqNo: effect.ping.seqNo, isAnswered: reply !== undefined }),
+        )
+      case 'exchange': {
+        const { id } = effect
+        const { tcpTimeoutMs } = { ...defaultSwimSettings, ...this.#options.settings }
+        return this.#ask(effect.to, { exchange: effect.exchange }, tcpTimeoutMs, (reply) => {
+          if (reply !== undefined && 'exchange' in reply) {
+            this.feed({ kind: 'exchange-done', id, exchange: reply.exchange })
+          } else this.feed({ kind: 'exchange-failed', id, reason: 'no answer' })
+        })
+      }
+      case 'exchange-reply':
+        return this.#reply(effect.id, { exchange: effect.exchange })
+      case 'stream-ack':
+        return this.#reply(effect.id, { ping: { kind: 'ping', seqNo: effect.seqNo, node: '' } })
+      case 'stream-refuse':
+        return this.#reply(effect.id, undefined)
+      case 'resolve-seeds': {
+        const { purpose } = effect
+        const seeds = (this.#options.seeds?.() ?? []).map((address) => ({ address }))
+        this.#world.after(1, () => this.feed({ kind: 'seeds-resolved', purpose, seeds }))
+        return
+      }
+      case 'member':
+        this.events.push(effect.event)
+        return
+      case 'frames':
+        this.frames.push(...effect.frames)
+        return
+      case 'joined':
+        this.hasJoined = true
+        return
+      case 'name-in-use':
+        this.isNameRefused = true
+        return
+      case 'epoch-raised':
+        this.epoch = effect.epoch
+        return
+      case 'left':
+        this.hasLeft = true
+        this.isRunning = false
+        this.#network.detach(this.key)
+        return
+      case 'log':
+        return
+      default:
+        return unreachable(effect)
+    }
+  }
+
+  #send(to: Address, parts: readonly Message[], withCrc: boolean): void {
+    const { envelope } = this.#options
+    if (envelope === undefined) {
+      const bytes = parts.reduce((sum, part) => sum + this.#codec.lengthOf(part) + 2, HEADER_BYTES)
+      this.#network.send(this.key, formatAddress(to), { messages: parts }, bytes)
+      return
+    }
+    const bytes = sealPackets(
+      parts.map((part) => this.#codec.encode(part)),
+      envelope,
+      withCrc,
+    )
+    const count = bytes.reduce((sum, packet) => sum + packet.length + HEADER_BYTES, 0)
+    this.#network.send(this.key, formatAddress(to), { bytes }, count)
+  }
+
+  #packet(from: string, packet: SwimPacket): void {
+    const address = parseAddress(from)
+    const { envelope } = this.#options
+    const messages =
+      'messages' in packet
+        ? packet.messages
+        : packet.bytes.flatMap((bytes) => openPacket(bytes, envelope as Envelope, PORT).messages)
+    for (const message of messages) this.feed({ kind: 'message', from: address, message })
+  }
+
+  #ask(
+    to: Address,
+    request: Exclude<SwimRequest, { bytes: Buffer }>,
+    timeoutMs: number,
+    done: (reply: SwimRequest | undefined) => void,
+  ): void {
+    const { sealed, bytes } = this.#seal(request)
+    this.#network.request(this.key, formatAddress(to), sealed, {
+      timeoutMs: timeoutMs / this.#rate,
+      bytes,
+      done: (reply) => done(reply === undefined ? undefined : this.#open(reply)),
+    })
+  }
+
+  #request(from: string, request: SwimRequest, reply: (reply: SwimRequest | undefined) => void): void {
+    if (!this.isRunning) return reply(undefined)
+    const id = this.#nextId++
+    this.#replies.set(id, reply)
+    const opened = this.#open(request)
+    if (opened === undefined) this.#reply(id, undefined)
+    else if ('ping' in opened) this.feed({ kind: 'stream-ping', id, ping: opened.ping })
+    else this.feed({ kind: 'exchange-request', id, from: parseAddress(from), exchange: opened.exchange })
+  }
+
+  #reply(id: number, reply: Exclude<SwimRequest, { bytes: Buffer }> | undefined): void {
+    const answer = this.#replies.get(id)
+    this.#replies.delete(id)
+    answer?.(reply === undefined ? undefined : this.#seal(reply).sealed)
+  }
+
+  #seal(request: Exclude<SwimRequest, { bytes: Buffer }>): { sealed: SwimRequest; bytes: number } {
+    const { envelope } = this.#options
+    if (envelope === undefined) return { sealed: request, bytes: 0 }
+    const message = 'ping' in request ? request.ping : ({ kind: 'push-pull', exchange: request.exchange } as const)
+    const bytes = sealStream(message, envelope)
+    return { sealed: { bytes }, bytes: bytes.length }
+  }
+
+  #open(request: SwimRequest): Exclude<SwimRequest, { bytes: Buffer }> | undefined {
+    if (!('bytes' in request)) return request
+    const decoder = new StreamDecoder(this.#options.envelope as Envelope, PORT)
+    decoder.push(request.bytes)
+    for (;;) {
+      const got = decoder.advance()
+      if (got === 'turn') continue
+      if (got === 'bytes') return undefined
+      if (got.kind === 'ping') return { ping: got }
+      return got.kind === 'push-pull' ? { exchange: got.exchange } : undefined
+    }
+  }
+}
+
+function parseAddress(text: string): Address {
+  const at = text.lastIndexOf(':')
+  const host = text.slice(0, at).replaceAll(/[[\]]/g, '')
+  return { host: parseHost(host) as string, port: Number(text.slice(at + 1)) }
+}
