@@ -137,7 +137,7 @@ export class SwimNode {
     this.#frozen = undefined
     this.feed({ kind: 'paused', pausedMs: this.#world.nowMs - this.#pausedAtMs })
     // Late timers act only after what waited in the sockets was read.
-    const isTimer = (input: SwimInput): boolean => /-(tick|due|timeout|deadline|announced)$/.test(input.kind)
+    const isTimer = (input: SwimInput): boolean => /-(tick|due|timeout|deadline|announced|call)$/.test(input.kind)
     for (const input of waiting.filter((each) => !isTimer(each))) this.feed(input)
     for (const input of waiting.filter(isTimer)) this.feed(input)
   }

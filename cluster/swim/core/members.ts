@@ -2,7 +2,7 @@
 
 import { assert } from '../../../runtime/base/assert.ts'
 import type { Env } from '../../../runtime/base/env.ts'
-import type { Address } from './address.ts'
+import { type Address, isSameAddress } from './address.ts'
 import type { MemberState, Versions } from './messages.ts'
 
 /** Gossip's view of one node. */
@@ -173,6 +173,14 @@ export class Departed {
       if (nowMs - sinceMs < this.#keepMs) return
       this.#byName.delete(name)
     }
+  }
+
+  /** The one that died at this address, as opposed to left. */
+  deadAt(address: Address): Member | undefined {
+    for (const { member } of this.#byName.values()) {
+      if (member.state === 'dead' && isSameAddress(member.address, address)) return member
+    }
+    return undefined
   }
 
   /** Those that died, as opposed to left; by name. */

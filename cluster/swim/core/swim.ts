@@ -63,6 +63,7 @@ export type SwimTimer =
   | { kind: 'probe-deadline'; seqNo: number }
   | { kind: 'relay-timeout'; seqNo: number }
   | { kind: 'suspicion-due'; node: string; token: number }
+  | { kind: 'last-call'; node: string; token: number; deadlineMs: number }
   | { kind: 'check-due'; seqNo: number }
   | { kind: 'gossip-tick' }
   | { kind: 'push-pull-tick' }
@@ -143,6 +144,8 @@ const JOIN_RETRY_MIN_MS = 500
 const JOIN_RETRY_MAX_MS = 8000
 const JOIN_TARGETS_MAX = 32
 const LEAVE_MS = 3000
+const LAST_CALLS = 3
+const STALE_ANSWERS_MAX = 64
 /** From these versions on a peer answers pings on streams, sends nacks, reads checksums. */
 const PMAX_STREAM_PING = 3
 const PMAX_NACK = 4
@@ -175,7 +178,7 @@ interface Check {
 }
 
 interface PendingExchange {
-  readonly purpose: 'periodic' | 'join' | 'heal'
+  readonly purpose: 'periodic' | 'join' | 'heal' | 'seed-check'
   readonly address: Address
 }
 
@@ -214,8 +217,15 @@ export class Swim {
   /** Until the first join reached somebody: own names seen elsewhere are a previous run or a reason not to start. */
   #isStarting: boolean
   #isJoining = false
+  /** Seeds still to be asked whether they lead to a part of the cluster that this one does not know. */
+  #unknownSeeds: Address[] = []
   #joinFailures = 0
   #leave: 'no' | 'announcing' | 'leaving' | 'done' = 'no'
+  /** Remembered members that somebody called alive during this step, without news of them. */
+  #hinted: Member[] = []
+  /** Since the last round of gossip. */
+  #staleAnswers = 0
+  #lastHintAtMs = Number.NEGATIVE_INFINITY
   #out: SwimEffect[] = []
 
   readonly counters: SwimCounters = {
@@ -295,7 +305,9 @@ export class Swim {
 
   step(input: SwimInput): SwimEffect[] {
     this.#out = []
+    this.#hinted = []
     if (this.#leave !== 'done') this.#handle(input)
+    this.#followHint()
     return this.#out
   }
 
@@ -346,6 +358,8 @@ export class Swim {
         return this.#relayTimeout(input.seqNo)
       case 'suspicion-due':
         return this.#suspicionDue(input.node, input.token)
+      case 'last-call':
+        return this.#lastCall(input.node, input.token, input.deadlineMs)
       case 'check-due':
         return this.#checkDue(input.seqNo)
       case 'gossip-tick':
@@ -401,9 +415,9 @@ export class Swim {
       case 'alive':
         return this.#alive(message, { isFirstHand: false })
       case 'suspect':
-        return this.#suspect(message)
+        return this.#isStale(message) ? this.#answerStale(from) : this.#suspect(message)
       case 'dead':
-        return this.#dead(message)
+        return this.#isStale(message) ? this.#answerStale(from) : this.#dead(message)
       case 'frame': {
         const { frameKind, payload } = message
         this.#out.push({ kind: 'frames', frames: [{ frameKind, payload }] })
@@ -603,7 +617,10 @@ export class Swim {
     }
     const departed = this.#departed.get(claim.node)
     // Somebody slow may still tell of a node that this one has seen dead and forgotten.
-    if (departed !== undefined && !isNews(claim, described, departed, isFirstHand)) return
+    if (departed !== undefined && !isNews(claim, described, departed, isFirstHand)) {
+      this.#hinted.push(departed)
+      return
+    }
     this.#departed.forget(claim.node)
     this.#accept(undefined, claim, described)
   }
@@ -688,9 +705,7 @@ export class Swim {
     if (suspicion !== undefined) {
       if (!suspicion.confirm(claim.from)) return
       this.#tell(claim)
-      const afterMs = Math.max(0, suspicion.deadlineMs - this.#env.nowMs())
-      this.#timer(afterMs, { kind: 'suspicion-due', node: claim.node, token: suspicion.token })
-      return
+      return this.#awaitRefutation(claim.node, suspicion)
     }
     if (record.state !== 'alive') return
     if (claim.node === this.#name) {
@@ -708,7 +723,40 @@ export class Swim {
     this.#suspicions.set(claim.node, started)
     this.#members.set({ ...record, state: 'suspect', incarnation: claim.incarnation, changedAtMs: nowMs })
     this.#tell(claim)
-    this.#timer(started.deadlineMs - nowMs, { kind: 'suspicion-due', node: claim.node, token: started.token })
+    this.#awaitRefutation(claim.node, started)
+  }
+
+  #awaitRefutation(node: string, { token, deadlineMs }: Suspicion): void {
+    const leftMs = Math.max(0, deadlineMs - this.#env.nowMs())
+    for (let call = LAST_CALLS; call > 0; call--) {
+      const afterMs = leftMs - call * this.#settings.probeTimeoutMs
+      if (afterMs > 0) this.#timer(afterMs, { kind: 'last-call', node, token, deadlineMs })
+    }
+    this.#timer(leftMs, { kind: 'suspicion-due', node, token })
+  }
+
+  /**
+   * Tells the suspect itself, shortly before the verdict. A refutation is told a bounded number of times and may have missed
+   * this node; the suspect then answers with it directly.
+   */
+  #lastCall(node: string, token: number, deadlineMs: number): void {
+    const suspicion = this.#suspicions.get(node)
+    if (suspicion?.token !== token || suspicion.deadlineMs !== deadlineMs) return
+    const { address, incarnation } = this.#members.get(node) as Member
+    const accusation: Suspect = { kind: 'suspect', incarnation, node, from: this.#name }
+    this.#send(address, node, [this.#pingTo(node, this.#newSeqNo()), accusation])
+  }
+
+  /** Whether this node is accused of what it has refuted already. */
+  #isStale(claim: Suspect | Dead): boolean {
+    return claim.node === this.#name && claim.incarnation < this.self.incarnation
+  }
+
+  /** Gives who missed the refutation this node's word. Bounded, since the sender of a datagram may not be who it says. */
+  #answerStale(from: Address): void {
+    if (this.#leave !== 'no' || this.#staleAnswers >= STALE_ANSWERS_MAX) return
+    this.#staleAnswers++
+    this.#send(from, undefined, [this.#aliveOf(this.self)])
   }
 
   #suspicionDue(node: string, token: number): void {
@@ -827,16 +875,16 @@ export class Swim {
     for (const peer of this.#members.choose(1, isOther)) this.#exchange('periodic', peer.address)
   }
 
-  /** Starts an exchange of states. @param departed whom the peer is remembered as, so that it can refute its death */
-  #exchange(purpose: PendingExchange['purpose'], address: Address, departed?: Member): boolean {
-    if (this.#exchanges.size >= EXCHANGES_MAX) return false
+  #exchange(purpose: PendingExchange['purpose'], address: Address): void {
+    if (this.#exchanges.size >= EXCHANGES_MAX) return
     const id = this.#nextId++
     this.#exchanges.set(id, { purpose, address })
     this.counters.pushPulls++
-    const exchange = this.#ownExchange(purpose !== 'periodic', departed)
+    const exchange = this.#ownExchange(purpose !== 'periodic', this.#departed.deadAt(address))
     this.#out.push({ kind: 'exchange', id, to: address, exchange })
-    return true
   }
+
+  /** @param departed whom this node remembers the peer as: it is listed as dead, so that it refutes and all others take it back */
 
   #ownExchange(join: boolean, departed?: Member): Exchange {
     const nodes: NodeState[] = this.#members.sorted().map(nodeStateOf)
@@ -860,6 +908,7 @@ export class Swim {
     if (pending === undefined) return
     this.#exchanges.delete(id)
     const isMerged = this.#merge(exchange)
+    if (pending.purpose === 'seed-check') this.#unknownSeeds = []
     if (pending.purpose !== 'join') return
     if (isMerged) this.#joinSucceeded()
     else this.#joinAttemptEnded()
@@ -870,6 +919,7 @@ export class Swim {
     if (pending === undefined) return
     this.#exchanges.delete(id)
     this.counters.pushPullFailures++
+    if (pending.purpose === 'seed-check') this.#askNextSeed()
     if (pending.purpose !== 'join') return
     if (this.#isJoining && this.#joinFailures < 3) {
       this.#log('warn', 'gossip_join_failed', { address: formatAddress(pending.address), reason })
@@ -955,9 +1005,21 @@ export class Swim {
     // All nodes together should make about one attempt an interval for each that is lost.
     if (lost.length > 0 && this.#env.randomInt(alive) < lost.length) {
       const peer = lost[this.#env.randomInt(lost.length)] as Member
-      this.#exchange('heal', peer.address, peer)
+      this.#exchange('heal', peer.address)
     }
     if (this.#hasSeeds) this.#out.push({ kind: 'resolve-seeds', purpose: 'seed-check' })
+  }
+
+  /**
+   * Asks one of the members that are remembered as gone and were called alive. Hearsay does not bring a node back, but its
+   * own word does: so the halves of a long partition know each other soon after the first contact.
+   */
+  #followHint(): void {
+    if (this.#hinted.length === 0 || this.#leave !== 'no') return
+    const nowMs = this.#env.nowMs()
+    if (nowMs - this.#lastHintAtMs < this.#settings.probeIntervalMs) return
+    this.#lastHintAtMs = nowMs
+    this.#exchange('heal', (this.#hinted[this.#env.randomInt(this.#hinted.length)] as Member).address)
   }
 
   /** A seed that no live member owns may lead to a part of the cluster that this one has forgotten. */
@@ -968,9 +1030,17 @@ export class Swim {
         .filter(isLive)
         .map((member) => formatAddress(member.address)),
     )
-    const unknown = seeds.filter((seed) => !live.has(formatAddress(seed.address)))
-    const seed = unknown[this.#env.randomInt(Math.max(1, unknown.length))]
-    if (seed !== undefined) this.#exchange('heal', seed.address)
+    this.#unknownSeeds = seeds
+      .map((seed) => seed.address)
+      .filter((address) => !live.has(formatAddress(address)))
+      .slice(0, JOIN_TARGETS_MAX)
+    this.#askNextSeed()
+  }
+
+  /** One at a time, until one answers. */
+  #askNextSeed(): void {
+    const address = this.#unknownSeeds.splice(this.#env.randomInt(Math.max(1, this.#unknownSeeds.length)), 1)[0]
+    if (address !== undefined && this.#leave === 'no') this.#exchange('seed-check', address)
   }
 
   // ── Leaving ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1009,6 +1079,7 @@ export class Swim {
   // ── Gossip ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #gossipTick(): void {
+    this.#staleAnswers = 0
     this.#gossip()
     this.#endLeaveIfTold()
     if (this.#leave !== 'done') this.#timer(this.#settings.gossipIntervalMs, { kind: 'gossip-tick' })
