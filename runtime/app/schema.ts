@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { parseDurationMs, parseSizeBytes } from '../base/duration.ts'
+import { NODE_NAME, NODE_NAME_FORM } from '../base/node-name.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
 import { CONDITION_OPERATORS, isConditionField } from '../security/conditions.ts'
 import { DEFAULT_LIFECYCLE, type Lifecycle as ServiceLifecycle } from '../supervisor/lifecycle.ts'
@@ -94,8 +95,7 @@ const version = form('"1.0"', (given) =>
   given === '1.0' || given === 1 || given === '1' ? { value: '1.0' } : undefined,
 )
 
-export const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,126}[A-Za-z0-9])?$/
-const nodeName = form('1 to 128 letters, digits, "." or "-", the first and the last a letter or digit', (given) =>
+const nodeName = form(NODE_NAME_FORM, (given) =>
   typeof given === 'string' && NODE_NAME.test(given) ? { value: given } : undefined,
 )
 

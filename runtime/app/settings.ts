@@ -2,10 +2,11 @@
 
 import { hostname } from 'node:os'
 import { dirname, resolve } from 'node:path'
+import { nodeNameOf } from '../base/node-name.ts'
 import { readYamlMap } from './files.ts'
 import { fieldValue, type Located, type LocatedMap, merge, nested, scalar, textOf } from './located.ts'
 import { type Place, type ProblemList, wholeOf } from './problems.ts'
-import { type LOG_FORMATS, type LOG_LEVELS, NODE_NAME, NUMBER, settingsSchema, TEXT_SETTINGS } from './schema.ts'
+import { type LOG_FORMATS, type LOG_LEVELS, NUMBER, settingsSchema, TEXT_SETTINGS } from './schema.ts'
 import { validate } from './validate.ts'
 import { substitute, type Variables } from './variables.ts'
 
@@ -97,16 +98,6 @@ function dataDirOf(located: LocatedMap, dir: string): string {
   const text = textOf(given)
   if (given === undefined || text === undefined) return resolve(dir, DATA_DIR)
   return given.at.line === 0 ? resolve(text) : resolve(dirname(given.at.file), text)
-}
-
-/** A machine's name made into a node's. */
-export function nodeNameOf(hostName: string): string {
-  const name = hostName
-    .replace(/[^A-Za-z0-9.-]/g, '-')
-    .replace(/^[.-]+/, '')
-    .slice(0, 128)
-    .replace(/[.-]+$/, '')
-  return NODE_NAME.test(name) ? name : 'node'
 }
 
 // ---- the environment and flags

@@ -7,7 +7,10 @@ import { DecodeError } from './decode-error.ts'
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const BLOCK_BYTES = 16
-const KEYS_MAX = 16
+/** Keys that one ring holds. */
+export const GOSSIP_KEYS_MAX = 16
+/** Lengths that a key may have. */
+export const GOSSIP_KEY_BYTES: readonly number[] = [16, 24, 32]
 const HEADER_BYTES = 1 + NONCE_BYTES
 
 /** 0 pads the plaintext to blocks (protocol 1), 1 leaves it as it is. */
@@ -43,11 +46,12 @@ export class Keyring {
 
   /** Makes a key readable; it does not encrypt yet. A known key stays where it is. */
   add(key: Uint8Array): void {
-    if (![16, 24, 32].includes(key.length)) {
+    if (!GOSSIP_KEY_BYTES.includes(key.length)) {
       throw new MoonmeshError('Invalid', `a gossip key has 16, 24 or 32 bytes, not ${key.length}`)
     }
     if (this.#indexOf(key) !== -1) return
-    if (this.#keys.length === KEYS_MAX) throw new MoonmeshError('LimitExceeded', `a key ring holds ${KEYS_MAX} keys`)
+    if (this.#keys.length === GOSSIP_KEYS_MAX)
+      throw new MoonmeshError('LimitExceeded', `a key ring holds ${GOSSIP_KEYS_MAX} keys`)
     this.#keys.push(Buffer.from(key))
   }
 

@@ -4,7 +4,7 @@
 import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { nodeNameOf } from '../../../runtime/app/settings.ts'
+import { nodeNameOf } from '../../../runtime/base/node-name.ts'
 import { appOf, type Options, problemsOf } from './app-folder.ts'
 
 const settingsOf = async (files: Parameters<typeof appOf>[0], options: Options = {}) =>
