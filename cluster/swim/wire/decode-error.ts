@@ -15,3 +15,6 @@ export class TruncatedError extends DecodeError {
     this.bytesNeeded = bytesNeeded
   }
 }
+
+/** The bytes are encrypted with a key that is not ours, or not at all. */
+export class DecryptError extends DecodeError {}

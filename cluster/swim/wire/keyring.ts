@@ -2,7 +2,7 @@
 
 import { createCipheriv, createDecipheriv, randomBytes, timingSafeEqual } from 'node:crypto'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
-import { DecodeError } from './decode-error.ts'
+import { DecodeError, DecryptError } from './decode-error.ts'
 
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
@@ -104,8 +104,8 @@ export function encryptedLength(version: EncryptionVersion, plainBytes: number):
 /** Tries every key of the ring, the primary first. @throws DecodeError when none fits */
 export function decrypt(keyring: Keyring, sealed: Buffer, additionalData: Uint8Array): Buffer {
   const version = sealed[0]
-  if (version !== 0 && version !== 1) throw new DecodeError('not encrypted, or by an unknown version')
-  if (sealed.length < ENCRYPT_OVERHEAD[version]) throw new DecodeError('too short to be encrypted')
+  if (version !== 0 && version !== 1) throw new DecryptError('not encrypted, or by an unknown version')
+  if (sealed.length < ENCRYPT_OVERHEAD[version]) throw new DecryptError('too short to be encrypted')
   const nonce = sealed.subarray(1, HEADER_BYTES)
   const body = sealed.subarray(HEADER_BYTES, -TAG_BYTES)
   const tag = sealed.subarray(-TAG_BYTES)
@@ -113,7 +113,7 @@ export function decrypt(keyring: Keyring, sealed: Buffer, additionalData: Uint8A
     const plain = open(key, nonce, body, tag, additionalData)
     if (plain !== undefined) return version === 0 ? unpad(plain) : plain
   }
-  throw new DecodeError('no key of the ring decrypts it')
+  throw new DecryptError('no key of the ring decrypts it')
 }
 
 function open(key: Buffer, nonce: Buffer, body: Buffer, tag: Buffer, additionalData: Uint8Array): Buffer | undefined {

@@ -2,7 +2,7 @@
 // §3.4, §3.5. A peer does not close its side before it has its answer, so the end of a message is found by parsing it.
 
 import type { Exchange, Frame, NodeState, Ping } from '../core/messages.ts'
-import { DecodeError, TruncatedError } from './decode-error.ts'
+import { DecodeError, DecryptError, TruncatedError } from './decode-error.ts'
 import { decrypt, encrypt, encryptedLength } from './keyring.ts'
 import { labelHeader, passLabel } from './label.ts'
 import { LzwDecoder } from './lzw.ts'
@@ -133,7 +133,7 @@ export class StreamDecoder {
     const type = yield* this.#attempt(() => new Reader(this.#received(), start).u8())
     if (type === MessageType.encrypt) return yield* this.#decodeWhole(yield* this.#decrypted(start))
     if (envelope.keyring !== undefined && envelope.verifyIncoming) {
-      throw new DecodeError('encryption is configured, and the stream is not encrypted')
+      throw new DecryptError('encryption is configured, and the stream is not encrypted')
     }
     if (type === MessageType.compress) {
       const packed = yield* this.#attempt(() =>
@@ -146,7 +146,7 @@ export class StreamDecoder {
 
   *#decrypted(start: number): Generator<StreamNeed, Buffer> {
     const { keyring, label } = this.#envelope
-    if (keyring === undefined) throw new DecodeError('the stream is encrypted, and no key is configured')
+    if (keyring === undefined) throw new DecryptError('the stream is encrypted, and no key is configured')
     const length = yield* this.#attempt(() => new Reader(this.#received(), start + 1).u32())
     if (length > STREAM_BYTES_MAX) throw new DecodeError(`an encrypted stream is longer than ${STREAM_BYTES_MAX} bytes`)
     const sealed = yield* this.#attempt(() => new Reader(this.#received(), start + 5).bytes(length))

@@ -1,0 +1,253 @@
+// Gossip on real sockets of the loopback: what only sockets, timers and the resolver can get wrong.
+
+import { createSocket } from 'node:dgram'
+import { connect, type Socket } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { systemEnv } from '../../../runtime/driver.ts'
+import { eventually } from '../../tools/eventually.ts'
+import { openGossip, type TestGossip, type TestGossipOptions } from './gossip-node.ts'
+
+const opened: { close(): unknown }[] = []
+
+afterEach(async () => {
+  for (const each of opened.splice(0)) await each.close()
+})
+
+async function start(name: string, options: TestGossipOptions = {}): Promise<TestGossip> {
+  const node = await openGossip(name, options)
+  opened.push(node.gossip)
+  node.gossip.start()
+  return node
+}
+
+const reaches = (node: TestGossip, ...names: string[]): Promise<unknown> =>
+  eventually(() => expect(node.live()).toEqual(names))
+
+describe.each([
+  ['plain', {}],
+  ['with a key of 16 bytes', { key: Buffer.alloc(16, 7) }],
+  [
+    'with a key of 32 bytes, a label and no compression',
+    {
+      key: Buffer.alloc(32, 9),
+      label: 'blue',
+      envelope: { compression: false },
+    },
+  ],
+] as [string, TestGossipOptions][])('%s', (_, options) => {
+  test('nodes find each other, hear of a departure, and take the dead for dead', async () => {
+    const one = await start('n1', options)
+    const two = await start('n2', { ...options, seeds: [one.seed], tags: { zone: 'b' } })
+    const three = await start('n3', { ...options, seeds: [one.seed] })
+    for (const node of [one, two, three]) await reaches(node, 'n1', 'n2', 'n3')
+    expect(
+      one.gossip
+        .members()
+        .find(({ name }) => name === 'n2')
+        ?.tags.get('zone'),
+    ).toBe('b')
+    await two.gossip.leave()
+    await two.gossip.close()
+    await reaches(one, 'n1', 'n3')
+    await three.gossip.close()
+    await reaches(one, 'n1')
+    await eventually(() => {
+      const states = one.gossip.members().map(({ name, state }) => `${name} ${state}`)
+      expect(states).toEqual(['n1 alive', 'n2 left', 'n3 dead'])
+    })
+    const left = one.events.filter((event) => event.kind === 'left').map(({ name, reason }) => `${name} ${reason}`)
+    expect(left).toEqual(['n2 left', 'n3 dead'])
+  })
+})
+
+test('over IPv6', async () => {
+  const bind = { host: '::1', port: 0 }
+  const one = await start('n1', { bind })
+  const two = await start('n2', { bind, seeds: [one.seed] })
+  for (const node of [one, two]) await reaches(node, 'n1', 'n2')
+})
+
+test('names of seeds are resolved again at each attempt', async () => {
+  const one = await start('n1')
+  let attempts = 0
+  const resolve = (host: string): Promise<string[]> => {
+    expect(host).toBe('seed.example')
+    attempts++
+    if (attempts === 1) return Promise.reject(new Error('no such name'))
+    return Promise.resolve(attempts === 2 ? [] : ['127.0.0.1'])
+  }
+  const two = await start('n2', { seeds: [{ host: 'seed.example', port: one.seed.port }], resolve })
+  await reaches(two, 'n1', 'n2')
+  expect(attempts).toBeGreaterThanOrEqual(3)
+  expect(two.logs).toContainEqual({
+    level: 'warn',
+    event: 'gossip_resolve_failed',
+    fields: { address: 'seed.example', reason: 'no such name' },
+  })
+})
+
+test('a join that is asked for says how many answered', async () => {
+  const one = await start('n1')
+  const two = await start('n2')
+  const gone = await openGossip('n3')
+  await gone.gossip.close()
+  expect(await two.gossip.join([one.seed, gone.seed])).toBe(1)
+  expect(await two.gossip.join([gone.seed])).toBe(0)
+  await reaches(one, 'n1', 'n2')
+})
+
+test('a wrong key keeps nodes apart, with one line for each side', async () => {
+  const one = await start('n1', { key: Buffer.alloc(16, 1) })
+  const two = await start('n2', { key: Buffer.alloc(16, 2), seeds: [one.seed] })
+  const plain = await start('n3', { seeds: [one.seed] })
+  await eventually(() => expect(one.gossip.statistics().streams.refused).toBeGreaterThan(2))
+  expect(one.live()).toEqual(['n1'])
+  expect(two.live()).toEqual(['n2'])
+  expect(plain.live()).toEqual(['n3'])
+  expect(one.logs.filter(({ event }) => event === 'gossip_decrypt_failed')).toHaveLength(1)
+  expect(two.logs.filter(({ event }) => event === 'gossip_decrypt_failed')).toHaveLength(1)
+})
+
+test('another label keeps nodes apart', async () => {
+  const one = await start('n1', { label: 'blue' })
+  const two = await start('n2', { label: 'green', seeds: [one.seed] })
+  await eventually(() =>
+    expect(one.logs).toContainEqual({
+      level: 'warn',
+      event: 'gossip_unreadable',
+      fields: { from: '127.0.0.1', reason: 'the label is another one' },
+    }),
+  )
+  expect(two.live()).toEqual(['n2'])
+})
+
+test('a port that is in use is named', async () => {
+  const one = await start('n1')
+  const { port } = one.seed
+  await expect(openGossip('n2', { bind: { host: '127.0.0.1', port } })).rejects.toThrow(
+    `127.0.0.1:${port} (TCP): the port is in use`,
+  )
+  const taken = createSocket('udp4')
+  opened.push(taken)
+  await new Promise<void>((resolve) => taken.bind(0, '127.0.0.1', resolve))
+  await expect(openGossip('n2', { bind: { host: '127.0.0.1', port: taken.address().port } })).rejects.toThrow('(UDP)')
+})
+
+test('an address of another machine is refused', async () => {
+  await expect(openGossip('n1', { bind: { host: '192.0.2.1', port: 0 } })).rejects.toThrow(
+    'not an address of this machine',
+  )
+})
+
+test('a running name is found out by the one that starts, and neither harms the other', async () => {
+  const one = await start('n1')
+  const two = await start('n2', { seeds: [one.seed] })
+  await reaches(one, 'n1', 'n2')
+  const again = await start('n2', { seeds: [one.seed] })
+  await eventually(() => expect(again.namesInUse).toEqual([`127.0.0.1:${two.seed.port}`]))
+  expect(one.live()).toEqual(['n1', 'n2'])
+})
+
+test('a node that crashed comes back at another port at once', async () => {
+  const one = await start('n1', { settings: { deadNodeReclaimMs: 0 } })
+  const two = await start('n2', { seeds: [one.seed], epoch: 5 })
+  await reaches(one, 'n1', 'n2')
+  await two.gossip.close()
+  const back = await start('n2', { seeds: [one.seed], epoch: 6 })
+  await eventually(() => {
+    const known = one.gossip.members().find(({ name }) => name === 'n2')
+    expect(known?.address.port).toBe(back.seed.port)
+    expect(known?.state).toBe('alive')
+  })
+  const told = one.events.filter(({ name }) => name === 'n2').map(({ kind, epoch }) => `${kind} ${epoch}`)
+  expect(told).toEqual(['joined 5', 'left 5', 'joined 6'])
+})
+
+test('data of the services reaches all members', async () => {
+  const one = await start('n1')
+  const two = await start('n2', { seeds: [one.seed] })
+  await reaches(one, 'n1', 'n2')
+  one.gossip.broadcast({ frameKind: 0xe1, payload: Buffer.from('hello') }, 'key')
+  await eventually(() => expect(two.frames.map(({ payload }) => Buffer.from(payload).toString())).toContain('hello'))
+})
+
+test('the time of a round trip is measured', async () => {
+  const one = await start('n1')
+  await start('n2', { seeds: [one.seed] })
+  await eventually(() => expect(one.gossip.rttMs('n2')).toBeGreaterThan(0))
+  expect(one.gossip.rttMs('nobody')).toBeUndefined()
+})
+
+test('a timer that Node fires early does not act early, and is not lost', async () => {
+  // A clock slower than that of the timers: each of them comes too early.
+  const env = { ...systemEnv, nowMs: () => performance.now() * 0.98 }
+  const node = await start('n1', { env })
+  const other = await start('n2', { seeds: [node.seed] })
+  await reaches(node, 'n1', 'n2')
+  await other.gossip.close()
+  await reaches(node, 'n1')
+})
+
+describe('hostile connections', () => {
+  const dial = async (node: TestGossip): Promise<Socket> => {
+    const socket = connect({ host: '127.0.0.1', port: node.seed.port })
+    opened.push({ close: () => socket.destroy() })
+    socket.on('error', () => {})
+    await new Promise((resolve) => socket.once('connect', resolve))
+    return socket
+  }
+  const closed = (socket: Socket): Promise<unknown> =>
+    socket.destroyed ? Promise.resolve() : new Promise((resolve) => socket.once('close', resolve))
+
+  test('one that says nothing, and one that says little, are ended when their time is up', async () => {
+    const node = await start('n1', { settings: { tcpTimeoutMs: 100 } })
+    const silent = await dial(node)
+    const slow = await dial(node)
+    slow.write(Buffer.from([6, 0x83]))
+    await Promise.all([closed(silent), closed(slow)])
+  })
+
+  test('garbage is answered with an error and ended', async () => {
+    const node = await start('n1')
+    const socket = await dial(node)
+    const answer: Buffer[] = []
+    socket.on('data', (piece) => answer.push(piece))
+    socket.write(Buffer.from([6, 0xc1, 0xc1, 0xc1]))
+    await closed(socket)
+    // An error message: its type byte.
+    expect(Buffer.concat(answer)[0] === 9 || Buffer.concat(answer)[0] === 13).toBe(true)
+    expect(node.gossip.statistics().streams.refused).toBe(1)
+  })
+
+  test('more than are served at once are closed, and the others served', async () => {
+    const node = await start('n1', { settings: { tcpTimeoutMs: 2000 } })
+    const sockets = await Promise.all(Array.from({ length: 140 }, () => dial(node)))
+    await eventually(() => expect(node.gossip.statistics().streams.refused).toBe(12))
+    for (const socket of sockets) socket.destroy()
+    const other = await start('n2', { seeds: [node.seed] })
+    await reaches(other, 'n1', 'n2')
+  })
+
+  test('random datagrams are counted, told once, and harm nobody', async () => {
+    const node = await start('n1')
+    const sender = createSocket('udp4')
+    opened.push(sender)
+    for (let i = 0; i < 50; i++) sender.send(Buffer.from([i * 5, 0xff, i]), node.seed.port, '127.0.0.1')
+    await eventually(() => expect(node.gossip.statistics().undecodable).toBeGreaterThan(20))
+    expect(node.logs.filter(({ event }) => event === 'gossip_unreadable')).toHaveLength(1)
+    const other = await start('n2', { seeds: [node.seed] })
+    await reaches(other, 'n1', 'n2')
+  })
+})
+
+test('everything that was opened closes, also in the middle of things', async () => {
+  const one = await start('n1')
+  const two = await start('n2', { seeds: [one.seed] })
+  const joining = two.gossip.join([one.seed])
+  await two.gossip.close()
+  await two.gossip.close()
+  expect(await joining).toBe(0)
+  await two.gossip.leave()
+  const free = await openGossip('n3', { bind: { host: '127.0.0.1', port: two.seed.port } })
+  await free.gossip.close()
+})
