@@ -1,6 +1,7 @@
 // Module `compress`: gzip, deflate, zlib, brotli and zstd. lua-libraries.md §21. Work of any size is done beside the script's thread where
 // Node.js can; zstd runs in WebAssembly.
 
+import { constants as bufferLimits } from 'node:buffer'
 import { promisify } from 'node:util'
 import {
   brotliCompress,
@@ -15,6 +16,7 @@ import {
 } from 'node:zlib'
 import type { Call, LuaTable, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
+import { inspectDict, trainDict } from './compress/dictionaries.ts'
 import { frameSizeOf, loadZstd, ZstdError } from './compress/zstd.ts'
 import { toNumber } from './support/args.ts'
 import { fail } from './support/fail.ts'
@@ -133,10 +135,14 @@ function dictOf(call: Call, { takesDict }: Algorithm): Read<Buffer | undefined> 
   return { ok: true, value: Buffer.from(dict, 'latin1') }
 }
 
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+}
+
 function answer(call: Call, work: Promise<Uint8Array>, failure: (error: unknown) => readonly LuaValue[]): Returns {
   return waitAlone(call, (done) => {
-    work.then(
-      (bytes) => done([Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1'), undefined]),
+    work.then(textOf).then(
+      (text) => done([text, undefined]),
       (error) => done(failure(error)),
     )
   })
@@ -165,7 +171,8 @@ function decode(call: Call, algorithm: Algorithm): Returns {
   if (!dict.ok) return dict.problem
   const asked = toNumber(option(call, 'max_size'))
   const isAllowed = asked !== undefined && asked >= 1 && asked <= OUTPUT_BYTES_MAX
-  const outputBytesMax = isAllowed ? Math.floor(asked) : OUTPUT_BYTES_DEFAULT
+  // What cannot become a string is never unpacked.
+  const outputBytesMax = Math.min(isAllowed ? Math.floor(asked) : OUTPUT_BYTES_DEFAULT, bufferLimits.MAX_STRING_LENGTH)
   return answer(call, algorithm.decode(data.value, { outputBytesMax, dict: dict.value }), algorithm.failure)
 }
 
@@ -173,9 +180,14 @@ function tableOf(algorithm: Algorithm): ModuleTable {
   return { encode: (call) => encode(call, algorithm), decode: (call) => decode(call, algorithm) }
 }
 
+function buildTables(): ModuleTable {
+  const tables = Object.fromEntries(Object.entries(ALGORITHMS).map(([name, algorithm]) => [name, tableOf(algorithm)]))
+  return { ...tables, zstd: { ...tables['zstd'], train_dict: trainDict, inspect_dict: inspectDict } }
+}
+
 export const compressModule: LibraryModule = {
   name: 'compress',
   description: 'gzip, deflate, zlib, brotli and zstd',
   tags: ['encoding', 'deterministic'],
-  build: () => Object.fromEntries(Object.entries(ALGORITHMS).map(([name, algorithm]) => [name, tableOf(algorithm)])),
+  build: buildTables,
 }

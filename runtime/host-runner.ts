@@ -33,6 +33,8 @@ export interface RunnerContext {
   epoch: number
   code(): readonly CodeEntry[]
   policies(): PolicySet
+  /** Calls of functions are counted and timed. */
+  recordsFunctions: boolean
   log(level: 'info' | 'warn' | 'error', fields: Record<string, unknown>, text: string): void
 }
 
@@ -84,7 +86,7 @@ export class HostRunner {
 
   #options(threads: number): LuaHostOptions {
     const { id, processCountMax, mailboxCountMax, hasTerminal } = this.definition
-    const { node, epoch, relay } = this.#context
+    const { node, epoch, relay, recordsFunctions } = this.#context
     return {
       id: toBytes(id),
       node,
@@ -95,6 +97,7 @@ export class HostRunner {
       mailboxCountMax,
       sharesHost: threads > 1,
       hasTerminal,
+      recordsFunctions,
     }
   }
 

@@ -16,8 +16,8 @@ type Kind = 'counter' | 'gauge' | 'histogram'
 interface Known {
   readonly kind: Kind
   readonly metric: Metric
-  /** Grows with the labels that are used; the library checks every label against it. */
-  readonly labelNames: string[]
+  /** Those used so far. */
+  readonly labelNames: Set<string>
   readonly series: Set<string>
 }
 
@@ -39,7 +39,8 @@ export class Metrics implements NodeService {
   readonly methods: NodeService['methods'] = {
     count: ([name, value, labels]) => {
       const amount = numberOf(value)
-      if (amount >= 0) this.#with('counter', name, labels, (metric, given) => (metric as Counter).inc(given, amount))
+      if (amount >= 0 && Number.isFinite(amount))
+        this.#with('counter', name, labels, (metric, given) => (metric as Counter).inc(given, amount))
       return undefined
     },
     set: ([name, value, labels]) => {
@@ -51,7 +52,9 @@ export class Metrics implements NodeService {
       return undefined
     },
     observe: ([name, value, labels]) => {
-      this.#with('histogram', name, labels, (metric, given) => (metric as Histogram).observe(given, numberOf(value)))
+      const amount = numberOf(value)
+      if (!Number.isFinite(amount)) return undefined
+      this.#with('histogram', name, labels, (metric, given) => (metric as Histogram).observe(given, amount))
       return undefined
     },
   }
@@ -85,8 +88,9 @@ export class Metrics implements NodeService {
     const given: Record<string, string> = {}
     const table = labels as TableValue
     for (const [i, key] of table.keys.entries()) {
-      const label = legalName(toText(key as string), LABEL_NAME)
-      if (!known.labelNames.includes(label)) known.labelNames.push(label)
+      const name = legalName(toText(key as string), LABEL_NAME)
+      const label = RESERVED_LABELS.includes(name) ? `${name}_` : name
+      if (!known.labelNames.has(label)) addLabel(known, label)
       given[label] = toText(table.values[i] as string)
     }
     const series = JSON.stringify(Object.entries(given).sort())
@@ -111,17 +115,14 @@ export class Metrics implements NodeService {
       return undefined
     }
     const { prom, registry } = this.#loaded()
-    const labelNames: string[] = []
-    const options = { name, help: `${name}, recorded by scripts`, labelNames, registers: [registry] }
+    const options = { name, help: `${name}, recorded by scripts`, labelNames: [], registers: [registry] }
     const metric =
       kind === 'counter'
         ? new prom.Counter(options)
         : kind === 'gauge'
           ? new prom.Gauge(options)
           : new prom.Histogram(options)
-    // The library keeps a list of its own.
-    const own = (metric as unknown as { labelNames: string[] }).labelNames
-    const made = { kind, metric, labelNames: own, series: new Set<string>() }
+    const made = { kind, metric, labelNames: new Set<string>(), series: new Set<string>() }
     this.#known.set(name, made)
     return made
   }
@@ -131,6 +132,20 @@ export class Metrics implements NodeService {
     this.#warned.add(key)
     this.#warn(text)
   }
+}
+
+/** The format gives them a meaning of its own. */
+const RESERVED_LABELS: readonly string[] = ['le', 'quantile']
+
+/**
+ * The library wants to know all labels of a metric when it is made; scripts use what they like. It checks every label against one list,
+ * and tells series apart by another, in order. A series of before has none of a new label, so it stays what it is.
+ */
+function addLabel({ labelNames, metric }: Known, label: string): void {
+  labelNames.add(label)
+  const lists = metric as unknown as { labelNames: string[]; sortedLabelNames: string[] }
+  lists.labelNames = [...labelNames]
+  lists.sortedLabelNames = [...labelNames].sort()
 }
 
 const METRIC_NAME = /[^A-Za-z0-9_:]/g

@@ -8,7 +8,7 @@ import { chmod, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { MoonmeshError, messageOf } from './base/errors.ts'
+import { codeOf, MoonmeshError, messageOf } from './base/errors.ts'
 
 export interface NodeDirectoryOptions {
   dataDir: string
@@ -278,8 +278,6 @@ async function readIfThere(file: string): Promise<string | undefined> {
     throw error
   }
 }
-
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code
 
 /** The error of a system call in words: which directory, and what helps. */
 function explained(error: unknown, path: string): MoonmeshError {

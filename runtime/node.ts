@@ -1,6 +1,7 @@
 // The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
 
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
+import { PrometheusListener } from './admin/prometheus.ts'
 import { AdminServer } from './admin/server.ts'
 import { codeOf } from './app/code.ts'
 import {
@@ -110,6 +111,8 @@ export class Node {
   #actors: ActorHost | undefined
   #supervisor: Supervisor | undefined
   #admin: AdminServer | undefined
+  #prometheus: PrometheusListener | undefined
+  #stopStreaming: () => void = () => {}
   #terminalHost: string | undefined
   #stopping: Promise<void> | undefined
 
@@ -127,6 +130,9 @@ export class Node {
       stuck: (error) =>
         this.#log.write('error', { error: messageOf(error) }, 'a change of the registry could not be taken back'),
     })
+    const { isWritten, isStreamed } = options.app.settings.logger
+    if (!isWritten) this.#log.setQuiet(true)
+    if (isStreamed) this.#stopStreaming = this.#streamLog()
     this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
     this.#nodeServices.add(
@@ -180,6 +186,7 @@ export class Node {
       this.#makeRunners(this.#relay, epoch)
       this.#supervisor = this.#makeSupervisor()
       if (this.#options.withAdmin === true) await this.#startAdmin(this.#directory)
+      await this.#startPrometheus()
       this.#assertNotStopping()
       await this.#supervisor.start()
       const services = this.services().filter((service) => service.state === 'running')
@@ -236,6 +243,7 @@ export class Node {
       epoch,
       code: () => codeOf(this.entries()),
       policies: () => this.#policies(),
+      recordsFunctions: this.app.settings.metrics.recordsFunctions,
       log: (level, fields, text) => this.#log.write(level, fields, text),
     }
     this.#runnerContext = context
@@ -295,6 +303,23 @@ export class Node {
     })
   }
 
+  async #startPrometheus(): Promise<void> {
+    const address = this.app.settings.metrics.prometheus
+    if (address === undefined) return
+    this.#prometheus = new PrometheusListener(this, (text) => this.#log.write('warn', {}, text))
+    await this.#prometheus.start(address)
+  }
+
+  /** Lines of the log as events, for scripts. */
+  #streamLog(): () => void {
+    return this.#log.subscribe(({ level, text, fields, timeMs }) => {
+      const data = record({ level, message: toBytes(text), time: timeMs, fields: fromPlain(fields as Plain) })
+      const { entry } = fields
+      const path = typeof entry === 'string' ? toBytes(entry) : 'node'
+      this.#bus.publish({ system: 'log', kind: level, path, data })
+    })
+  }
+
   async #startAdmin(directory: NodeDirectory): Promise<void> {
     this.#admin = new AdminServer({ node: this, settings: this.app.settings.admin, directory, log: this.#log })
     await this.#admin.start()
@@ -325,6 +350,8 @@ export class Node {
     this.#actors?.close()
     await this.#nodeServices.close()
     await this.#admin?.close()
+    await this.#prometheus?.close()
+    this.#stopStreaming()
     await this.#directory?.close()
   }
 

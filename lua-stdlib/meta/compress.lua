@@ -89,4 +89,25 @@ function compress.zstd.encode(data, options) end
 ---@return Error?
 function compress.zstd.decode(data, options) end
 
+---@class compress.DictOptions
+---@field size? integer bytes of the dictionary at most, 256 to 1048576, by default 114688
+---@field id? integer number of the dictionary; 0, the default: one that follows from the samples
+---@field level? integer 1 to 22; accepted, of no effect
+
+---@class compress.DictInfo
+---@field id integer
+---@field content_size integer bytes behind the tables
+
+---A dictionary of what the samples have in common.
+---@param samples string[] at least one of 8 bytes or more
+---@param options? compress.DictOptions
+---@return string? dictionary
+---@return Error? err
+function compress.zstd.train_dict(samples, options) end
+
+---@param dictionary string
+---@return compress.DictInfo? info
+---@return Error? err
+function compress.zstd.inspect_dict(dictionary) end
+
 return compress

@@ -5,10 +5,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import { MoonmeshError, messageOf } from '../base/errors.ts'
+import { codeOf, MoonmeshError, messageOf } from '../base/errors.ts'
 import type { Log } from '../log.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import { isLoopback, refusal } from './guard.ts'
+import { explained, listen } from './listen.ts'
 import { entriesRoute } from './routes/entries.ts'
 import { healthRoutes } from './routes/health.ts'
 import { metricsRoute } from './routes/metrics.ts'
@@ -37,6 +38,7 @@ export interface AdminServerOptions {
 
 /** Connections to one listener at once; further ones are closed. */
 const CONNECTIONS_MAX = 128
+const REMEDY = 'choose another port, ":0" for any free one, or off: --set admin.http=127.0.0.1:0'
 
 export class AdminServer {
   readonly #options: AdminServerOptions
@@ -82,7 +84,8 @@ export class AdminServer {
     try {
       await listen(network, wanted)
     } catch (error) {
-      if (codeOf(error) !== 'EADDRINUSE' || !settings.httpIsDefault) throw explained(error, settings.http)
+      if (codeOf(error) !== 'EADDRINUSE' || !settings.httpIsDefault)
+        throw explained(error, settings.http, 'admin.http', REMEDY)
       await listen(network, { ...wanted, port: 0 })
       const { port } = network.address() as AddressInfo
       const taken = formatAddress({ ...wanted, port })
@@ -168,33 +171,6 @@ export class AdminServer {
   }
 }
 
-function listen(server: Server, address: Address): Promise<void> {
-  return new Promise((done, fail) => {
-    server.once('error', fail)
-    server.listen(address, () => {
-      server.off('error', fail)
-      done()
-    })
-  })
-}
-
-function explained(error: unknown, http: string): MoonmeshError {
-  const remedy = 'choose another port, ":0" for any free one, or off: --set admin.http=127.0.0.1:0'
-  const options = { retryable: false, cause: error }
-  switch (codeOf(error)) {
-    case 'EADDRINUSE':
-      return new MoonmeshError('Unavailable', `admin.http ${http} is in use by another program; ${remedy}`, options)
-    case 'EACCES':
-      return new MoonmeshError('PermissionDenied', `no permission to listen on admin.http ${http}; ${remedy}`, options)
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return new MoonmeshError('Invalid', `admin.http ${http} is not an address of this machine; ${remedy}`, options)
-    default:
-      return new MoonmeshError('Unavailable', `cannot listen on admin.http ${http}: ${messageOf(error)}`, options)
-  }
-}
-
 function refuse(response: ServerResponse, reason: string): void {
   send(response, new MoonmeshError('PermissionDenied', reason))
 }
@@ -214,5 +190,3 @@ function asMoonmeshError(thrown: unknown): MoonmeshError {
   const isTheirs = typeof status === 'number' && status >= 400 && status < 500
   return new MoonmeshError(isTheirs ? 'Invalid' : 'Internal', messageOf(thrown), { cause: thrown })
 }
-
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code

@@ -99,11 +99,17 @@ const nodeName = form(NODE_NAME_FORM, (given) =>
   typeof given === 'string' && NODE_NAME.test(given) ? { value: given } : undefined,
 )
 
-const adminHttp = form('"host:port" or "off"', (given) => {
-  if (typeof given !== 'string') return undefined
+function isListenAddress(given: unknown): given is string {
+  if (typeof given !== 'string') return false
   const port = /^(?:\[[0-9A-Fa-f:.]+\]|[^\s:[\]/@]+):(\d{1,5})$/.exec(given)?.[1]
-  return given === 'off' || (port !== undefined && Number(port) <= 65_535) ? { value: given } : undefined
-})
+  return port !== undefined && Number(port) <= 65_535
+}
+
+const listenAddress = form('"host:port"', (given) => (isListenAddress(given) ? { value: given } : undefined))
+
+const adminHttp = form('"host:port" or "off"', (given) =>
+  given === 'off' || isListenAddress(given) ? { value: given as string } : undefined,
+)
 
 const NO_CLUSTER = 'clustering is not available in this version; remove cluster.enabled or set it to false'
 
@@ -115,12 +121,35 @@ const cluster = z.looseObject({
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export const LOG_FORMATS = ['auto', 'pretty', 'json'] as const
+const LOG_ENCODINGS = ['console', 'json'] as const
 
 export const settingsSchema = z.strictObject({
   node: z.strictObject({ name: nodeName.optional(), data_dir: text.optional() }).prefault({}),
   logger: z
-    .strictObject({ level: choice(LOG_LEVELS).default('info'), format: choice(LOG_FORMATS).default('auto') })
+    .strictObject({
+      level: choice(LOG_LEVELS).optional(),
+      format: choice(LOG_FORMATS).optional(),
+      encoding: choice(LOG_ENCODINGS).optional(),
+    })
     .prefault({}),
+  logmanager: z
+    .strictObject({
+      propagate_downstream: flag.default(true),
+      stream_to_events: flag.default(false),
+      min_level: whole(-1, 2).optional(),
+    })
+    .prefault({}),
+  metrics: z
+    .strictObject({
+      buffer: z.strictObject({ size: whole(1).default(10_000) }).prefault({}),
+      interceptor: z.strictObject({ enabled: flag.default(false) }).prefault({}),
+    })
+    .prefault({}),
+  prometheus: z
+    .strictObject({ enabled: flag.default(false), address: listenAddress.default('127.0.0.1:9464') })
+    .prefault({}),
+  /** Tracing is not there yet: what is said about it is taken and does nothing. */
+  otel: anyMap.default({}),
   admin: z.strictObject({ http: adminHttp.optional(), token: text.optional() }).prefault({}),
   shutdown: z.strictObject({ timeout: duration.default(30_000) }).prefault({}),
   cluster: cluster.prefault({}),

@@ -2,6 +2,7 @@
 
 import { hostname } from 'node:os'
 import { dirname, resolve } from 'node:path'
+import type { z } from 'zod'
 import { nodeNameOf } from '../base/node-name.ts'
 import { readYamlMap } from './files.ts'
 import { fieldValue, type Located, type LocatedMap, merge, nested, scalar, textOf } from './located.ts'
@@ -16,7 +17,20 @@ export interface Settings {
     /** Absolute; the node writes below `<dataDir>/<name>/`. */
     readonly dataDir: string
   }
-  readonly logger: { readonly level: (typeof LOG_LEVELS)[number]; readonly format: (typeof LOG_FORMATS)[number] }
+  readonly logger: {
+    readonly level: (typeof LOG_LEVELS)[number]
+    readonly format: (typeof LOG_FORMATS)[number]
+    /** Lines are written; those who listen get them either way. */
+    readonly isWritten: boolean
+    /** Lines are events on the bus as well. */
+    readonly isStreamed: boolean
+  }
+  readonly metrics: {
+    /** Calls of functions are counted and timed. */
+    readonly recordsFunctions: boolean
+    /** `host:port` of a listener for Prometheus alone. */
+    readonly prometheus: string | undefined
+  }
   readonly admin: {
     /** `host:port`, or `off`. */
     readonly http: string
@@ -63,7 +77,11 @@ export async function composeSettings(sources: SettingsSources, problems: Proble
       name: given.node.name ?? given.cluster.name ?? nodeNameOf(hostname()),
       dataDir: dataDirOf(located, sources.dir),
     },
-    logger: given.logger,
+    logger: loggerOf(given),
+    metrics: {
+      recordsFunctions: given.metrics.interceptor.enabled,
+      prometheus: given.prometheus.enabled ? given.prometheus.address : undefined,
+    },
     admin: {
       http: given.admin.http ?? ADMIN_HTTP,
       httpIsDefault: given.admin.http === undefined,
@@ -73,6 +91,22 @@ export async function composeSettings(sources: SettingsSources, problems: Proble
     cluster: given.cluster,
     security: { strictMode: given.security.strict_mode },
     lua: given.lua,
+  }
+}
+
+const NUMBERED_LEVELS = ['debug', 'info', 'warn', 'error'] as const
+const LOWEST_NUMBER = -1
+
+/** `logger.level` and `logger.format` say it outright, and win over the other ways to say the same. */
+function loggerOf({ logger, logmanager }: z.output<typeof settingsSchema>): Settings['logger'] {
+  const { min_level: number, propagate_downstream: isWritten, stream_to_events: isStreamed } = logmanager
+  const numbered = number === undefined ? undefined : NUMBERED_LEVELS[number - LOWEST_NUMBER]
+  const encoded = logger.encoding === 'console' ? 'pretty' : logger.encoding
+  return {
+    level: logger.level ?? numbered ?? 'info',
+    format: logger.format ?? encoded ?? 'auto',
+    isWritten,
+    isStreamed,
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
-import type { Value } from '../base/value.ts'
+import { Float, record, type Value } from '../base/value.ts'
 import type { Engine } from '../lua/engine.ts'
 import { type CodeEntry, Sandbox } from '../lua/sandbox.ts'
 import { type EvaluateExpression, policyConditions } from '../security/conditions.ts'
@@ -19,6 +19,8 @@ import { TerminalPort } from './terminal.ts'
 export interface LuaHostOptions extends HostOptions {
   /** A terminal host: one process at a time, with the standard streams. */
   hasTerminal: boolean
+  /** Calls of functions are counted and timed. */
+  recordsFunctions: boolean
 }
 
 export class LuaHost extends Host {
@@ -32,6 +34,7 @@ export class LuaHost extends Host {
   readonly #nodeCalls = new Map<number, () => void>()
   /** Runs of functions that were ended from outside. */
   readonly #wasForced = new Set<Process>()
+  readonly #recordsFunctions: boolean
 
   constructor(
     options: LuaHostOptions,
@@ -46,6 +49,7 @@ export class LuaHost extends Host {
     this.sandbox = new Sandbox(engine, modules, (id) => this.#entries.get(id))
     this.calls = new Calls(this)
     this.policies = new PolicyTable(policyConditions(evaluateExpression))
+    this.#recordsFunctions = options.recordsFunctions
     this.terminal = options.hasTerminal ? new TerminalPort(port) : undefined
   }
 
@@ -103,11 +107,28 @@ export class LuaHost extends Host {
     finished: (answer: Answer<Value>, usable: Instance | undefined) => void,
   ): LuaProcess {
     const process = new LuaProcess(this, this.nextFunctionPid(frame.functionId), request, frame)
+    const recorded = this.#recordsFunctions ? this.#recordRun(process) : undefined
     const ended = (outcome: Answer<Value>): void => {
+      recorded?.(outcome.ok)
       finished(outcome, this.#wasForced.delete(process) ? undefined : process.instance)
     }
     this.launch(process, { ref: undefined, request: { ...request, messages: [] }, done: started, ended })
     return process
+  }
+
+  /** @returns to be told once how the run ended */
+  #recordRun(process: LuaProcess): (isSuccess: boolean) => void {
+    const startedMs = this.env.nowMs()
+    const note = (method: string, name: string, value: number, labels: Record<string, string>): void =>
+      process.note('metrics', method, [`moonmesh_function_${name}`, new Float(value), record(labels)])
+    const function_id = process.entryId
+    note('change', 'in_flight', 1, { function_id })
+    return (isSuccess) => {
+      const status = isSuccess ? 'success' : 'error'
+      note('change', 'in_flight', -1, { function_id })
+      note('count', 'calls_total', 1, { function_id, status })
+      note('observe', 'duration_seconds', (this.env.nowMs() - startedMs) / 1000, { function_id })
+    }
   }
 
   /** Ends a run from outside. Its instance may be in any state: nobody gets it any more. */

@@ -81,6 +81,7 @@ export class TestNode {
         mailboxCountMax: options.mailboxCountMax ?? 1_000_000,
         sharesHost: false,
         hasTerminal: id === 'app:term',
+        recordsFunctions: false,
       },
       hostPort,
       this.driver,

@@ -14,13 +14,30 @@ test('an app that says nothing has the defaults', async () => {
   const { settings, dir } = await appOf('')
   expect(settings).toEqual({
     node: { name: nodeNameOf(hostname()), dataDir: join(dir, '.runtime') },
-    logger: { level: 'info', format: 'auto' },
+    logger: { level: 'info', format: 'auto', isWritten: true, isStreamed: false },
+    metrics: { recordsFunctions: false, prometheus: undefined },
     admin: { http: '127.0.0.1:7960', httpIsDefault: true, token: undefined },
     security: { strictMode: false },
     shutdown: { timeoutMs: 30_000 },
     cluster: { enabled: false },
     lua: { engine: 'fengari' },
   })
+})
+
+test('the level and the form of the log can be said in two ways; level and format win', async () => {
+  const loggerOf = async (text: string) => (await settingsOf(text)).logger
+  expect(await loggerOf('logmanager: { min_level: -1 }\nlogger: { encoding: console }')).toMatchObject({
+    level: 'debug',
+    format: 'pretty',
+  })
+  expect(await loggerOf('logmanager: { min_level: 2 }\nlogger: { level: warn, encoding: json }')).toMatchObject({
+    level: 'warn',
+    format: 'json',
+  })
+  expect(await problemsOf('logmanager: { min_level: 3 }')).toEqual([expect.stringContaining('logmanager.min_level')])
+  expect(await problemsOf('prometheus: { enabled: true, address: nowhere }')).toEqual([
+    expect.stringContaining('prometheus.address: expected "host:port"'),
+  ])
 })
 
 test('app file < --config files from left to right < environment < --set', async () => {
@@ -31,7 +48,7 @@ test('app file < --config files from left to right < environment < --set', async
   }
   const configFiles = ['one.yaml', 'two.yaml']
   const withConfig = await settingsOf(files, { configFiles })
-  expect(withConfig.logger).toEqual({ level: 'error', format: 'json' })
+  expect(withConfig.logger).toMatchObject({ level: 'error', format: 'json' })
   expect([withConfig.node.name, withConfig.shutdown.timeoutMs]).toEqual(['two', 2000])
   const env = { RUNTIME_NODE__NAME: 'env', RUNTIME_SHUTDOWN__TIMEOUT: '3s' }
   const withEnv = await settingsOf(files, { configFiles, env })

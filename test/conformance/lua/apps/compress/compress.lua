@@ -54,6 +54,34 @@ local function main()
         local packed = compress.zstd.encode(text)
         t.fails("Internal", "zstd", compress.zstd.decode(packed:sub(1, #packed - 5)))
     end)
+    case("what no string can hold is too much, and harms nobody", function()
+        local block = compress.gzip.encode(string.rep("\0", 16 * 1024 * 1024))
+        t.fails("Internal", "exceeds limit", compress.gzip.decode(block:rep(33), { max_size = 1024 * 1024 * 1024 }))
+    end)
+    case("training and inspecting dictionaries", function()
+        local samples = {}
+        for i = 1, 100 do samples[i] = ("order=%d;customer=name-%d;state=accepted"):format(i, i * 31) end
+        local dict, err = t.count(2, compress.zstd.train_dict(samples, { size = 1024, id = 4711 }))
+        t.equal(err, nil)
+        t.truthy(#dict <= 1024)
+        local info = t.count(2, compress.zstd.inspect_dict(dict))
+        t.equal(info.id, 4711)
+        t.truthy(info.content_size >= 8)
+        local packed = compress.zstd.encode("order=7777;customer=name-8;state=accepted", { dict = dict })
+        t.truthy(#packed < 32)
+        t.equal(compress.zstd.decode(packed, { dict = dict }), "order=7777;customer=name-8;state=accepted")
+        t.truthy(compress.zstd.inspect_dict(compress.zstd.train_dict(samples)).id ~= 0, "an id is chosen")
+    end)
+    case("dictionaries of nothing, and what is none", function()
+        for _, samples in ipairs({ {}, { "" }, { "long enough", 5 }, { "short" } }) do
+            t.fails("Invalid", "sample", compress.zstd.train_dict(samples))
+        end
+        t.fails("Invalid", "sample", compress.zstd.train_dict())
+        for option, value in pairs({ size = 255, id = -1, level = 23 }) do
+            t.fails("Invalid", option, compress.zstd.train_dict({ "long enough" }, { [option] = value }))
+        end
+        t.fails("Invalid", "invalid zstd dictionary", compress.zstd.inspect_dict("garbage"))
+    end)
     case("zstd with a dictionary", function()
         local dict = "the quick brown fox jumps over the lazy dog"
         local packed = compress.zstd.encode(dict .. "!", { dict = dict })
