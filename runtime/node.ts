@@ -1,11 +1,14 @@
 // The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
 
+import { clusterReader } from '../cluster/config/machine.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
+import { packageInfo } from './admin/package.ts'
 import { PrometheusListener } from './admin/prometheus.ts'
 import { AdminServer } from './admin/server.ts'
 import { codeOf } from './app/code.ts'
 import {
   type App,
+  type ClusterReader,
   dependenciesOf,
   type Entry,
   type EntryKind,
@@ -14,6 +17,7 @@ import {
   loadEntries,
   type ServiceEntry,
 } from './app/load.ts'
+import { formatProblem } from './app/problems.ts'
 import { assert } from './base/assert.ts'
 import { toBytes, toText } from './base/bytes.ts'
 import { MoonmeshError, messageOf } from './base/errors.ts'
@@ -85,6 +89,11 @@ interface StartedService {
   running: Promise<RunningService>
   /** Drops it while its code still loads. */
   abandon(): void
+}
+
+/** What reads the `cluster` section of an app's settings. */
+export function clusterOfThisMachine(): ClusterReader {
+  return clusterReader({ packageVersion: packageInfo().version })
 }
 
 export class Node {
@@ -177,6 +186,7 @@ export class Node {
     const startedMs = performance.now()
     try {
       const { settings } = this.app
+      for (const warning of settings.warnings) this.#log.write('warn', {}, formatProblem(warning))
       this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
       this.#assertNotStopping()
       const { epoch } = this.#directory
