@@ -1,7 +1,10 @@
 // The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
 
 import { clusterReader } from '../cluster/config/machine.ts'
+import type { ClusterSettings } from '../cluster/config.ts'
+import { Cluster, type ClusterMember, type MemberEvent, registerClusterMetrics } from '../cluster/index.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
+import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
 import { PrometheusListener } from './admin/prometheus.ts'
 import { AdminServer } from './admin/server.ts'
@@ -69,7 +72,7 @@ export interface NodeOptions {
 export interface StartReport {
   services: readonly string[]
   tookMs: number
-  addresses: { admin?: string }
+  addresses: { gossip?: string; admin?: string }
 }
 
 /** Runs functions and tests that the node itself asks for. */
@@ -77,6 +80,8 @@ const FUNCTION_HOST = 'system:functions'
 /** Stands in when the app declares no terminal host. */
 const TERMINAL_HOST = 'system:terminal'
 const PROCESS_COUNT_MAX = 1_000_000
+const EXIT_OK = 0
+const EXIT_FAILED = 1
 const MAILBOX_COUNT_MAX = 1_000_000
 
 interface RunningService {
@@ -119,6 +124,7 @@ export class Node {
   #relay: Relay | undefined
   #actors: ActorHost | undefined
   #supervisor: Supervisor | undefined
+  #cluster: Cluster | undefined
   #admin: AdminServer | undefined
   #prometheus: PrometheusListener | undefined
   #stopStreaming: () => void = () => {}
@@ -174,9 +180,22 @@ export class Node {
       services: () => this.services(),
       processes: () => this.processes(),
       figures: () => this.#figuresByHost(),
-      exit: (code: number) => (this.#options.onExit === undefined ? void this.stop() : this.#options.onExit(code)),
+      exit: (code: number) => this.#exit(code),
+      members: () => this.#liveMembers(),
     }
     this.#nodeServices.add('system', new SystemService(itself, libraryModules, systemEnv.wallMs))
+  }
+
+  #exit(code: number): void {
+    if (this.#options.onExit === undefined) void this.stop()
+    else this.#options.onExit(code)
+  }
+
+  /** Alive or suspect, of this cluster; this one first. */
+  #liveMembers(): ClusterMember[] | undefined {
+    return this.#cluster
+      ?.members()
+      .filter(({ state, role }) => (state === 'alive' || state === 'suspect') && role !== 'foreign')
   }
 
   // ---- starting and stopping
@@ -190,6 +209,8 @@ export class Node {
       this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
       this.#assertNotStopping()
       const { epoch } = this.#directory
+      await this.#startCluster(epoch)
+      this.#assertNotStopping()
       this.#relay = this.#makeRelay(epoch)
       this.#actors = this.#startActors(this.#relay, epoch)
       this.#resources.configure(this.entries())
@@ -204,7 +225,10 @@ export class Node {
       return {
         services: services.map((service) => service.id),
         tookMs: performance.now() - startedMs,
-        addresses: admin === undefined ? {} : { admin },
+        addresses: {
+          ...(this.#cluster === undefined ? {} : { gossip: this.#cluster.gossipAddress }),
+          ...(admin === undefined ? {} : { admin }),
+        },
       }
     } catch (error) {
       await this.stop({ force: true })
@@ -219,7 +243,7 @@ export class Node {
   }
 
   #makeRelay(epoch: number): Relay {
-    return new Relay({ node: undefined, epoch }, systemEnv, {
+    return new Relay({ node: this.#nodeInPids, epoch }, systemEnv, {
       log: (entry) => this.#writeLog(entry),
       terminal: (line, message) => this.#terminal.handle(line, message),
       stopped: (line) => this.#runnerOn(line)?.stopped(line),
@@ -239,7 +263,7 @@ export class Node {
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
     const slot = relay.takeSlot()
     const limits = { processCountMax: PROCESS_COUNT_MAX, mailboxCountMax: MAILBOX_COUNT_MAX, sharesHost: false }
-    const identity = { id: ACTOR_HOST, node: undefined, epoch, slot, generation: 0 }
+    const identity = { id: ACTOR_HOST, node: this.#nodeInPids, epoch, slot, generation: 0 }
     const actors = new ActorHost({ ...identity, ...limits }, hostPort, systemDriver)
     relay.open({ hostId: ACTOR_HOST, slot, port: nodePort })
     for (const actor of this.#options.actors ?? []) actors.define(actor)
@@ -249,7 +273,7 @@ export class Node {
   #makeRunners(relay: Relay, epoch: number): void {
     const context: RunnerContext = {
       relay,
-      node: undefined,
+      node: this.#nodeInPids,
       epoch,
       code: () => codeOf(this.entries()),
       policies: () => this.#policies(),
@@ -330,6 +354,49 @@ export class Node {
     })
   }
 
+  /** How PIDs name this node: not at all when there are no others. */
+  get #nodeInPids(): string | undefined {
+    return this.app.settings.cluster?.enabled === true ? toBytes(this.name) : undefined
+  }
+
+  async #startCluster(epoch: number): Promise<void> {
+    if (this.app.settings.cluster?.enabled !== true) return
+    this.#cluster = await Cluster.start({
+      // The loader knows no more of them than that they are the cluster's; clusterOfThisMachine made them.
+      settings: this.app.settings.cluster as ClusterSettings,
+      epoch,
+      packageVersion: packageInfo().version,
+      env: systemEnv,
+      handlers: {
+        member: (event) => this.#memberChanged(event),
+        failed: (error) => {
+          this.#log.write('error', { event: 'cluster_failed' }, error.message)
+          this.#exit(EXIT_FAILED)
+        },
+        log: (level, fields, text) => this.#log.write(level, { ...fields, node: this.name }, text),
+      },
+    })
+    const cluster = this.#cluster
+    this.#metrics.addSource((prom, registry) => registerClusterMetrics(prom, registry, cluster))
+  }
+
+  #memberChanged({ kind, name, address, epoch, tags, reason }: MemberEvent): void {
+    const change = kind === 'left' && reason === 'dead' ? 'failed' : kind
+    const addr = formatAddress(address)
+    const meta = record(Object.fromEntries([...tags].map(([key, value]) => [toBytes(key), toBytes(value)])))
+    const data = record({ node: toBytes(name), addr: toBytes(addr), epoch, reason, meta })
+    this.#bus.publish({ system: 'cluster', kind: `node.${change}`, path: toBytes(name), data })
+    const level = change === 'failed' ? 'warn' : change === 'updated' ? 'debug' : 'info'
+    const fields = {
+      event: `node_${change}`,
+      node: this.name,
+      peer: name,
+      address: addr,
+      ...(reason === undefined ? {} : { reason }),
+    }
+    this.#log.write(level, fields, `node ${change}: ${name}`)
+  }
+
   async #startAdmin(directory: NodeDirectory): Promise<void> {
     this.#admin = new AdminServer({ node: this, settings: this.app.settings.admin, directory, log: this.#log })
     await this.#admin.start()
@@ -352,6 +419,8 @@ export class Node {
     const stopping = { timeoutMs: 0, reason: 'scheduler shutdown' }
     await Promise.all([...this.#runners.values()].map(({ runner }) => runner.stop(stopping)))
     await this.#terminal.flushed()
+    // The processes are gone, and with them what the others could want of this node.
+    if (!force) await this.#cluster?.leave()
     await this.#closeRest()
   }
 
@@ -359,6 +428,7 @@ export class Node {
     this.#terminal.close()
     this.#actors?.close()
     await this.#nodeServices.close()
+    await this.#cluster?.close()
     await this.#admin?.close()
     await this.#prometheus?.close()
     this.#stopStreaming()
@@ -582,6 +652,17 @@ export class Node {
   /** The entries in force, by id. */
   entries(): readonly Entry[] {
     return [...this.#registry.entries.values()]
+  }
+
+  /** Undefined: clustering is off. */
+  get cluster(): Cluster | undefined {
+    return this.#cluster
+  }
+
+  /** Leaves the cluster and stops; resolves when that has begun. */
+  async leave(): Promise<void> {
+    // Whoever asked through the admin interface has to hear the answer first.
+    setImmediate(() => this.#exit(EXIT_OK))
   }
 
   services(): ServiceStatus[] {

@@ -60,6 +60,8 @@ export interface GossipOptions {
   readonly resolve?: (host: string) => Promise<readonly string[]>
 }
 
+export type MessageKind = Message['kind']
+
 export interface GossipStatistics {
   readonly packetsIn: number
   readonly packetsOut: number
@@ -69,6 +71,11 @@ export interface GossipStatistics {
   readonly streams: Readonly<StreamFigures>
   /** Datagrams, or parts of them, that could not be read. */
   readonly undecodable: number
+  /** Of datagrams, by kind. */
+  readonly messagesIn: ReadonlyMap<MessageKind, number>
+  readonly messagesOut: ReadonlyMap<MessageKind, number>
+  /** How often the event loop stood still for a second or more. */
+  readonly pauses: number
   readonly queueDepth: number
   readonly framesDropped: number
   /** 0: well. */
@@ -78,6 +85,7 @@ export interface GossipStatistics {
 
 const TICK_MS = 100
 const PAUSE_MS = 1000
+const WELL_SCORE_MAX = 4
 const LATE_MS = 50
 const LATE_SHARE = 0.1
 const RESOLVE_MS = 5000
@@ -106,9 +114,11 @@ export class Gossip {
   /** Milliseconds, by name. */
   readonly #rtts = new Map<string, number>()
   #probe: { seqNo: number; name: string; address: Address; sentAtMs: number } | undefined
-  #figures = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0, undecodable: 0 }
+  #figures = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0, undecodable: 0, pauses: 0 }
+  readonly #messages = { in: new Map<MessageKind, number>(), out: new Map<MessageKind, number>() }
   #nextId = 1
   #lastTickMs = 0
+  #unwellSinceMs: number | undefined
   #isClosed = false
   #isNameRefused = false
   readonly #settled: Promise<void>
@@ -181,6 +191,11 @@ export class Gossip {
     return this.#rtts.get(name)
   }
 
+  /** For how long this node has doubted itself without a break. 0: it is well. */
+  get unwellMs(): number {
+    return this.#unwellSinceMs === undefined ? 0 : this.#env.nowMs() - this.#unwellSinceMs
+  }
+
   /** Announces this node and joins. */
   start(): void {
     this.#lastTickMs = this.#env.nowMs()
@@ -230,7 +245,17 @@ export class Gossip {
 
   statistics(): GossipStatistics {
     const { queueDepth, framesDropped, healthScore, counters } = this.#swim
-    return { ...this.#figures, streams: this.#streams.figures, queueDepth, framesDropped, healthScore, counters }
+    const { in: messagesIn, out: messagesOut } = this.#messages
+    return {
+      ...this.#figures,
+      messagesIn,
+      messagesOut,
+      streams: this.#streams.figures,
+      queueDepth,
+      framesDropped,
+      healthScore,
+      counters,
+    }
   }
 
   /** Falls silent, as a crash does; `leave` first for a friendly end. Idempotent. */
@@ -332,9 +357,12 @@ export class Gossip {
     const gapMs = nowMs - this.#lastTickMs
     this.#lastTickMs = nowMs
     if (gapMs >= PAUSE_MS) {
+      this.#figures.pauses++
       this.#options.handlers.log('warn', 'local_pause', { paused_ms: Math.round(gapMs) })
       this.#feed({ kind: 'paused', pausedMs: gapMs })
     }
+    if (this.#swim.healthScore <= WELL_SCORE_MAX) this.#unwellSinceMs = undefined
+    else this.#unwellSinceMs ??= nowMs
     this.#after(TICK_MS, () => this.#tick())
   }
 
@@ -347,7 +375,10 @@ export class Gossip {
       this.#probe = { seqNo: probe, name, address: to, sentAtMs: this.#env.nowMs() }
     }
     const failed = probe === undefined ? undefined : (): void => void this.#feed({ kind: 'send-failed', seqNo: probe })
-    const encoded = parts.map((part) => this.#codec.encode(part))
+    const encoded = parts.map((part) => {
+      count(this.#messages.out, part.kind)
+      return this.#codec.encode(part)
+    })
     for (const packet of sealPackets(encoded, this.#options.envelope, withCrc)) {
       this.#figures.packetsOut++
       this.#figures.bytesOut += packet.length
@@ -364,6 +395,7 @@ export class Gossip {
       this.#figures.undecodable += refused.length
       if (refused[0] !== undefined) this.#refused(from, refused[0].message, false)
       for (const message of messages) {
+        count(this.#messages.in, message.kind)
         if (message.kind === 'ack') this.#measure(message.seqNo, from)
         this.#feed({ kind: 'message', from, message })
       }
@@ -485,6 +517,10 @@ export class Gossip {
     )
     return found.flat()
   }
+}
+
+function count(counts: Map<MessageKind, number>, kind: MessageKind): void {
+  counts.set(kind, (counts.get(kind) ?? 0) + 1)
 }
 
 /** The canonical addresses of a host. Rejects when the resolver does, or takes too long. */

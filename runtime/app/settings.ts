@@ -6,7 +6,7 @@ import type { z } from 'zod'
 import { NODE_NAME, nodeNameOf } from '../base/node-name.ts'
 import { type ClusterReader, type ClusterSection, pathBeside, readClusterSection } from './cluster-section.ts'
 import { readYamlMap } from './files.ts'
-import { type Located, type LocatedMap, merge, nearest, nested, scalar, textOf, valueAt } from './located.ts'
+import { type Located, type LocatedMap, merge, nested, scalar, textOf, valueAt } from './located.ts'
 import { type Place, type Problem, ProblemList, wholeOf } from './problems.ts'
 import { type LOG_FORMATS, type LOG_LEVELS, NUMBER, settingsSchema, TEXT_SETTINGS } from './schema.ts'
 import { validate } from './validate.ts'
@@ -65,7 +65,6 @@ const ADMIN_HTTP = '127.0.0.1:7960'
 const DATA_DIR = '.runtime'
 const ENVIRONMENT_PREFIX = 'RUNTIME_'
 const SECTIONS: readonly string[] = Object.keys(settingsSchema.shape)
-const NO_CLUSTER = 'clustering is not available in this version; remove cluster.enabled or set it to false'
 
 /** Undefined when there are problems. */
 export async function composeSettings(sources: SettingsSources, problems: ProblemList): Promise<Settings | undefined> {
@@ -112,10 +111,7 @@ function clusterOf(
   if (reader === undefined) return undefined
   const text = textOf(valueAt(located, ['node', 'name']))
   const nodeName = text !== undefined && NODE_NAME.test(text) ? text : undefined
-  const cluster = readClusterSection(located, reader, { nodeName, dataDir }, lists)
-  const path = ['cluster', 'enabled']
-  if (cluster?.enabled === true) lists.problems.add(nearest(located, path).at, path, NO_CLUSTER)
-  return cluster
+  return readClusterSection(located, reader, { nodeName, dataDir }, lists)
 }
 
 type IsText = (path: readonly string[]) => boolean

@@ -218,8 +218,12 @@ class Session {
       output.jsonLine({ event: 'ready', node: name, addresses, services, took_ms: took })
       return
     }
+    const gossip =
+      addresses.gossip === undefined
+        ? ''
+        : ` · gossip ${addresses.gossip}${node.cluster?.isLocalOnly === true ? ' (only this machine can join)' : ''}`
     const admin = addresses.admin === undefined ? '' : ` · admin http://${addresses.admin}`
-    output.line(`${what}${admin} · ${plural(services.length, 'service')} · ${took} ms`)
+    output.line(`${what}${gossip}${admin} · ${plural(services.length, 'service')} · ${took} ms`)
   }
 
   #tellOutcome(outcome: Outcome): number {

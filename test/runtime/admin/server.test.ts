@@ -17,6 +17,8 @@ const running: ServiceStatus = { id: HOST, kind: 'process.host', state: 'running
 
 class FakeNode implements AdminNode {
   readonly name = 'n1'
+  cluster: AdminNode['cluster']
+  readonly left: string[] = []
   entries(): { id: string; kind: string; source?: string }[] {
     return [
       { id: 'shop:a', kind: 'process.lua', source: 'secret' },
@@ -28,6 +30,10 @@ class FakeNode implements AdminNode {
 
   services(): ServiceStatus[] {
     return this.statuses
+  }
+
+  async leave(): Promise<void> {
+    this.left.push('left')
   }
 
   async metrics(): ReturnType<AdminNode['metrics']> {

@@ -1,0 +1,236 @@
+// The cluster of one node: builds the layers, bottom up, and closes them in the opposite order. cluster.md §1.1.
+
+import type { Env } from '../runtime/base/env.ts'
+import { MoonmeshError } from '../runtime/base/errors.ts'
+import { GOSSIP_PORT, isLoopback, parseJoinAddress } from './config/addresses.ts'
+import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config.ts'
+import { formatAddress } from './swim/core/address.ts'
+import type { MemberEvent } from './swim/core/events.ts'
+import { isLive, type Member } from './swim/core/members.ts'
+import type { MemberState } from './swim/core/messages.ts'
+import { Gossip, type GossipStatistics } from './swim/driver.ts'
+
+export interface ClusterOptions {
+  readonly settings: ClusterSettings
+  /** This run of the node's process. */
+  readonly epoch: number
+  readonly packageVersion: string
+  readonly env: Env
+  readonly handlers: ClusterHandlers
+}
+
+export interface ClusterHandlers {
+  /** Strictly alternating joined and left for each name, with updates in between. Not about this node. */
+  member(event: MemberEvent): void
+  /** This node cannot be part of the cluster after all; the text says why and what to do. */
+  failed(error: MoonmeshError): void
+  log(level: 'info' | 'warn', fields: Record<string, string | number>, text: string): void
+}
+
+/** A known node, in any state. */
+export interface ClusterMember {
+  readonly name: string
+  /** Of gossip: `host:port`. */
+  readonly address: string
+  readonly state: MemberState
+  /** `foreign`: it speaks gossip and is no Moonmesh node. */
+  readonly role: 'leader' | 'voter' | 'standby' | 'client' | 'foreign'
+  readonly isLocal: boolean
+  readonly incarnation: number
+  /** Of a probe, averaged; undefined before the first, and for this node. */
+  readonly rttMs: number | undefined
+  readonly tags: ReadonlyMap<string, string>
+}
+
+/** How long the start waits for a first answer; a cluster that is not there yet is joined later. */
+const SETTLE_ROUNDS = 4
+/** Of the gossip health check. */
+const BOOT_GRACE_MS = 60_000
+const UNWELL_MS_MAX = 30_000
+
+export class Cluster {
+  readonly settings: ClusterSettings
+  readonly #env: Env
+  readonly #gossip: Gossip
+  readonly #startedAtMs: number
+  #closing: Promise<void> | undefined
+
+  private constructor(settings: ClusterSettings, env: Env, gossip: Gossip) {
+    this.settings = settings
+    this.#env = env
+    this.#gossip = gossip
+    this.#startedAtMs = env.nowMs()
+  }
+
+  /**
+   * Listens, announces this node and makes a first attempt to join; the rest happens by itself.
+   * @throws MoonmeshError when a port is in use, an address is none of this machine, or the name is another running node's
+   */
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const { settings, env, handlers, epoch } = options
+    const { membership, name } = settings
+    let refuse: (error: MoonmeshError) => void = handlers.failed
+    const gossip = await Gossip.open({
+      name,
+      clusterId: settings.id,
+      epoch,
+      tags: tagsOf(options),
+      bind: { host: membership.bindHost, port: membership.bindPort },
+      advertise: { host: membership.advertiseHost, port: membership.advertisePort },
+      seeds: membership.seeds,
+      settings: swimSettingsOf(settings),
+      envelope: gossipEnvelopeOf(settings),
+      env,
+      handlers: {
+        member: (event) => {
+          if (event.name !== name) handlers.member(event)
+        },
+        frames: () => {},
+        exchangeFrames: () => [],
+        nameInUse: (address) => refuse(nameInUse(name, address)),
+        epochRaised: (raised) => handlers.log('warn', { event: 'epoch_raised', epoch: raised }, EPOCH_TEXT),
+        log: (level, event, fields) => handlers.log(level, { event, ...fields }, textOf(event)),
+      },
+    })
+    const cluster = new Cluster(settings, env, gossip)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        refuse = reject
+        gossip.start()
+        const late = setTimeout(resolve, SETTLE_ROUNDS * membership.tcpTimeoutMs)
+        void gossip.settled.then(() => {
+          clearTimeout(late)
+          resolve()
+        })
+      })
+      refuse = handlers.failed
+      return cluster
+    } catch (error) {
+      await cluster.close()
+      throw error
+    }
+  }
+
+  /** Where gossip listens, `host:port`. */
+  get gossipAddress(): string {
+    return formatAddress(this.#gossip.boundAddress)
+  }
+
+  /** Nobody but this machine can reach it. */
+  get isLocalOnly(): boolean {
+    return isLoopback(this.#gossip.boundAddress.host)
+  }
+
+  /** Where others reach this node's gossip, `host:port`. */
+  get advertisedAddress(): string {
+    return formatAddress(this.#gossip.self.address)
+  }
+
+  /** Every known node in any state: this one first, the others by name. */
+  members(): ClusterMember[] {
+    const all = this.#gossip.members().map((member) => this.#memberOf(member))
+    return [...all.filter((member) => member.isLocal), ...all.filter((member) => !member.isLocal)]
+  }
+
+  /** How many are alive or suspect and speak for this cluster, this node among them. */
+  get size(): number {
+    return this.#gossip.members().filter((member) => isLive(member) && member.epoch !== undefined).length
+  }
+
+  #memberOf(member: Member): ClusterMember {
+    const isLocal = member.name === this.settings.name
+    return {
+      name: member.name,
+      address: formatAddress(member.address),
+      state: member.state,
+      role: roleOf(member),
+      isLocal,
+      incarnation: member.incarnation,
+      rttMs: isLocal ? undefined : this.#gossip.rttMs(member.name),
+      tags: member.tags,
+    }
+  }
+
+  /**
+   * Joins through these gossip addresses, `host[:port]` or `name/host[:port]`.
+   * @returns how many answered
+   * @throws MoonmeshError `Invalid` for text that is no address
+   */
+  join(addresses: readonly string[]): Promise<number> {
+    const { bindPort } = this.settings.membership
+    const seeds = addresses.map((text) => {
+      const parsed = parseJoinAddress(text)
+      if ('why' in parsed) throw new MoonmeshError('Invalid', parsed.why, { retryable: false })
+      const { name, host, port } = parsed.value
+      return { name, host, port: port ?? (bindPort === 0 ? GOSSIP_PORT : bindPort) }
+    })
+    return this.#gossip.join(seeds)
+  }
+
+  statistics(): GossipStatistics {
+    return this.#gossip.statistics()
+  }
+
+  /** The gossip health check: a node that doubts itself for long cannot judge others. */
+  health(): { ok: boolean; detail: string } {
+    const nowMs = this.#env.nowMs()
+    const { unwellMs } = this.#gossip
+    const { healthScore } = this.#gossip.statistics()
+    const ok = unwellMs < UNWELL_MS_MAX || nowMs - this.#startedAtMs < BOOT_GRACE_MS
+    const detail = `${this.size} members, health score ${healthScore}${ok ? '' : ` for ${Math.round(unwellMs / 1000)} s`}`
+    return { ok, detail }
+  }
+
+  /** Tells the others that this node leaves, and closes. Idempotent. */
+  leave(): Promise<void> {
+    this.#closing ??= this.#gossip.leave().then(() => this.#gossip.close())
+    return this.#closing
+  }
+
+  /** Falls silent at once. Idempotent. */
+  close(): Promise<void> {
+    this.#closing = this.#gossip.close()
+    return this.#closing
+  }
+}
+
+const EPOCH_TEXT =
+  'an earlier run of this node had a later epoch; this run counts on from it. Was the data directory lost and the clock set back?'
+
+function tagsOf({ settings, packageVersion }: ClusterOptions): Map<string, string> {
+  return new Map([
+    ['role', 'moonmesh'],
+    ['version', packageVersion],
+    ['failure_domain', settings.failureDomain],
+  ])
+}
+
+function roleOf(member: Member): ClusterMember['role'] {
+  if (member.epoch === undefined) return 'foreign'
+  const role = member.tags.get('raft_role')
+  return role === 'voter' || role === 'standby' ? role : 'client'
+}
+
+function nameInUse(name: string, address: string): MoonmeshError {
+  const text = `node name "${name}" is in use at ${address}; give this node another one, with node.name`
+  return new MoonmeshError('AlreadyExists', text, { retryable: false, details: { address } })
+}
+
+/** What a person reads; the fields say about whom. */
+function textOf(event: string): string {
+  return TEXTS[event] ?? event.replaceAll('_', ' ')
+}
+
+const TEXTS: Readonly<Record<string, string>> = {
+  gossip_decrypt_failed:
+    'gossip that no key of this node decrypts; do all nodes have the same cluster.membership.secret_key?',
+  gossip_unreadable: 'gossip that cannot be read',
+  gossip_join_failed: 'joining through an address failed; it is tried again',
+  gossip_resolve_failed: 'a name among cluster.membership.join_addrs cannot be resolved; it is tried again',
+  gossip_name_conflict: 'two nodes have the same name',
+  gossip_merge_refused: 'a node speaks gossip that not all others understand',
+  gossip_udp_blocked: 'a node answers over TCP and not over UDP: is UDP blocked between the two?',
+  gossip_socket: 'a socket of gossip is in trouble',
+  foreign_cluster_id: 'a node of another cluster was told of; it is passed over. See cluster.id',
+  local_pause: 'the event loop stood still',
+}
