@@ -2,7 +2,7 @@
 
 import { readFileSync, statSync } from 'node:fs'
 import { hostname, networkInterfaces } from 'node:os'
-import { messageOf } from '../../runtime/base/errors.ts'
+import { codeOf, messageOf } from '../../runtime/base/errors.ts'
 import { type ClusterContext, type ClusterReading, clusterSettings, TEXT_KEYS } from '../config.ts'
 import type { Interface } from './addresses.ts'
 import type { FileReading } from './security.ts'
@@ -47,7 +47,7 @@ export function readSmallFile(file: string): FileReading {
     const mode = process.platform === 'win32' ? undefined : stat.mode
     return { ok: true, text: readFileSync(file, 'utf8'), mode }
   } catch (error) {
-    switch ((error as NodeJS.ErrnoException).code) {
+    switch (codeOf(error)) {
       case 'ENOENT':
         return { ok: false, why: 'no such file' }
       case 'EACCES':

@@ -1,5 +1,6 @@
 // cluster.md §2: every key with its default and its bounds, the rules between keys, and what is open only when somebody says so.
 
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { settingsIn } from '../../cluster/config/forms.ts'
 import { KEYS } from '../../cluster/config/keys.ts'
@@ -787,6 +788,26 @@ describe('what gossip is told', () => {
     expect(gossipEnvelopeOf(settings).keyring).not.toBe(envelope.keyring)
     expect(gossipEnvelopeOf(settingsOf({})).keyring).toBeUndefined()
   })
+})
+
+test('whatever stands there is read or told, never thrown', () => {
+  const value = fc.oneof(
+    fc.jsonValue(),
+    fc.constantFrom('0', '1s', '999999h', '1e9MiB', '9999GiB', '-1', 'memory', '[::1]', '0.0.0.0', KEY_16, 'a/b:1,'),
+    fc.bigInt(),
+    fc.double(),
+  )
+  const setting = fc.tuple(fc.constantFrom(...settingsIn(KEYS).map(({ path }) => path)), value)
+  const section = fc.array(setting, { maxLength: 12 })
+  fc.assert(
+    fc.property(section, (settings) => {
+      const raw = settings.reduce((all, [path, each]) => both(all, at(path, each)), {})
+      const reading = clusterSettings(raw, machine())
+      expect(reading.settings === undefined).toBe(reading.problems.length > 0)
+      if (reading.settings !== undefined) swimSettingsOf(reading.settings)
+    }),
+    { numRuns: 500 },
+  )
 })
 
 test('every default is one that its own setting would take', () => {

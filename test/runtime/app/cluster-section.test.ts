@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { clusterReader } from '../../../cluster/config/machine.ts'
 import type { ClusterSettings } from '../../../cluster/config.ts'
-import { appOf, type Files, type Options, problemsOf as problemsIn } from './app-folder.ts'
+import type { ClusterReader } from '../../../runtime/app/cluster-section.ts'
+import { anyCluster, appOf, type Files, type Options, problemsOf as problemsIn } from './app-folder.ts'
 
 const cluster = clusterReader({ packageVersion: '0.1.0' })
 const KEY = Buffer.alloc(32, 7).toString('base64')
@@ -126,6 +127,20 @@ test.each([
 test('without a reader the section is passed over: entries that come later are not judged by half of the settings', async () => {
   const { settings } = await appOf('cluster: { whatever: 1 }', { cluster: undefined } as unknown as Options)
   expect(settings.cluster).toBeUndefined()
+})
+
+test('a warning has its place too, and keeps nothing from starting', async () => {
+  const warns: ClusterReader = {
+    ...anyCluster,
+    read: (raw, context) => ({
+      ...anyCluster.read(raw, context),
+      warnings: [{ path: ['raft', 'data_dir'], message: 'diskless' }],
+    }),
+  }
+  const { settings } = await appOf('cluster:\n  raft: { data_dir: memory }\n', { cluster: warns })
+  expect(settings.warnings).toEqual([
+    { file: expect.any(String), line: 2, column: 21, path: 'cluster.raft.data_dir', message: 'diskless' },
+  ])
 })
 
 test('a cluster that is on is a problem', async () => {
