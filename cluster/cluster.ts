@@ -22,6 +22,8 @@ export interface ClusterOptions {
 export interface ClusterHandlers {
   /** Strictly alternating joined and left for each name, with updates in between. Not about this node. */
   member(event: MemberEvent): void
+  /** An earlier run of this node was found to have a later epoch; from now on this one's is beyond it. */
+  epochRaised(epoch: number): void
   /** This node cannot be part of the cluster after all; the text says why and what to do. */
   failed(error: MoonmeshError): void
   log(level: 'info' | 'warn', fields: Record<string, string | number>, text: string): void
@@ -88,7 +90,10 @@ export class Cluster {
         frames: () => {},
         exchangeFrames: () => [],
         nameInUse: (address) => refuse(nameInUse(name, address)),
-        epochRaised: (raised) => handlers.log('warn', { event: 'epoch_raised', epoch: raised }, EPOCH_TEXT),
+        epochRaised: (raised) => {
+          handlers.log('warn', { event: 'epoch_raised', epoch: raised }, EPOCH_TEXT)
+          handlers.epochRaised(raised)
+        },
         log: (level, event, fields) => handlers.log(level, { event, ...fields }, textOf(event)),
       },
     })

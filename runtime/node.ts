@@ -208,9 +208,9 @@ export class Node {
       for (const warning of settings.warnings) this.#log.write('warn', {}, formatProblem(warning))
       this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
       this.#assertNotStopping()
-      const { epoch } = this.#directory
-      await this.#startCluster(epoch)
+      await this.#startCluster(this.#directory)
       this.#assertNotStopping()
+      const { epoch } = this.#directory
       this.#relay = this.#makeRelay(epoch)
       this.#actors = this.#startActors(this.#relay, epoch)
       this.#resources.configure(this.entries())
@@ -359,16 +359,22 @@ export class Node {
     return this.app.settings.cluster?.enabled === true ? toBytes(this.name) : undefined
   }
 
-  async #startCluster(epoch: number): Promise<void> {
+  /** Comes before everything that makes PIDs: an epoch that is raised now is in all of them. */
+  async #startCluster(directory: NodeDirectory): Promise<void> {
     if (this.app.settings.cluster?.enabled !== true) return
+    let raised = Promise.resolve()
     this.#cluster = await Cluster.start({
       // The loader knows no more of them than that they are the cluster's; clusterOfThisMachine made them.
       settings: this.app.settings.cluster as ClusterSettings,
-      epoch,
+      epoch: directory.epoch,
       packageVersion: packageInfo().version,
       env: systemEnv,
       handlers: {
         member: (event) => this.#memberChanged(event),
+        epochRaised: (epoch) => {
+          raised = directory.raiseEpoch(epoch)
+          raised.catch((error: unknown) => this.#log.write('error', {}, messageOf(error)))
+        },
         failed: (error) => {
           this.#log.write('error', { event: 'cluster_failed' }, error.message)
           this.#exit(EXIT_FAILED)
@@ -376,6 +382,7 @@ export class Node {
         log: (level, fields, text) => this.#log.write(level, { ...fields, node: this.name }, text),
       },
     })
+    await raised
     const cluster = this.#cluster
     this.#metrics.addSource((prom, registry) => registerClusterMetrics(prom, registry, cluster))
   }

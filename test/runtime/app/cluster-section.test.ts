@@ -143,8 +143,6 @@ test('a warning has its place too, and keeps nothing from starting', async () =>
   ])
 })
 
-test('a cluster that is on is a problem', async () => {
-  expect(await problemsOf('cluster:\n  enabled: true\n')).toEqual([
-    'app.yaml:2:12 cluster.enabled: clustering is not available in this version; remove cluster.enabled or set it to false',
-  ])
+test('a cluster that is on needs nothing else', async () => {
+  expect(await problemsOf('cluster:\n  enabled: true\n')).toEqual([])
 })
