@@ -57,8 +57,8 @@ export function registerClusterMetrics(prom: Prom, registry: Registry, cluster: 
     'messages in datagrams',
     ['type', 'direction'],
     gossip(({ messagesIn, messagesOut }) => [
-      ...[...messagesIn].map(([type, value]): Sample => [{ type, direction: 'in' }, value]),
-      ...[...messagesOut].map(([type, value]): Sample => [{ type, direction: 'out' }, value]),
+      ...Object.entries(messagesIn).map(([type, value]): Sample => [{ type, direction: 'in' }, value]),
+      ...Object.entries(messagesOut).map(([type, value]): Sample => [{ type, direction: 'out' }, value]),
     ]),
   )
   counter(
@@ -97,8 +97,11 @@ export function registerClusterMetrics(prom: Prom, registry: Registry, cluster: 
     'gossip_dropped_total',
     'what was not taken, by reason',
     ['reason'],
-    gossip(({ undecodable, framesDropped, streams, counters }) => [
+    gossip(({ undecodable, undecryptable, incomingDropped, framesDropped, unsent, streams, counters }) => [
       [{ reason: 'unreadable' }, undecodable],
+      [{ reason: 'undecryptable' }, undecryptable],
+      [{ reason: 'incoming_full' }, incomingDropped],
+      [{ reason: 'unsent' }, unsent],
       [{ reason: 'stream_refused' }, streams.refused],
       [{ reason: 'queue_full' }, framesDropped],
       [{ reason: 'foreign_cluster' }, counters.foreignCluster],

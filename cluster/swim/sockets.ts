@@ -16,6 +16,8 @@ export interface SocketHandlers {
 
 /** Asked of the kernel, which may give less: bursts arrive while the event loop is busy. */
 const RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024
+/** Datagrams that wait for the kernel to take them; beyond that the network is gone. */
+const UNSENT_MAX = 1024
 const ANY_PORT_TRIES = 10
 /** More than are ever answered at once: a peer in the backlog is better refused than left to wait. */
 const CONNECTIONS_MAX = 256
@@ -26,6 +28,8 @@ export class GossipSockets {
   readonly #isV6: boolean
   /** Where both listen. */
   readonly address: Address
+  /** Datagrams that were given up before the kernel had them. */
+  unsentCount = 0
 
   private constructor(datagrams: DatagramSocket, server: Server, address: Address) {
     this.#datagrams = datagrams
@@ -53,17 +57,18 @@ export class GossipSockets {
     }
   }
 
-  /** @param failed the network stack refused it; nobody says when it is merely lost */
+  /** @param bytes not to be written to any more  @param failed the network stack refused it; nobody says when it is merely lost */
   send(bytes: Buffer, to: Address, failed?: () => void): void {
     const isV6 = to.host.includes(':')
-    if (isV6 && !this.#isV6) {
+    if ((isV6 && !this.#isV6) || this.#datagrams.getSendQueueCount() >= UNSENT_MAX) {
+      this.unsentCount++
       failed?.()
       return
     }
     const host = this.#isV6 && !isV6 ? `::ffff:${to.host}` : to.host
-    this.#datagrams.send(bytes, to.port, host, (error) => {
-      if (error !== null) failed?.()
-    })
+    // A send without a callback would raise its failure as an error of the socket.
+    const done = failed === undefined ? ignore : (error: Error | null) => error !== null && failed()
+    this.#datagrams.send(bytes, to.port, host, done)
   }
 
   /** A connection of our own. */
@@ -87,6 +92,8 @@ export class GossipSockets {
     ])
   }
 }
+
+function ignore(): void {}
 
 function listenStream(bind: { host: string; port: number }, handlers: SocketHandlers): Promise<Server> {
   const server = createServer({ noDelay: true }, (socket) => {
@@ -112,7 +119,6 @@ function listenDatagrams(bind: Address, handlers: SocketHandlers): Promise<Datag
     type: bind.host.includes(':') ? 'udp6' : 'udp4',
     // Addresses are literals; the usual way would ask the resolver for each datagram.
     lookup: (host, _options, done) => done(null, host, host.includes(':') ? 6 : 4),
-    recvBufferSize: RECEIVE_BUFFER_BYTES,
   })
   return new Promise((resolve, reject) => {
     const refused = (error: Error): void => {
@@ -122,6 +128,11 @@ function listenDatagrams(bind: Address, handlers: SocketHandlers): Promise<Datag
     socket.once('error', refused)
     socket.bind({ address: bind.host, port: bind.port, exclusive: true }, () => {
       socket.off('error', refused)
+      try {
+        socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
+      } catch {
+        // Where the system refuses a size instead of giving less, its default has to do.
+      }
       socket.on('error', (error) => handlers.trouble(`gossip socket: ${messageOf(error)}`))
       socket.on('message', (bytes: Buffer, { address, port }: RemoteInfo) => {
         const host = parseHost(address)

@@ -921,9 +921,7 @@ export class Swim {
     this.counters.pushPullFailures++
     if (pending.purpose === 'seed-check') this.#askNextSeed()
     if (pending.purpose !== 'join') return
-    if (this.#isJoining && this.#joinFailures < 3) {
-      this.#log('warn', 'gossip_join_failed', { address: formatAddress(pending.address), reason })
-    }
+    this.#log('warn', 'gossip_join_failed', { address: formatAddress(pending.address), reason })
     this.#joinAttemptEnded()
   }
 
