@@ -1,7 +1,7 @@
 // fengari's standard library in the restricted form of lua-core.md §2: without what reaches files, the loader or the debugger; error
 // objects serve as strings; coroutines pass the runtime's suspensions through; sizes are bounded.
 
-import { toUint8Array } from '../base/bytes.ts'
+import { fromUint8Array, toUint8Array } from '../base/bytes.ts'
 import type { Engine, LuaTable, ModuleTable } from './engine.ts'
 import { ErrorObject } from './engine.ts'
 import type { FengariEngine } from './fengari.ts'
@@ -61,6 +61,7 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
   const original = functionsOf(library(L, 'string'))
   for (const [name, fn] of Object.entries(string)) string[name] = withMessages(engine, fn)
   string['rep'] = withMessages(engine, rep(engine))
+  string['char'] = withMessages(engine, char(engine))
   string['format'] = withMessages(engine, formatting(engine, original['format'] as CFunction))
   const table = pick(library(L, 'table'), TABLE_FUNCTIONS)
   table['concat'] = concat(engine)
@@ -150,6 +151,22 @@ function raise(engine: FengariEngine, L: State, text: string): number {
   return engine.fengari.lauxlib.luaL_error(L, toUint8Array(text))
 }
 
+/** fengari's own fails where it should say that a value is out of range. */
+function char(engine: FengariEngine): CFunction {
+  const { TString, TValue, lauxlib } = engine.fengari
+  return (L) => {
+    const count = L.top - L.ci.funcOff - 1
+    const bytes = new Uint8Array(count)
+    for (let i = 1; i <= count; i++) {
+      const value = lauxlib.luaL_checkinteger(L, i)
+      if (value < 0 || value > 255) return lauxlib.luaL_argerror(L, i, toUint8Array('value out of range'))
+      bytes[i - 1] = value
+    }
+    L.stack[L.top++] = new TValue(LONG_STRING, new TString(L, bytes))
+    return 1
+  }
+}
+
 /** Fills by doubling: fengari's own appends one piece after the other, which takes seconds for sizes that are still allowed. */
 function rep(engine: FengariEngine): CFunction {
   const { TString, TValue, lauxlib } = engine.fengari
@@ -193,7 +210,8 @@ function concat(engine: FengariEngine): CFunction {
       lua.lua_geti(L, 1, i)
       const part = stringAt(engine, L, -1)
       if (part === undefined) {
-        return raise(engine, L, `invalid value (at index ${i}) in table for 'concat'`)
+        const got = fromUint8Array(lauxlib.luaL_typename(L, -1))
+        return raise(engine, L, `invalid value (${got}) at index ${i} in table for 'concat'`)
       }
       lua.lua_settop(L, -2)
       parts.push(part)
