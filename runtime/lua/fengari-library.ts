@@ -30,7 +30,7 @@ const GLOBALS = [
 const STRING_FUNCTIONS = ['byte', 'char', 'dump', 'find', 'gmatch', 'gsub', 'len', 'lower', 'match', 'pack', 'packsize']
   .concat(['reverse', 'sub', 'unpack', 'upper'])
   .filter((name) => name !== 'dump')
-const TABLE_FUNCTIONS = ['insert', 'move', 'pack', 'remove', 'sort', 'unpack']
+const TABLE_FUNCTIONS = ['insert', 'move', 'remove', 'sort', 'unpack']
 const MATH_FUNCTIONS = [
   'abs',
   'acos',
@@ -65,6 +65,7 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
   string['format'] = withMessages(engine, formatting(engine, original['format'] as CFunction))
   const table = pick(library(L, 'table'), TABLE_FUNCTIONS)
   table['concat'] = concat(engine)
+  table['pack'] = pack(engine)
   const math = pick(library(L, 'math'), MATH_FUNCTIONS)
   math['random'] = random(engine)
   math['randomseed'] = () => 0
@@ -199,7 +200,7 @@ function concat(engine: FengariEngine): CFunction {
     let separator: Uint8Array | undefined
     if (argumentCount >= 2 && L.stack[base + 2]?.type !== NIL) separator = stringAt(engine, L, 2)
     if (argumentCount >= 2 && separator === undefined && L.stack[base + 2]?.type !== NIL) {
-      return raise(engine, L, "bad argument #2 to 'concat' (string expected)")
+      lauxlib.luaL_checktype(L, 2, STRING)
     }
     const first = lauxlib.luaL_optinteger(L, 3, 1)
     const last =
@@ -229,6 +230,21 @@ function concat(engine: FengariEngine): CFunction {
       at += part.length
     }
     L.stack[L.top++] = new engine.fengari.TValue(LONG_STRING, new engine.fengari.TString(L, joined))
+    return 1
+  }
+}
+
+/** fengari's own begins at the end, and `pairs` would too. */
+function pack(engine: FengariEngine): CFunction {
+  const { TValue, luaH_setint } = engine.fengari
+  return (L) => {
+    const base = L.ci.funcOff
+    const count = L.top - base - 1
+    const table = engine.newTable()
+    for (let i = 1; i <= count; i++)
+      luaH_setint(table as unknown as Table, i, L.stack[base + i] as State['stack'][number])
+    engine.set(table, 'n', count)
+    L.stack[L.top++] = new TValue(TABLE, table)
     return 1
   }
 }

@@ -13,6 +13,8 @@ export interface TValue {
 export interface TableEntry {
   key: TValue
   value: TValue
+  /** The previous and the next entry. */
+  p: TableEntry | undefined
   n: TableEntry | undefined
 }
 export interface Table {

