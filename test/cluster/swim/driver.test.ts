@@ -436,7 +436,7 @@ describe('hostile connections', () => {
   })
 
   test('more than are served at once are closed, and the others served', async () => {
-    const node = await start('n1', { settings: { tcpTimeoutMs: 2000 } })
+    const node = await start('n1', { settings: { tcpTimeoutMs: 60_000 } })
     const sockets = await Promise.all(Array.from({ length: 140 }, () => dial(node)))
     await eventually(() => expect(node.gossip.statistics().streams.refused).toBe(12))
     for (const socket of sockets) socket.destroy()
