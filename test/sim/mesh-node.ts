@@ -125,8 +125,9 @@ export class MeshNode {
     })
   }
 
-  send(peer: string, classId: number, bytes: Uint8Array, options?: OfferOptions): string | undefined {
-    const refusal = this.core.send({ peer }, classId, bytes, options)
+  send(peer: string, classId: number, bytes: Uint8Array, options?: OfferOptions, epoch?: number): string | undefined {
+    const to = epoch === undefined ? { peer } : { peer, epoch }
+    const refusal = this.core.send(to, classId, bytes, options)
     if (this.core.isDirty && !this.#isStepping) this.feed({ kind: 'flush' })
     return refusal
   }

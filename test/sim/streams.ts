@@ -219,7 +219,7 @@ class End implements StreamEnd {
     if (this.#network.isReset()) return this.#world.after(0, () => this.#pipe.reset('connection reset'))
     const { pieceBytesMax } = this.#network.faults
     for (let at = 0; at < bytes.length; at += pieceBytesMax) {
-      this.#buffer.push(Uint8Array.from(bytes.subarray(at, at + pieceBytesMax)))
+      this.#buffer.push(bytes.slice(at, at + pieceBytesMax))
     }
     this.#bufferedBytes += bytes.length
     this.#pump()
