@@ -290,6 +290,11 @@ export class Swim {
     return this.#members.sorted()
   }
 
+  /** What is known of one node; undefined when nothing is. */
+  member(name: string): Member | undefined {
+    return this.#members.get(name)
+  }
+
   get healthScore(): number {
     return this.#awareness.score
   }
