@@ -127,6 +127,9 @@ export class GossipChecker<Node extends ObservedNode> {
     const { nowMs } = this.#world
     for (const [name, { epoch, atMs }] of this.#gone) {
       if (joined.get(name) !== epoch) continue
+      // Without its disk and with its clock set back, a run may take the epoch of one that nobody had heard of.
+      const latest = this.#nodes.get(name)
+      if (latest?.isRunning === true && latest.epoch === epoch) continue
       const heardAtMs = firstHeardAtMs.get(`${name}@${epoch}`) ?? 0
       const forMs = Math.min(nowMs - Math.max(atMs, heardAtMs), calmMs)
       if (forMs > boundMs) {
