@@ -174,7 +174,7 @@ interface Relay {
 interface Check {
   readonly purpose: 'takeover' | 'own-name'
   readonly address: Address
-  readonly claim: Alive
+  claim: Alive
 }
 
 interface PendingExchange {
@@ -288,6 +288,11 @@ export class Swim {
   /** Every known node in any state, by name. */
   members(): readonly Member[] {
     return this.#members.sorted()
+  }
+
+  /** What is known of one node; undefined when nothing is. */
+  member(name: string): Member | undefined {
+    return this.#members.get(name)
   }
 
   get healthScore(): number {
@@ -698,12 +703,10 @@ export class Swim {
   #listedAsGone(node: NodeState): void {
     const { epoch, clusterId } = this.#describe(node.meta ?? '')
     if (this.#leave !== 'no' || epoch === undefined || clusterId !== this.#clusterId) return
-    if (node.state === 'suspect' && !isSameAddress(node.address, this.self.address)) {
-      // Still a live node, as far as anybody knows.
-      if (this.#isStarting) this.#startCheck('own-name', node.address, aliveOf(node))
-      return
-    }
-    if (epoch > this.#epoch) this.#raiseEpoch(epoch)
+    // A suspect elsewhere is a live node, as far as anybody knows: that is a conflict, unless this one is only starting.
+    const isElsewhere = node.state === 'suspect' && !isSameAddress(node.address, this.self.address)
+    if (epoch > this.#epoch && (this.#isStarting || !isElsewhere)) this.#raiseEpoch(epoch)
+    if (isElsewhere && this.#isStarting) this.#startCheck('own-name', node.address, aliveOf(node))
   }
 
   /** Whether a claim about this node comes from a run that would count as later; this run's own earlier words do not. */
@@ -783,7 +786,10 @@ export class Swim {
 
   #suspicionDue(node: string, token: number): void {
     const suspicion = this.#suspicions.get(node)
-    if (suspicion?.token !== token || this.#env.nowMs() < suspicion.deadlineMs) return
+    if (suspicion?.token !== token) return
+    const leftMs = suspicion.deadlineMs - this.#env.nowMs()
+    // Postponed, or a clock that rounds: a suspicion must not be left without a timer.
+    if (leftMs > 0) return this.#timer(Math.max(1, leftMs), { kind: 'suspicion-due', node, token })
     const { incarnation } = this.#members.get(node) as Member
     this.#dead({ kind: 'dead', incarnation, node, from: this.#name })
   }
@@ -856,8 +862,14 @@ export class Swim {
   // ── Contested addresses ────────────────────────────────────────────────────────────────────────────────────────────
 
   #startCheck(purpose: Check['purpose'], address: Address, claim: Alive): void {
-    const isAsked = [...this.#checks.values()].some((check) => check.claim.node === claim.node)
-    if (isAsked || this.#checks.size >= CHECKS_MAX) return
+    const asked = [...this.#checks.values()].find((check) => check.claim.node === claim.node)
+    if (asked !== undefined) {
+      // The newcomer may have outbid the claims about its former run by now: those must not hit it once it is taken.
+      const isLater = isSameAddress(asked.claim.address, claim.address) && claim.incarnation > asked.claim.incarnation
+      if (isLater) asked.claim = claim
+      return
+    }
+    if (this.#checks.size >= CHECKS_MAX) return
     const seqNo = this.#newSeqNo()
     this.#checks.set(seqNo, { purpose, address, claim })
     const ping = this.#pingTo(claim.node, seqNo)
