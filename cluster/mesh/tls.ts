@@ -15,6 +15,8 @@ import {
 } from 'node:tls'
 import type { Security } from './core/mesh.ts'
 import { type CertificateMaterial, judgePeer } from './identity.ts'
+import { encodeFrames, linkFrame } from './wire/frame.ts'
+import { encodeHandshake, PREAMBLE } from './wire/handshake.ts'
 
 export type SecuritySettings =
   | { readonly kind: 'plain' }
@@ -34,6 +36,7 @@ export interface SecurityRefusal {
   readonly reason: string
 }
 
+const NO_TLS = 'the peer speaks no TLS, this node does'
 const SUITE = 'TLS_AES_128_GCM_SHA256'
 const VERSIONS = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const
 const PSK_BYTES = 32
@@ -55,6 +58,7 @@ export function derivePsk(gossipKey: Uint8Array, clusterId: string): Psk {
 export class Transport {
   readonly kind: SecuritySettings['kind']
   readonly #wallMs: () => number
+  readonly #handshakeTimeoutMs: number
   #settings: SecuritySettings
   #psks: readonly Psk[] = []
   #server: Server | undefined
@@ -64,6 +68,7 @@ export class Transport {
   constructor(settings: SecuritySettings, options: { wallMs: () => number; handshakeTimeoutMs: number }) {
     this.kind = settings.kind
     this.#wallMs = options.wallMs
+    this.#handshakeTimeoutMs = options.handshakeTimeoutMs
     this.#settings = settings
     this.#prepare(settings)
     if (settings.kind !== 'plain') {
@@ -103,9 +108,31 @@ export class Transport {
       refuse(describeServerError(error, this.kind), remoteOf(socket))
       socket.destroy()
     })
-    return (raw) => {
-      server.emit('connection', raw)
-    }
+    return (raw) => this.#peek(raw, server, refuse)
+  }
+
+  /** The first byte tells TLS from a mesh without it, which is told why it is refused; TLS alone would just close. */
+  #peek(raw: Socket, server: Server, refuse: (refusal: SecurityRefusal, from: string) => void): void {
+    const from = remoteOf(raw)
+    const timer = setTimeout(() => {
+      refuse({ code: 'handshake', reason: `no TLS handshake within ${this.#handshakeTimeoutMs} ms` }, from)
+      raw.destroy()
+    }, this.#handshakeTimeoutMs)
+    raw.once('close', () => clearTimeout(timer))
+    raw.once('readable', () => {
+      clearTimeout(timer)
+      const first: Buffer | null = raw.read()
+      if (first === null) return
+      if (first[0] !== PREAMBLE[0]) {
+        raw.unshift(first)
+        server.emit('connection', raw)
+        return
+      }
+      refuse({ code: 'plaintext', reason: NO_TLS }, from)
+      const refusal = encodeHandshake({ kind: 'refuse', code: 'plaintext', text: 'this node speaks TLS only' })
+      for (const bytes of encodeFrames([linkFrame(refusal)])) raw.write(bytes)
+      raw.end()
+    })
   }
 
   /** Secures a dialed socket. Calls `done` once; destroys the socket when it refuses. */
@@ -226,7 +253,7 @@ const KEY_MISMATCH = new Set([
 function describeServerError(error: Error & { code?: string }, kind: string): SecurityRefusal {
   const { code = '' } = error
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_HTTP_REQUEST') {
-    return { code: 'plaintext', reason: 'the peer speaks no TLS, this node does' }
+    return { code: 'plaintext', reason: NO_TLS }
   }
   if (kind === 'psk' && KEY_MISMATCH.has(code)) {
     return { code: 'auth', reason: 'mesh key mismatch: the peer has another gossip key, or none' }
@@ -239,7 +266,7 @@ function describeServerError(error: Error & { code?: string }, kind: string): Se
 function describeClientError(error: Error & { code?: string }, kind: string): SecurityRefusal {
   const { code = '' } = error
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') {
-    return { code: 'plaintext', reason: 'the peer speaks no TLS, this node does' }
+    return { code: 'plaintext', reason: NO_TLS }
   }
   if (kind === 'psk' && (code.includes('ALERT') || code === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED')) {
     return { code: 'auth', reason: 'mesh key mismatch: the peer has another gossip key, or uses certificates' }

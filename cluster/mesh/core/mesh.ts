@@ -62,7 +62,9 @@ export type MeshInput =
   | { kind: 'self'; storeId: string; formationId: string; raftSession?: number }
   | { kind: 'dialed'; connection: number; security: Security }
   /** `isRefused`: the peer's machine answered that nobody listens. */
-  | { kind: 'dial-failed'; connection: number; reason: string; isRefused: boolean }
+  | { kind: 'dial-failed'; connection: number; reason: string; isRefused: boolean; code?: RefuseCode }
+  /** An accepted connection did not get as far as the handshake of the mesh. */
+  | { kind: 'accept-refused'; from: string; reason: string; code?: RefuseCode }
   | { kind: 'accepted'; connection: number; security: Security; from: string }
   | { kind: 'handshake'; connection: number; message: Handshake }
   | { kind: 'control'; connection: number; message: Control }
@@ -105,11 +107,11 @@ export type MeshEffect =
   /** Controls first, then frames. */
   | { kind: 'write'; connection: number; controls: readonly Control[]; frames: readonly Frame[] }
   /** The handshake is done: what the peer may send from now on. */
-  | { kind: 'opened'; connection: number; isDeflateNegotiated: boolean }
+  | { kind: 'opened'; connection: number; peer: string; isDeflateNegotiated: boolean }
   /** Write the goodbye if there is one, then close; nothing of this connection is listened to any more. */
   | { kind: 'close'; connection: number; goodbye?: GoodbyeReason; reason: string }
   | { kind: 'deliver'; peer: string; epoch: number; connection: number; message: ReceivedMessage }
-  | { kind: 'node-up'; peer: string; epoch: number; features: readonly string[]; hello: PeerFacts }
+  | { kind: 'node-up'; peer: string; epoch: number; features: readonly string[]; facts: PeerFacts }
   | { kind: 'node-down'; peer: string; epoch: number; reason: DownReason }
   /** Also for a session that never was up: whoever waits for an answer waits in vain. */
   | { kind: 'session-over'; peer: string; epoch: number; reason: DownReason }
@@ -368,8 +370,16 @@ export class MeshCore {
         this.#dialed(input.connection, input.security)
         break
       case 'dial-failed':
-        this.#dialFailed(input.connection, input.reason, input.isRefused)
+        this.#dialFailed(input)
         break
+      case 'accept-refused': {
+        const { from, reason, code } = input
+        if (code !== undefined) this.#count(this.counters.refused, code)
+        // By host: the port is another one each time.
+        const host = from.slice(0, Math.max(0, from.lastIndexOf(':')))
+        this.#complain(`accept ${host}`, 'warn', 'mesh_refused', { from, code: code ?? 'handshake', text: reason })
+        break
+      }
       case 'accepted':
         this.#accepted(input.connection, input.security, input.from)
         break
@@ -579,10 +589,12 @@ export class MeshCore {
     this.#out.push({ kind: 'handshake', connection: id, message: hello })
   }
 
-  #dialFailed(id: number, reason: string, isRefused: boolean): void {
-    const connection = this.#connections.get(id)
+  #dialFailed(input: MeshInput & { kind: 'dial-failed' }): void {
+    const { reason, isRefused, code } = input
+    const connection = this.#connections.get(input.connection)
     const link = connection?.link
-    if (connection === undefined || link === undefined) return
+    if (connection === undefined || link === undefined || link.dial !== connection) return
+    if (code !== undefined) return this.#refusedByUs(connection, link, code, reason)
     this.#forget(connection)
     if (isRefused && link.wasBroken && link.connection === undefined) {
       this.#out.push({ kind: 'port-closed', peer: link.name, epoch: link.epoch })
@@ -717,7 +729,8 @@ export class MeshCore {
 
   #opened(connection: Connection): void {
     const isDeflateNegotiated = connection.features.includes('deflate')
-    this.#out.push({ kind: 'opened', connection: connection.id, isDeflateNegotiated })
+    const peer = connection.link?.name ?? connection.hello?.name ?? ''
+    this.#out.push({ kind: 'opened', connection: connection.id, peer, isDeflateNegotiated })
     const nowMs = this.#env.nowMs()
     connection.openedAtMs = nowMs
     connection.lastReceivedMs = nowMs
@@ -901,7 +914,7 @@ export class MeshCore {
       peer: link.name,
       epoch: link.epoch,
       features: connection.features,
-      hello: { storeId, formationId, ...(raftSession === undefined ? {} : { raftSession }) },
+      facts: { storeId, formationId, ...(raftSession === undefined ? {} : { raftSession }) },
     })
     this.#log('info', 'mesh_up', { peer: link.name, epoch: link.epoch, security: connection.security.kind })
   }
