@@ -47,6 +47,7 @@ import {
 import { Queues } from './queue/queues.ts'
 import { EventBus, EventService } from './registry/event-bus.ts'
 import { Registry } from './registry/registry.ts'
+import { Peers } from './relay/peers.ts'
 import { type HostLine, Relay } from './relay/relay.ts'
 import { neverEnds, Resources } from './resources.ts'
 import { identityOf, policySetOf } from './security/policy-entries.ts'
@@ -72,7 +73,7 @@ export interface NodeOptions {
 export interface StartReport {
   services: readonly string[]
   tookMs: number
-  addresses: { gossip?: string; admin?: string }
+  addresses: { gossip?: string; mesh?: string; admin?: string }
 }
 
 /** Runs functions and tests that the node itself asks for. */
@@ -215,6 +216,8 @@ export class Node {
       this.#actors = this.#startActors(this.#relay, epoch)
       this.#resources.configure(this.entries())
       this.#makeRunners(this.#relay, epoch)
+      await this.#connectPeers(this.#relay)
+      this.#assertNotStopping()
       this.#supervisor = this.#makeSupervisor()
       if (this.#options.withAdmin === true) await this.#startAdmin(this.#directory)
       await this.#startPrometheus()
@@ -226,7 +229,7 @@ export class Node {
         services: services.map((service) => service.id),
         tookMs: performance.now() - startedMs,
         addresses: {
-          ...(this.#cluster === undefined ? {} : { gossip: this.#cluster.gossipAddress }),
+          ...this.#clusterAddresses(),
           ...(admin === undefined ? {} : { admin }),
         },
       }
@@ -385,6 +388,32 @@ export class Node {
     await raised
     const cluster = this.#cluster
     this.#metrics.addSource((prom, registry) => registerClusterMetrics(prom, registry, cluster))
+  }
+
+  /** From now on processes of other nodes are reached, and reach ours. */
+  async #connectPeers(relay: Relay): Promise<void> {
+    const cluster = this.#cluster
+    if (cluster === undefined) return
+    const unreadable = new Set<string>()
+    const peers = new Peers({
+      relay,
+      send: (session, bytes, isSignal) => cluster.send(session, bytes, isSignal),
+      unreadable: ({ name }, why) => {
+        // Once for each node: whoever sends one sends many.
+        if (unreadable.has(name)) return
+        unreadable.add(name)
+        const fields = { event: 'relay_unreadable', node: this.name, peer: name, reason: why }
+        this.#log.write('warn', fields, 'a message of another node that cannot be read; does it run another version?')
+      },
+    })
+    await cluster.connect({
+      up: (peer) => peers.up(peer),
+      down: (peer) => {
+        unreadable.delete(peer.name)
+        peers.down(peer)
+      },
+      message: (peer, bytes) => peers.message(peer, bytes),
+    })
   }
 
   #memberChanged({ kind, name, address, epoch, tags, reason }: MemberEvent): void {
@@ -659,6 +688,12 @@ export class Node {
   /** The entries in force, by id. */
   entries(): readonly Entry[] {
     return [...this.#registry.entries.values()]
+  }
+
+  #clusterAddresses(): { gossip?: string; mesh?: string } {
+    if (this.#cluster === undefined) return {}
+    const { gossipAddress: gossip, meshAddress: mesh } = this.#cluster
+    return { gossip, ...(mesh === undefined ? {} : { mesh }) }
   }
 
   /** Undefined: clustering is off. */

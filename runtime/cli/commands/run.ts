@@ -249,8 +249,9 @@ class Session {
       addresses.gossip === undefined
         ? ''
         : ` · gossip ${addresses.gossip}${node.cluster?.isLocalOnly === true ? ' (only this machine can join)' : ''}`
+    const mesh = addresses.mesh === undefined ? '' : ` · mesh ${addresses.mesh}`
     const admin = addresses.admin === undefined ? '' : ` · admin http://${addresses.admin}`
-    output.line(`${what}${gossip}${admin} · ${plural(services.length, 'service')} · ${took} ms`)
+    output.line(`${what}${gossip}${mesh}${admin} · ${plural(services.length, 'service')} · ${took} ms`)
   }
 
   #tellOutcome(outcome: Outcome): number {
