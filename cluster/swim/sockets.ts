@@ -3,6 +3,7 @@
 import { createSocket, type Socket as DatagramSocket, type RemoteInfo } from 'node:dgram'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { codeOf, MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
+import { portOwner } from '../port-owner.ts'
 import { type Address, formatAddress, parseHost } from './core/address.ts'
 
 export interface SocketHandlers {
@@ -52,7 +53,7 @@ export class GossipSockets {
       } catch (error) {
         await new Promise((done) => server.close(done))
         const mayTryAnother = bind.port === 0 && codeOf(error) === 'EADDRINUSE' && attempt < ANY_PORT_TRIES
-        if (!mayTryAnother) throw explained(error, { host: bind.host, port }, 'UDP')
+        if (!mayTryAnother) throw await explained(error, { host: bind.host, port }, 'UDP')
       }
     }
   }
@@ -103,7 +104,7 @@ function listenStream(bind: { host: string; port: number }, handlers: SocketHand
   })
   server.maxConnections = CONNECTIONS_MAX
   return new Promise((resolve, reject) => {
-    const refused = (error: Error): void => reject(explained(error, bind, 'TCP'))
+    const refused = (error: Error): void => void explained(error, bind, 'TCP').then(reject)
     server.once('error', refused)
     server.listen(bind, () => {
       server.off('error', refused)
@@ -143,13 +144,15 @@ function listenDatagrams(bind: Address, handlers: SocketHandlers): Promise<Datag
   })
 }
 
-function explained(error: unknown, address: { host: string; port: number }, protocol: 'TCP' | 'UDP'): MoonmeshError {
+async function explained(error: unknown, address: Address, protocol: 'TCP' | 'UDP'): Promise<MoonmeshError> {
   if (error instanceof MoonmeshError) return error
   const options = { retryable: false, cause: error }
   const where = `${formatAddress(address)} (${protocol})`
   switch (codeOf(error)) {
     case 'EADDRINUSE': {
-      const text = `gossip cannot listen on ${where}: the port is in use; choose another cluster.membership.bind_port, or 0 for any`
+      const owner = await portOwner(protocol, address.port)
+      const by = owner === undefined ? '' : ` by ${owner}`
+      const text = `gossip cannot listen on ${where}: the port is in use${by}; choose another cluster.membership.bind_port, or 0 for any`
       return new MoonmeshError('Unavailable', text, options)
     }
     case 'EACCES':

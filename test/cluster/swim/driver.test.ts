@@ -225,12 +225,16 @@ test('what happens is counted by kind', async () => {
   expect(two.gossip.statistics()).toMatchObject({ undecodable: 0, undecryptable: 0, incomingDropped: 0, unsent: 0 })
 })
 
-test('a port that is in use is named', async () => {
+test('a port that is in use is named, and its owner where the system says', async () => {
   const one = await start('n1')
   const { port } = one.seed
   await expect(openGossip('n2', { bind: { host: '127.0.0.1', port } })).rejects.toThrow(
     `127.0.0.1:${port} (TCP): the port is in use`,
   )
+  if (process.platform === 'linux') {
+    const again = openGossip('n2', { bind: { host: '127.0.0.1', port } })
+    await expect(again).rejects.toThrow(`(process ${process.pid}); choose another cluster.membership.bind_port`)
+  }
   const taken = createSocket('udp4')
   opened.push(taken)
   await new Promise<void>((resolve) => taken.bind(0, '127.0.0.1', resolve))
