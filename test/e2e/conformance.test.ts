@@ -14,8 +14,12 @@ const APPS = resolve(import.meta.dirname, '../conformance/lua/apps')
 /** Holds what the tests compare with; no app of its own. */
 const LIBRARY = 'expect'
 
-/** What the apps may name: a folder to write to, and variables with and without text. */
+/**
+ * What the apps may name: a folder to write to, and variables with and without text. The local zone is one with summer time, so that it is
+ * never mistaken for UTC.
+ */
 const environment = (dir: string): Record<string, string> => ({
+  TZ: 'America/New_York',
   CONFORMANCE_DIR: dir,
   CONFORMANCE_TEXT: 'some text',
   CONFORMANCE_EMPTY: '',
