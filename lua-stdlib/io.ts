@@ -5,7 +5,7 @@ import type { Call, LuaValue, Returns } from '../runtime/lua/engine.ts'
 import type { Answer, LibraryModule, Terminal } from '../runtime/services.ts'
 import { booleanArg, optionalNumber, processOf } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
-import { fail, failWith } from './support/fail.ts'
+import { fail, failWith, TRUE_NIL } from './support/fail.ts'
 import { wait, waitAlone } from './support/wait.ts'
 
 const READ_BYTES = 1024
@@ -55,8 +55,10 @@ export const ioModule: LibraryModule = {
       return wait(call, (done) => terminal.readLine(answered(done)))
     }),
     raw: onTerminal((call, terminal) => {
-      terminal.setRaw(call.arg(1) === undefined || booleanArg(call, 1, 'raw'))
-      return [true, undefined]
+      const enable = call.arg(1) === undefined || booleanArg(call, 1, 'raw')
+      return waitAlone(call, (done) =>
+        terminal.setRaw(enable, (answer) => done(answer.ok ? TRUE_NIL : failWith(answer.error))),
+      )
     }),
     args: (call) => call.engine.copyIn(new TableValue([...(processOf(call).terminal?.args ?? [])])),
   }),

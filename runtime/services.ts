@@ -252,7 +252,8 @@ export interface Terminal {
   /** Up to `bytesMax` bytes, or one line without its end. The answer is undefined at the end of input. */
   read(bytesMax: number, done: (answer: Answer<string | undefined>) => void): void
   readLine(done: (answer: Answer<string | undefined>) => void): void
-  setRaw(enable: boolean): void
+  /** Counted: raw mode ends when every `true` has met its `false`. Unavailable when the input is no terminal. */
+  setRaw(enable: boolean, done: (answer: Answer<undefined>) => void): void
 }
 
 /** A library module: what `modules:` can name, or a global that is always there. */

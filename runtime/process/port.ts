@@ -73,7 +73,8 @@ export interface ProcessInfo {
 export type TerminalMessage =
   | { kind: 'terminal-write'; stream: 'stdout' | 'stderr'; bytes: string }
   | { kind: 'terminal-read'; ref: number; bytesMax: number | 'line' }
-  | { kind: 'terminal-raw'; enable: boolean }
+  /** Answered like a read, without bytes. */
+  | { kind: 'terminal-raw'; ref: number; enable: boolean }
 
 export interface LogRecord {
   kind: 'log'
@@ -109,7 +110,7 @@ export type ToHost =
   | { kind: 'deliver'; to: string; topic: string; values: readonly Value[] }
   | { kind: 'name'; name: string; pid: string | undefined }
   | { kind: 'terminal-written'; byteCount: number }
-  /** `bytes` is absent at the end of input and when reading failed. */
+  /** `bytes` is absent at the end of input, when it failed, and for what was no read. */
   | { kind: 'terminal-data'; ref: number; bytes: string | undefined; error: ErrorValue | undefined }
   | { kind: 'terminal-args'; args: readonly string[] }
   /** Whoever asked for the spawn `ref` does not wait any more: a process that still loads is dropped. */

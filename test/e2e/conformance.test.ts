@@ -1,5 +1,6 @@
 // The scripting surface, tested in Lua: every app below test/conformance/lua/apps runs through the real command, on every engine. Each of its
-// tests (function.lua entries with meta.type "test") is one test here.
+// tests (function.lua entries with meta.type "test") is one test here, and each of its programs (process.lua entries with meta.type
+// "program"), which runs on a terminal: meta.args and meta.input go in, meta.stdout, meta.stderr and meta.code must come out.
 
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -25,12 +26,25 @@ const environment = (dir: string): Record<string, string> => ({
   CONFORMANCE_EMPTY: '',
 })
 
-async function testsOf(path: string): Promise<string[]> {
+interface Program {
+  id: string
+  args: string[]
+  input: string
+  result: { stdout: string; stderr: string; code: number }
+}
+
+async function contentOf(path: string): Promise<{ ids: string[]; programs: Program[] }> {
   const loaded = await loadApp({ path, moduleNames, compile: compileProblem(), env: environment('/tmp') })
   if (!loaded.ok) throw new Error(`${path}: ${loaded.problems.map(({ message }) => message).join('; ')}`)
-  return loaded.app.entries.flatMap(({ id, kind, meta }) =>
-    kind === 'function.lua' && meta['type'] === 'test' ? [id] : [],
-  )
+  const ids: string[] = []
+  const programs: Program[] = []
+  for (const { id, kind, meta } of loaded.app.entries) {
+    if (kind === 'function.lua' && meta['type'] === 'test') ids.push(id)
+    if (kind !== 'process.lua' || meta['type'] !== 'program') continue
+    const { args = [], input = '', stdout = '', stderr = '', code = 0 } = meta as Record<string, never>
+    programs.push({ id, args, input, result: { stdout, stderr, code } })
+  }
+  return { ids, programs }
 }
 
 const apps = await Promise.all(
@@ -39,7 +53,7 @@ const apps = await Promise.all(
     .map(async (name) => ({
       name,
       path: join(APPS, name, 'app.yaml'),
-      ids: await testsOf(join(APPS, name, 'app.yaml')),
+      ...(await contentOf(join(APPS, name, 'app.yaml'))),
     })),
 )
 
@@ -48,7 +62,7 @@ interface Report {
 }
 
 describe.each(ENGINES)('on %s', (engine) => {
-  describe.each(apps)('$name', ({ path, ids }) => {
+  describe.each(apps)('$name', ({ path, ids, programs }) => {
     let cli: Cli
     let report: Report
     beforeAll(async () => {
@@ -66,6 +80,12 @@ describe.each(ENGINES)('on %s', (engine) => {
       const result = report.tests.find((each) => each.id === id)
       expect(result?.error).toBe(null)
       expect(result?.ok).toBe(true)
+    })
+
+    test.each(programs.map((program) => [program.id, program] as const))('%s', async (id, { args, input, result }) => {
+      const run = ['run', path, '--set', `lua.engine=${engine}`, '--exec', id, ...args]
+      const env = environment(join(cli.dir, 'work'))
+      expect(await cli.run(run, { env, input })).toMatchObject(result)
     })
   })
 })
