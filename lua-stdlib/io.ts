@@ -40,6 +40,8 @@ function answered(done: (values: readonly LuaValue[]) => void): (answer: Answer<
 
 export const ioModule: LibraryModule = {
   name: 'io',
+  description: 'the terminal',
+  tags: ['io', 'nondeterministic'],
   build: () => ({
     write: onTerminal((call, terminal) => write(call, terminal, 'stdout', joined(call, ''))),
     print: onTerminal((call, terminal) => write(call, terminal, 'stdout', `${joined(call, '\t')}\n`)),

@@ -135,6 +135,8 @@ function time(call: Call, zones: Zones): Returns {
 
 export const osModule: LibraryModule = {
   name: 'os',
+  description: 'dates and the clock',
+  tags: ['time', 'workflow'],
   isAlwaysPresent: true,
   build: () => {
     const zones = new Zones()

@@ -447,6 +447,8 @@ function payloadOf(call: Call): Returns {
 
 export const processModule: LibraryModule = {
   name: 'process',
+  description: 'messages, spawning, links and monitors, names',
+  tags: ['process', 'nondeterministic'],
   isAlwaysPresent: true,
   build: () => ({
     pid: (call) => processOf(call).pid,

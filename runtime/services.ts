@@ -260,9 +260,9 @@ export interface Terminal {
 export interface LibraryModule {
   readonly name: string
   /** In one line, for `system.modules()`. */
-  readonly description?: string
+  readonly description: string
   /** What kind of thing it does (lua-libraries.md §0.6); `eval_runner` goes by them. */
-  readonly tags?: readonly ModuleTag[]
+  readonly tags: readonly ModuleTag[]
   /** Built once for each engine. */
   build(engine: Engine): ModuleTable
   /** Instead of the table: the object that `require` yields. */
