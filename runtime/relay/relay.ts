@@ -298,7 +298,7 @@ export class Relay {
         ? this.#lineForSpawn(question.request.host)
         : this.#lineOf((question as ProcessQuestion).to)
     if ('error' in found) {
-      const failed: Answer<Value> = { ok: false, error: found.error }
+      const failed: Answer<Value> = { ok: false, error: unanswerable(question, found.error) }
       if (origin === undefined) answered?.(failed)
       else this.#reply(origin, failed)
       return ref
@@ -544,6 +544,12 @@ const NO_FIGURES: HostFigures = {
   runQueue: 0,
   slices: 0,
   busyMs: 0,
+}
+
+/** Whoever wants to watch a process is told that there is none to watch, wherever that shows; the rest says why (lua-core.md §9.5). */
+function unanswerable(question: Question, error: MoonmeshError): MoonmeshError {
+  if (question.kind !== 'monitor' && question.kind !== 'link') return error
+  return notFound(`pid not registered: ${toText(question.to)} (${error.message})`)
 }
 
 function notFound(text: string): MoonmeshError {

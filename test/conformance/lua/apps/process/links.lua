@@ -139,6 +139,14 @@ local function main()
         t.values({ true, nil, n = 2 }, process.unlink(mail.dead()))
         mail.no_events()
     end)
+    case("a target that never was, or whose host is not here", function()
+        for _, pid in ipairs({ "{proc:processes|mh2k9z3c.1zzzz}", "{proc:nowhere|0.100}", "{n9@proc:processes|0.100}" }) do
+            local err = t.fails("NotFound", "pid not registered", process.link(pid))
+            t.equal(err:retryable(), false)
+            t.values({ true, nil, n = 2 }, process.unlink(pid))
+        end
+        mail.no_events()
+    end)
     for _, fn in ipairs({ "link", "unlink" }) do
         case(fn .. ": an unknown name, a destination of another type", function()
             t.fails("NotFound", "could not resolve 'links.nobody' as PID or registered name", process[fn]("links.nobody"))
