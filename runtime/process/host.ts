@@ -461,6 +461,9 @@ export abstract class Host implements ProcessHost {
   }
 
   protected registerName(name: string, pid: string, done: Done<undefined>): void {
+    // The node asks other hosts about theirs.
+    const own = this.#isMine(pid) ? this.#bears(pid) : DONE
+    if (!own.ok) return done(own)
     this.#ask(
       { kind: 'register-name', name, pid },
       { answered: (answer) => done(answer.ok ? DONE : answer), ended: undefined },
@@ -481,6 +484,9 @@ export abstract class Host implements ProcessHost {
       case 'cancel':
       case 'terminate':
         this.#reply(message.ref, this.#answerElsewhere(message))
+        break
+      case 'bear-name':
+        this.#reply(message.ref, this.#bears(message.to))
         break
       case 'spawn':
         this.#spawnForNode(message.ref, message.request)
@@ -533,6 +539,10 @@ export abstract class Host implements ProcessHost {
   #answerElsewhere(question: ProcessQuestion): Answer<undefined> {
     const target = this.#processes.get(question.to)
     return target === undefined ? { ok: false, error: this.#gone(question) } : this.#answer(question, target)
+  }
+
+  #bears(pid: string): Answer<undefined> {
+    return this.#processes.has(pid) ? DONE : { ok: false, error: notFound('process not found', pid) }
   }
 
   #reply(ref: number, answer: Answer<Value | undefined>): void {

@@ -34,6 +34,13 @@ export type ProcessQuestion =
   | { kind: 'cancel'; to: string; from: string; reason: string }
   | { kind: 'terminate'; to: string; from: string }
 
+/** The node asks the process's host, before it binds the name, whether the process is there to bear it. */
+export interface BearerQuestion {
+  kind: 'bear-name'
+  to: string
+  name: string
+}
+
 export type NameQuestion =
   | { kind: 'register-name'; name: string; pid: string }
   | { kind: 'unregister-name'; name: string }
@@ -97,7 +104,7 @@ export interface HostFigures {
 }
 
 export type ToHost =
-  | (Question & { ref: number })
+  | ((Question | BearerQuestion) & { ref: number })
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | Telling

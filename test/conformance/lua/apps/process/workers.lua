@@ -117,4 +117,13 @@ function workers.holder(name, scope)
     return "released"
 end
 
+-- A name for a process of the same host that has ended.
+function workers.registers_dead()
+    local pid = process.spawn_monitored("proc:ends", process.pid():match("^{(.*)|"), "value")
+    process.events():receive()
+    local ok, err = process.registry.register("workers.dead", pid)
+    if ok or err:kind() ~= errors.NOT_FOUND then return "registered" end
+    return process.registry.lookup("workers.dead") or "not there"
+end
+
 return workers
