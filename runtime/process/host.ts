@@ -17,7 +17,7 @@ import {
   terminated,
 } from './core/lifecycle.ts'
 import { Links } from './core/links.ts'
-import { Names } from './core/names.ts'
+import { Names, nameProblem } from './core/names.ts'
 import type {
   FromHost,
   HostFigures,
@@ -461,6 +461,8 @@ export abstract class Host implements ProcessHost {
   }
 
   protected registerName(name: string, pid: string, done: Done<undefined>): void {
+    const problem = nameProblem(name)
+    if (problem !== undefined) return done({ ok: false, error: failure('Invalid', problem) })
     // The node asks other hosts about theirs.
     const own = this.#isMine(pid) ? this.#bears(pid) : DONE
     if (!own.ok) return done(own)

@@ -81,6 +81,12 @@ local function main()
         t.raises("", function() base:with_name() end)
         t.raises("", function() base:with_name(nil) end)
     end)
+    case("with_name: what cannot be a name is an error of the spawn", function()
+        for _, name in ipairs({ "@pid", "{almost", "a\0b" }) do
+            t.fails("Invalid", "name cannot", base:with_name(name):spawn_monitored("proc:idle", mail.host))
+        end
+        mail.no_events()
+    end)
     case("with_message comes first, in order, from nobody", function()
         local seen = process.listen("seen")
         local pid = base:with_message("a", 1):with_message("b"):with_message("a", { 3 }):spawn("proc:collector", mail.host)
