@@ -163,6 +163,7 @@ export class Cluster {
 
   #epochRaised(epoch: number): void {
     this.#epoch = epoch
+    this.#mesh?.raiseEpoch(epoch)
     this.#handlers.epochRaised(epoch)
   }
 
