@@ -221,6 +221,11 @@ export class Mesh {
     else this.#feed({ kind: 'member', member: meshMember(event) })
   }
 
+  /** Gossip found that an earlier run had a later epoch: from now on this run has this one, and all sessions begin anew. */
+  raiseEpoch(epoch: number): void {
+    this.#feed({ kind: 'epoch', epoch })
+  }
+
   /** What this node says of itself in handshakes to come. */
   describe(facts: PeerFacts): void {
     this.#feed({ kind: 'self', ...facts })

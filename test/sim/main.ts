@@ -3,12 +3,13 @@
 //   npm run sim -- --seeds 1000 [--seed FIRST] …                            many, on all cores
 //   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
 //   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
-//   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M]          the mesh is troubled instead
+//   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
 
 import { parseArgs } from 'node:util'
 import { accuracy, figures } from './figures.ts'
 import { runChaos } from './gossip.ts'
 import { runMeshChaos } from './mesh.ts'
+import { runGossipMesh } from './mesh-world.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 
 const { values } = parseArgs({
@@ -22,7 +23,7 @@ const { values } = parseArgs({
     figures: { type: 'boolean', default: false },
     accuracy: { type: 'string' },
     mesh: { type: 'boolean', default: false },
-    minutes: { type: 'string', default: '30' },
+    minutes: { type: 'string', default: '3' },
   },
 })
 const first = count('seed', values.seed)
@@ -82,10 +83,18 @@ function meshChaos(seeds: number): boolean {
       delivered += report.delivered
       downs += report.downs
       resumed += report.resumed
+      const steps = count('steps', values.steps)
+      const outcome = runGossipMesh({ seed, nodes: nodes + 1, steps, clockDrift: 0.01, trace: values.trace })
+      if (!outcome.ok) throw new Error([...outcome.trace, outcome.problem].join('\n'))
+      delivered += outcome.report.delivered
+      downs += outcome.report.downs
+      resumed += outcome.report.resumed
     } catch (error) {
       isFine = false
       console.error(`${error instanceof Error ? error.message : String(error)}`)
-      console.error(`again: npm run sim -- --mesh --seed ${seed} --nodes ${nodes} --minutes ${minutes}`)
+      console.error(
+        `again: npm run sim -- --mesh --seed ${seed} --nodes ${nodes} --minutes ${minutes} --steps ${values.steps} --trace`,
+      )
     }
   }
   console.log(`${seeds} seeds, ${delivered} messages, ${downs} sessions ended, ${resumed} resumed`)
