@@ -1081,7 +1081,11 @@ export class MeshCore {
         // One is enough to know that the dialer has the WELCOME.
         if (connection.held.length > 0) return
       }
-    } else connection.heldBytes += input.messages.reduce((sum, { bytes }) => sum + bytes.length + 256, 256)
+    } else {
+      // Frames count, not messages: half a message is held by the decoder.
+      connection.heldBytes += input.windowBytes + CONTROL_BYTES
+      for (const { classId, bytes } of input.messages) if (classId === RAFT) connection.heldBytes += bytes.length
+    }
     if (connection.heldBytes > HELD_BYTES_MAX)
       return this.#violation(connection, 'too much before gossip knows the peer')
     connection.held.push(input)
