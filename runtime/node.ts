@@ -698,6 +698,11 @@ export class Node {
     return { gossip, ...(mesh === undefined ? {} : { mesh }) }
   }
 
+  /** Reads keys and certificates anew, where there are any. */
+  async reload(): Promise<void> {
+    await this.#cluster?.reload()
+  }
+
   /** Undefined: clustering is off. */
   get cluster(): Cluster | undefined {
     return this.#cluster

@@ -140,3 +140,31 @@ test('a certificate for another node, or without its key, ends the start', async
   expect(partial.code).toBe(2)
   expect(partial.stderr).toContain('go together')
 })
+
+test('the key of a running cluster is changed, node by node', async () => {
+  const old = 'MDEyMzQ1Njc4OWFiY2RlZg=='
+  const fresh = (await cli.run(['keygen'])).stdout.trim()
+  const keyOf = (name: string): string => `cluster.membership.secret_file=${name}.key`
+  const write = (text: string): void => cli.write({ 'a.key': text, 'b.key': text })
+  const reloads = ({ program }: { program: Program }): number =>
+    logRecords(program.stderr).filter((record) => record['event'] === 'secrets_reloaded').length
+  write(`${old}\n`)
+  const a = await start('a', '', keyOf('a'))
+  const b = await start('b', a.address, keyOf('b'))
+  await a.program.until('heard b')
+  for (const [round, text] of [`${old}\n${fresh}\n`, `${fresh}\n${old}\n`, `${fresh}\n`].entries()) {
+    write(text)
+    if (round === 0) for (const { program } of [a, b]) program.signal('SIGHUP')
+    await eventually(() => reloads(a) > round && reloads(b) > round, { timeoutMs: 20_000 })
+  }
+  cli.write({ 'c.key': `${fresh}\n`, 'd.key': `${old}\n` })
+  const c = await start('c', a.address, keyOf('c'))
+  await a.program.until('heard c')
+  await c.program.until('heard b')
+  const d = await start('d', a.address, keyOf('d'))
+  await d.program.until('gossip_decrypt_failed')
+  expect(a.program.stderr).not.toMatch(/node_left|node_failed|heard d/)
+  write('no key at all\n')
+  await a.program.until('secrets_refused')
+  expect(a.program.stderr).toContain('a.key: line 1')
+})
