@@ -4,7 +4,7 @@
 import { assert, unreachable } from '../../../runtime/base/assert.ts'
 import { backoffMs } from '../../../runtime/base/backoff.ts'
 import type { Env } from '../../../runtime/base/env.ts'
-import { APP, BULK, CHANNEL_CLASSES, CLASS_COUNT, isCredited, PG, RAFT, RLOG } from './classes.ts'
+import { APP, BULK, CHANNEL_CLASSES, CHUNK_BYTES, CLASS_COUNT, isCredited, PG, RAFT, RLOG } from './classes.ts'
 import type { Control, GoodbyeReason } from './control.ts'
 import { FIRST, type Frame, frameBytes } from './frames.ts'
 import {
@@ -249,6 +249,8 @@ const SESSION_ID_BYTES = 8
 const NONCE_BYTES = 16
 const CONTROL_BYTES = 48
 const FRAME_BYTES_MAX = 64 * 1024
+/** A chunk and what stands before it. */
+const FRAME_BYTES_MIN = CHUNK_BYTES + 10
 const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,126}[A-Za-z0-9])?$/
 
 export class MeshCore {
@@ -667,6 +669,7 @@ export class MeshCore {
       return this.#refuse(connection, 'cert_name', text)
     }
     if (!NODE_NAME.test(hello.name)) return this.#violation(connection, 'a name that no node can have')
+    if (hello.limits.frameBytesMax < FRAME_BYTES_MIN) return this.#violation(connection, 'reads no chunks of 32 KiB')
     if (hello.to !== name || hello.name === name) {
       return this.#refuse(connection, 'wrong_node', `this is ${name}, not ${hello.to}`)
     }
@@ -810,6 +813,7 @@ export class MeshCore {
     if (welcome.version < PROTOCOL_VERSIONS[0] || welcome.version > PROTOCOL_VERSIONS[1] || welcome.session === '') {
       return this.#violation(connection, 'welcome with a version or session that was not offered')
     }
+    if (welcome.limits.frameBytesMax < FRAME_BYTES_MIN) return this.#violation(connection, 'reads no chunks of 32 KiB')
     link.dial = undefined
     connection.phase = 'open'
     connection.features = commonFeatures(this.#options.features, welcome.features)
