@@ -63,8 +63,7 @@ export type MeshInput =
   /** What this node says of itself in handshakes. */
   | { kind: 'self'; storeId: string; formationId: string; raftSession?: number }
   | { kind: 'dialed'; connection: number; security: Security }
-  /** `isRefused`: the peer's machine answered that nobody listens. */
-  | { kind: 'dial-failed'; connection: number; reason: string; isRefused: boolean; code?: RefuseCode }
+  | { kind: 'dial-failed'; connection: number; reason: string; code?: RefuseCode }
   /** An accepted connection did not get as far as the handshake of the mesh. */
   | { kind: 'accept-refused'; from: string; reason: string; code?: RefuseCode }
   | { kind: 'accepted'; connection: number; security: Security; from: string }
@@ -122,9 +121,7 @@ export type MeshEffect =
   /** A queue whose producer was refused has room again. */
   | { kind: 'room'; peer: string; classId: number }
   /** A connection broke that nobody closed; gossip may want to look. */
-  | { kind: 'connection-lost'; peer: string; epoch: number; reason: string }
-  /** Nobody listens at any endpoint of a peer whose connection broke. */
-  | { kind: 'port-closed'; peer: string; epoch: number }
+  | { kind: 'connection-lost'; peer: string; epoch: number; endpoints: readonly Endpoint[]; reason: string }
   /** A newer run of this node's name is out there. */
   | { kind: 'stale-self'; knownEpoch: number; peer: string }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; event: string; fields: Record<string, string | number> }
@@ -234,7 +231,6 @@ interface Link {
   hasDemand: boolean
   isUnreachable: boolean
   lastTrafficMs: number
-  wasBroken: boolean
   rttMs: number | undefined
   reconnects: number
   /** Of the connection `receiptsOf`, the current or the last one. */
@@ -487,7 +483,6 @@ export class MeshCore {
       hasDemand: false,
       isUnreachable: false,
       lastTrafficMs: nowMs,
-      wasBroken: false,
       rttMs: undefined,
       reconnects: 0,
       receipts: new Receipts(),
@@ -604,15 +599,12 @@ export class MeshCore {
   }
 
   #dialFailed(input: MeshInput & { kind: 'dial-failed' }): void {
-    const { reason, isRefused, code } = input
+    const { reason, code } = input
     const connection = this.#connections.get(input.connection)
     const link = connection?.link
     if (connection === undefined || link === undefined || link.dial !== connection) return
     if (code !== undefined) return this.#refusedByUs(connection, link, code, reason)
     this.#forget(connection)
-    if (isRefused && link.wasBroken && link.connection === undefined) {
-      this.#out.push({ kind: 'port-closed', peer: link.name, epoch: link.epoch })
-    }
     this.#complain(`dial ${link.name}`, 'warn', 'mesh_dial_failed', { peer: link.name, reason })
     this.#retry(link)
   }
@@ -899,7 +891,6 @@ export class MeshCore {
     link.receiptsOf = connection.id
     if (!connection.isDialed) this.#strangers--
     link.nextDialMs = 0
-    link.wasBroken = false
     link.isDormant = false
     link.lastTrafficMs = this.#env.nowMs()
     if (link.dial !== undefined && link.dial !== connection) this.#close(link.dial, 'the peer dialed')
@@ -998,9 +989,9 @@ export class MeshCore {
     if (wasOpen) {
       link.reconnects++
       this.counters.reconnects++
-      link.wasBroken = true
       if (connection.isConfirmed && livedMs >= SETTLED_MS) link.attempts = 0
-      this.#out.push({ kind: 'connection-lost', peer: link.name, epoch: link.epoch, reason })
+      const { name: peer, epoch, member } = link
+      this.#out.push({ kind: 'connection-lost', peer, epoch, endpoints: member.endpoints, reason })
       if (link.challenger?.hello !== undefined) {
         const { challenger } = link
         link.challenger = undefined

@@ -138,7 +138,7 @@ class Hostile {
         if (!chance.chance(0.2)) return
         return this.feed({ kind: 'closed', connection, reason: 'reset' })
       case 3:
-        return this.feed({ kind: 'dial-failed', connection, reason: 'no', isRefused: chance.chance(0.5) })
+        return this.feed({ kind: 'dial-failed', connection, reason: 'no' })
       case 4: {
         if (this.members.has(name) && chance.chance(0.8)) return
         this.members.set(name, epoch)
