@@ -3,9 +3,12 @@
 //   npm run sim -- --seeds 1000 [--seed FIRST] …                            many, on all cores
 //   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
 //   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
+//   npm run sim -- --actors [--seed N] [--seeds COUNT] [--minutes M]           processes on several nodes: A1
 //   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
 
 import { parseArgs } from 'node:util'
+import { messageOf } from '../../runtime/base/errors.ts'
+import { runActors } from './actors.ts'
 import { accuracy, figures } from './figures.ts'
 import { runChaos } from './gossip.ts'
 import { runMeshChaos } from './mesh.ts'
@@ -23,6 +26,7 @@ const { values } = parseArgs({
     figures: { type: 'boolean', default: false },
     accuracy: { type: 'string' },
     mesh: { type: 'boolean', default: false },
+    actors: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '3' },
   },
 })
@@ -37,7 +41,8 @@ else if (values.accuracy !== undefined) {
   )
   console.log(text)
   process.exitCode = falseDeaths === 0 ? 0 : 1
-} else if (values.mesh) process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+} else if (values.actors) process.exitCode = actorChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+else if (values.mesh) process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (values.seeds === undefined) one(optionsOf(first))
 else await many(count('seeds', values.seeds))
 
@@ -67,6 +72,23 @@ async function many(seeds: number): Promise<void> {
       `${falseDeaths} false deaths outside of calm; slowest agreement after all healed ${(slowestMs / 1000).toFixed(1)} s (G3)`,
     ].join('\n'),
   )
+}
+
+function actorChaos(seeds: number): boolean {
+  const total = { monitors: 0, exits: 0, messages: 0, lost: 0 }
+  let failed = 0
+  for (let seed = first; seed < first + seeds; seed++) {
+    const nodes = Number(values.nodes ?? 2 + (seed % 4))
+    try {
+      const report = runActors({ seed, nodes, minutes: count('minutes', values.minutes) })
+      for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += report[key]
+    } catch (error) {
+      failed++
+      console.log(`seed ${seed}, ${nodes} nodes: ${messageOf(error)}`)
+    }
+  }
+  console.log(`${seeds} seeds, ${failed} failed:`, total)
+  return failed === 0
 }
 
 function meshChaos(seeds: number): boolean {

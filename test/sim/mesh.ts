@@ -24,12 +24,12 @@ export interface MeshChaosReport {
 }
 
 const CLASSES = [RAFT, SYSTEM, APP, APP, APP, PG, BULK, RLOG]
-const HEAL_MS = 90_000
+export const HEAL_MS = 90_000
 
 export class MeshWorld {
   readonly world: World
   readonly network: StreamNetwork
-  readonly checker = new MeshChecker()
+  readonly checker: MeshChecker = new MeshChecker()
   /** The latest run of each name. */
   readonly nodes = new Map<string, MeshNode>()
   readonly #runs = new Map<string, MeshNode>()
@@ -170,7 +170,8 @@ function talk(mesh: MeshWorld): void {
   }
 }
 
-function act(mesh: MeshWorld): void {
+/** Something befalls the network or a node. */
+export function act(mesh: MeshWorld): void {
   const { world, network } = mesh
   const { chance } = world
   const running = mesh.running()

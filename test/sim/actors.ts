@@ -1,0 +1,371 @@
+// Processes of several nodes under faults: the real relays over the real mesh, with hosts in the simplest form that keeps their rules.
+// Checked is A1: every monitor yields exactly one EXIT unless it is taken back, and what one process says to another arrives in order, at
+// most once, and never after its EXIT. cluster.md §10, §13.
+
+import { APP } from '../../cluster/mesh/core/classes.ts'
+import type { MeshEffect } from '../../cluster/mesh/core/mesh.ts'
+import { PidMaker } from '../../runtime/base/pid.ts'
+import { ErrorValue, type Value } from '../../runtime/base/value.ts'
+import { Links } from '../../runtime/process/core/links.ts'
+import { type FromHost, NO_REPLY, type ToHost } from '../../runtime/process/port.ts'
+import { type PeerSession, Peers } from '../../runtime/relay/peers.ts'
+import { Relay } from '../../runtime/relay/relay.ts'
+import { InvariantError } from './checkers/invariant-error.ts'
+import { MeshChecker } from './checkers/mesh.ts'
+import { act, HEAL_MS, type MeshChaosOptions, MeshWorld } from './mesh.ts'
+import type { MeshNode } from './mesh-node.ts'
+import { quietStreams } from './streams.ts'
+
+const HOST = 'sim:processes'
+const CRASHED = new ErrorValue('Internal', 'ended', false)
+const PROCESSES_MAX = 12
+
+/** Faults of the code that the checker has to find. */
+export type PlantedBug = 'silent-loss' | 'doubled-messages' | 'deaf-host'
+
+export interface ActorsOptions extends MeshChaosOptions {
+  readonly bug?: PlantedBug
+}
+
+export interface ActorsReport {
+  readonly monitors: number
+  readonly exits: number
+  readonly messages: number
+  readonly lost: number
+}
+
+/** What the checker knows of one monitor. */
+interface Watch {
+  /** The call was answered: an EXIT is owed. */
+  isOwed: boolean
+  isTakenBack: boolean
+  exits: number
+}
+
+class ActorChecker {
+  readonly #watches = new Map<string, Watch>()
+  /** By sender and receiver: the last number that arrived. */
+  readonly #last = new Map<string, number>()
+  readonly #ended = new Set<string>()
+  monitors = 0
+  exits = 0
+  messages = 0
+
+  monitored(watcher: string, target: string): void {
+    this.monitors++
+    this.#watches.set(`${watcher} ${target}`, { isOwed: false, isTakenBack: false, exits: 0 })
+  }
+
+  answered(watcher: string, target: string, isOk: boolean): void {
+    const watch = this.#watches.get(`${watcher} ${target}`)
+    if (watch === undefined) return
+    if (isOk) watch.isOwed = true
+    else this.#watches.delete(`${watcher} ${target}`)
+  }
+
+  takenBack(watcher: string, target: string): void {
+    const watch = this.#watches.get(`${watcher} ${target}`)
+    if (watch !== undefined) watch.isTakenBack = true
+  }
+
+  /** A process is told the end of another one. @param isReal that one itself said so, and not the loss of its node */
+  exited(watcher: string, target: string, isReal: boolean): void {
+    this.exits++
+    const watch = this.#watches.get(`${watcher} ${target}`)
+    if (watch === undefined)
+      throw new InvariantError(`A1: ${watcher} hears the EXIT of ${target}, which it does not watch`)
+    if (watch.isTakenBack)
+      throw new InvariantError(`A1: ${watcher} hears the EXIT of ${target} after it took the monitor back`)
+    if (++watch.exits > 1) throw new InvariantError(`A1: ${watcher} hears the EXIT of ${target} twice`)
+    if (isReal) this.#ended.add(`${target} ${watcher}`)
+  }
+
+  received(from: string, to: string, number: number): void {
+    this.messages++
+    const key = `${from} ${to}`
+    if (this.#ended.has(key)) throw new InvariantError(`A1: ${to} hears ${from} after its EXIT`)
+    const last = this.#last.get(key) ?? 0
+    if (number <= last) throw new InvariantError(`A1: ${to} hears ${number} of ${from} after ${last}`)
+    this.#last.set(key, number)
+  }
+
+  forget(isGone: (watcher: string) => boolean): void {
+    for (const key of this.#watches.keys()) if (isGone(key.slice(0, key.indexOf(' ')))) this.#watches.delete(key)
+  }
+
+  isWatching(watcher: string, target: string): boolean {
+    return this.#watches.has(`${watcher} ${target}`)
+  }
+
+  /** Monitors that still owe their EXIT. */
+  owed(): string[] {
+    return [...this.#watches]
+      .filter(([, watch]) => watch.isOwed && !watch.isTakenBack && watch.exits === 0)
+      .map(([key]) => key)
+  }
+}
+
+/** One node: its relay, one host, and the sessions that the mesh gives it. */
+class ActorNode {
+  readonly mesh: MeshNode
+  readonly relay: Relay
+  readonly alive = new Set<string>()
+  readonly #world: ActorWorld
+  readonly #peers: Peers
+  readonly #sessions = new Map<string, PeerSession>()
+  readonly #links = new Links()
+  readonly #pids: PidMaker
+  readonly #asked = new Map<number, { watcher: string; target: string }>()
+  readonly #inbox: ToHost[] = []
+  #toNode: (message: FromHost) => void = () => {}
+  #nextRef = 1
+  #nextNumber = 1
+
+  constructor(world: ActorWorld, mesh: MeshNode) {
+    this.#world = world
+    this.mesh = mesh
+    const self = { node: mesh.name, epoch: mesh.epoch }
+    const unused = (): never => {
+      throw new Error('not part of this world')
+    }
+    this.relay = new Relay(self, mesh.process.env, {
+      log: () => {},
+      terminal: unused,
+      stopped: () => {},
+      ready: () => {},
+      request: unused,
+      clientEnded: () => {},
+      clientsLost: () => {},
+    })
+    this.#pids = new PidMaker({ ...self, host: HOST, slot: 0, generation: 0 })
+    this.#peers = new Peers({
+      relay: this.relay,
+      send: ({ name, epoch }, bytes, isSignal) => {
+        const refusal = mesh.send(name, APP, bytes, { isSignal }, epoch)
+        if (refusal === undefined) return undefined
+        return refusal === 'queue_full' ? 'full' : refusal === 'too_large' ? 'too-large' : 'gone'
+      },
+      unreadable: (_, why) => {
+        throw new InvariantError(`a message between relays cannot be read: ${why}`)
+      },
+    })
+    this.relay.takeSlot()
+    this.relay.open({
+      hostId: HOST,
+      slot: 0,
+      port: {
+        post: (message) => this.#post(message),
+        onMessage: (handler) => {
+          this.#toNode = handler
+        },
+        close: () => {},
+      },
+    })
+    mesh.onDeliver = (peer, epoch, { bytes }, consumed) => {
+      const session = this.#sessions.get(peer)
+      if (session?.epoch === epoch) this.#peers.message(session, bytes)
+      if (this.#world.bug === 'doubled-messages' && session?.epoch === epoch) this.#peers.message(session, bytes)
+      consumed()
+    }
+  }
+
+  /** What the mesh says of its sessions, in the order in which it says it. */
+  hear(effect: MeshEffect): void {
+    if (effect.kind === 'node-up') {
+      const session = { name: effect.peer, epoch: effect.epoch }
+      this.#sessions.set(session.name, session)
+      this.#peers.up(session)
+    } else if (effect.kind === 'node-down') {
+      const session = this.#sessions.get(effect.peer)
+      if (session?.epoch !== effect.epoch) return
+      this.#sessions.delete(session.name)
+      if (this.#world.bug !== 'silent-loss') this.#peers.down(session)
+    }
+  }
+
+  spawn(): void {
+    if (this.alive.size < PROCESSES_MAX) this.alive.add(this.#pids.next())
+  }
+
+  monitor(watcher: string, target: string): void {
+    if (this.#world.actors.isWatching(watcher, target) || !this.#links.monitor(watcher, target)) return
+    this.#world.actors.monitored(watcher, target)
+    const ref = this.#nextRef++
+    this.#asked.set(ref, { watcher, target })
+    this.#toNode({ kind: 'monitor', to: target, from: watcher, ref })
+  }
+
+  takeBack(watcher: string, target: string): void {
+    if (!this.#links.unmonitor(watcher, target)) return
+    this.#world.actors.takenBack(watcher, target)
+    this.#toNode({ kind: 'unmonitor', to: target, from: watcher })
+  }
+
+  say(from: string, to: string): void {
+    const number = this.#nextNumber++
+    this.#toNode({ kind: 'send', to, from, topic: 'n', values: [number], ref: this.#nextRef++ })
+  }
+
+  /** The process fails. */
+  end(pid: string): void {
+    if (!this.alive.delete(pid)) return
+    const { notices, unmonitor } = this.#links.exited(pid, true)
+    const atMs = this.mesh.process.env.wallMs()
+    for (const { to } of notices) {
+      this.#toNode({ kind: 'down', to, from: pid, event: 'exit', outcome: { ok: false, error: CRASHED }, atMs })
+    }
+    for (const to of unmonitor) this.#toNode({ kind: 'unmonitor', to, from: pid })
+    this.#world.actors.forget((watcher) => watcher === pid)
+  }
+
+  /** A host reads in a turn of its own. */
+  #post(message: ToHost): void {
+    this.#inbox.push(message)
+    this.#world.world.after(0, () =>
+      this.mesh.process.input(() => {
+        const next = this.#inbox.shift()
+        if (next !== undefined) this.#handle(next)
+      }),
+    )
+  }
+
+  #handle(message: ToHost): void {
+    const { actors } = this.#world
+    switch (message.kind) {
+      case 'send':
+        if (this.alive.has(message.to)) actors.received(message.from, message.to, message.values[0] as number)
+        return this.#reply(message.ref, this.alive.has(message.to))
+      case 'monitor': {
+        const isThere = this.alive.has(message.to)
+        if (isThere) this.#links.monitor(message.from, message.to)
+        return this.#reply(message.ref, isThere)
+      }
+      case 'unmonitor':
+        this.#links.unmonitor(message.from, message.to)
+        return
+      case 'down': {
+        const { to, from, outcome } = message
+        if (!this.#links.isMonitoring(to, from) || this.#world.bug === 'deaf-host') return
+        this.#links.fired(to, from)
+        const isReal = !outcome.ok && outcome.error.message === CRASHED.message
+        if (this.alive.has(to)) actors.exited(to, from, isReal)
+        return
+      }
+      case 'reply': {
+        const asked = this.#asked.get(message.ref)
+        this.#asked.delete(message.ref)
+        if (asked === undefined) return
+        if (!message.ok) this.#links.unmonitor(asked.watcher, asked.target)
+        actors.answered(asked.watcher, asked.target, message.ok)
+        return
+      }
+      default:
+        return
+    }
+  }
+
+  #reply(ref: number, isOk: boolean): void {
+    if (ref === NO_REPLY) return
+    const value: Value = undefined
+    if (isOk) this.#toNode({ kind: 'reply', ref, ok: true, value })
+    else this.#toNode({ kind: 'reply', ref, ok: false, error: new ErrorValue('NotFound', 'noproc', false) })
+  }
+}
+
+/** Tells a node's relay what its mesh says, besides checking the mesh. */
+class RelayingChecker extends MeshChecker {
+  readonly actors = new Map<MeshNode, ActorNode>()
+
+  override stepped(node: MeshNode, effects: readonly MeshEffect[]): void {
+    super.stepped(node, effects)
+    for (const effect of effects) this.actors.get(node)?.hear(effect)
+  }
+}
+
+class ActorWorld extends MeshWorld {
+  readonly actors = new ActorChecker()
+  override readonly checker = new RelayingChecker()
+  readonly bug: PlantedBug | undefined
+
+  constructor(options: ActorsOptions) {
+    super({ ...options, nodes: 0 })
+    this.bug = options.bug
+    for (let i = 1; i <= options.nodes; i++) this.start(`n${i}`)
+  }
+
+  override start(name: string): MeshNode {
+    const node = super.start(name)
+    const actors = new ActorNode(this, node)
+    this.checker.actors.set(node, actors)
+    for (let i = 0; i < 3; i++) actors.spawn()
+    return node
+  }
+
+  override crash(name: string): void {
+    const node = this.nodes.get(name) as MeshNode
+    const gone = this.checker.actors.get(node)
+    super.crash(name)
+    this.actors.forget((watcher) => gone?.alive.has(watcher) === true)
+  }
+
+  /** Of running nodes whose program is not halted. */
+  awake(): ActorNode[] {
+    const { nowMs } = this.world
+    return this.running()
+      .filter((node) => node.process.lastHaltMs < nowMs)
+      .map((node) => this.checker.actors.get(node) as ActorNode)
+  }
+}
+
+/** @throws InvariantError */
+export function runActors(options: ActorsOptions): ActorsReport {
+  const sim = new ActorWorld(options)
+  const { world, network, actors } = sim
+  const { chance } = world
+  world.run(3000)
+  const endMs = world.nowMs + options.minutes * 60_000
+  while (world.nowMs < endMs) {
+    act(sim)
+    for (const ms = world.nowMs + chance.between(100, 5000); world.nowMs < ms; world.run(chance.between(1, 100)))
+      live(sim)
+  }
+  sim.note('everything heals')
+  network.heal()
+  network.faults = { ...quietStreams }
+  for (const a of sim.running()) {
+    for (const b of sim.running()) if (a.name < b.name) sim.introduce(a, b)
+  }
+  world.run(HEAL_MS)
+  // Whoever was cut off or taken for dead is back; now all that are watched end.
+  for (const node of sim.awake()) for (const pid of [...node.alive].slice(1)) node.end(pid)
+  world.run(HEAL_MS)
+  const last = new Set(sim.awake().flatMap((node) => [...node.alive]))
+  const owed = actors.owed().filter((key) => !last.has(key.slice(key.indexOf(' ') + 1)))
+  if (owed.length > 0) sim.fail(`A1: ${owed.length} monitors never fired: ${owed.slice(0, 3).join('; ')}`)
+  const { monitors, exits, messages } = actors
+  return { monitors, exits, messages, lost: sim.checker.downs }
+}
+
+function live(sim: ActorWorld): void {
+  const { chance } = sim.world
+  const awake = sim.awake().filter(({ alive }) => alive.size > 0)
+  if (awake.length === 0) return
+  const node = chance.pick(awake)
+  const own = chance.pick([...node.alive])
+  const elsewhere = [...sim.checker.actors.values()].filter((other) => other !== node && other.alive.size > 0)
+  switch (chance.int(8)) {
+    case 0:
+      return node.spawn()
+    case 1:
+      return node.end(own)
+    default: {
+      if (elsewhere.length === 0) return
+      // Also of nodes that are no more: their PIDs are known, and nobody has them.
+      const target = chance.pick([...chance.pick(elsewhere).alive])
+      const what = chance.int(5)
+      if (what === 0) node.monitor(own, target)
+      else if (what === 1) node.takeBack(own, target)
+      else for (let i = chance.int(4); i >= 0; i--) node.say(own, target)
+    }
+  }
+}
