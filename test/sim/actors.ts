@@ -11,7 +11,6 @@ import { type FromHost, NO_REPLY, type ToHost } from '../../runtime/process/port
 import { type PeerSession, Peers } from '../../runtime/relay/peers.ts'
 import { Relay } from '../../runtime/relay/relay.ts'
 import { InvariantError } from './checkers/invariant-error.ts'
-import { MeshChecker } from './checkers/mesh.ts'
 import { act, HEAL_MS, type MeshChaosOptions, MeshWorld } from './mesh.ts'
 import type { MeshNode } from './mesh-node.ts'
 import { quietStreams } from './streams.ts'
@@ -161,6 +160,7 @@ class ActorNode {
         close: () => {},
       },
     })
+    mesh.onSession = (effect) => this.#session(effect)
     mesh.onDeliver = (peer, epoch, { bytes }, consumed) => {
       const session = this.#sessions.get(peer)
       if (session?.epoch === epoch) this.#peers.message(session, bytes)
@@ -169,13 +169,12 @@ class ActorNode {
     }
   }
 
-  /** What the mesh says of its sessions, in the order in which it says it. */
-  hear(effect: MeshEffect): void {
+  #session(effect: MeshEffect & { kind: 'node-up' | 'node-down' }): void {
     if (effect.kind === 'node-up') {
       const session = { name: effect.peer, epoch: effect.epoch }
       this.#sessions.set(session.name, session)
       this.#peers.up(session)
-    } else if (effect.kind === 'node-down') {
+    } else {
       const session = this.#sessions.get(effect.peer)
       if (session?.epoch !== effect.epoch) return
       this.#sessions.delete(session.name)
@@ -272,19 +271,10 @@ class ActorNode {
   }
 }
 
-/** Tells a node's relay what its mesh says, besides checking the mesh. */
-class RelayingChecker extends MeshChecker {
-  readonly actors = new Map<MeshNode, ActorNode>()
-
-  override stepped(node: MeshNode, effects: readonly MeshEffect[]): void {
-    super.stepped(node, effects)
-    for (const effect of effects) this.actors.get(node)?.hear(effect)
-  }
-}
-
 class ActorWorld extends MeshWorld {
   readonly actors = new ActorChecker()
-  override readonly checker = new RelayingChecker()
+  /** Of every run of every node. */
+  readonly hosts = new Map<MeshNode, ActorNode>()
   readonly bug: PlantedBug | undefined
 
   constructor(options: ActorsOptions) {
@@ -296,14 +286,14 @@ class ActorWorld extends MeshWorld {
   override start(name: string): MeshNode {
     const node = super.start(name)
     const actors = new ActorNode(this, node)
-    this.checker.actors.set(node, actors)
+    this.hosts.set(node, actors)
     for (let i = 0; i < 3; i++) actors.spawn()
     return node
   }
 
   override crash(name: string): void {
     const node = this.nodes.get(name) as MeshNode
-    const gone = this.checker.actors.get(node)
+    const gone = this.hosts.get(node)
     super.crash(name)
     this.actors.forget((watcher) => gone?.alive.has(watcher) === true)
   }
@@ -313,7 +303,7 @@ class ActorWorld extends MeshWorld {
     const { nowMs } = this.world
     return this.running()
       .filter((node) => node.process.lastHaltMs < nowMs)
-      .map((node) => this.checker.actors.get(node) as ActorNode)
+      .map((node) => this.hosts.get(node) as ActorNode)
   }
 }
 
@@ -336,14 +326,20 @@ export function runActors(options: ActorsOptions): ActorsReport {
     for (const b of sim.running()) if (a.name < b.name) sim.introduce(a, b)
   }
   world.run(HEAL_MS)
-  // Whoever was cut off or taken for dead is back; now all that are watched end.
+  checkOwed(sim)
+  // Of each node one process is left to hear the end of all others.
   for (const node of sim.awake()) for (const pid of [...node.alive].slice(1)) node.end(pid)
   world.run(HEAL_MS)
-  const last = new Set(sim.awake().flatMap((node) => [...node.alive]))
-  const owed = actors.owed().filter((key) => !last.has(key.slice(key.indexOf(' ') + 1)))
-  if (owed.length > 0) sim.fail(`A1: ${owed.length} monitors never fired: ${owed.slice(0, 3).join('; ')}`)
+  checkOwed(sim)
   const { monitors, exits, messages } = actors
   return { monitors, exits, messages, lost: sim.checker.downs }
+}
+
+/** Every monitor of a process that is gone has fired. */
+function checkOwed(sim: ActorWorld): void {
+  const alive = new Set(sim.awake().flatMap((node) => [...node.alive]))
+  const owed = sim.actors.owed().filter((key) => !alive.has(key.slice(key.indexOf(' ') + 1)))
+  if (owed.length > 0) sim.fail(`A1: ${owed.length} monitors never fired: ${owed.slice(0, 3).join('; ')}`)
 }
 
 function live(sim: ActorWorld): void {
@@ -352,20 +348,25 @@ function live(sim: ActorWorld): void {
   if (awake.length === 0) return
   const node = chance.pick(awake)
   const own = chance.pick([...node.alive])
-  const elsewhere = [...sim.checker.actors.values()].filter((other) => other !== node && other.alive.size > 0)
-  switch (chance.int(8)) {
+  switch (chance.int(12)) {
     case 0:
       return node.spawn()
     case 1:
       return node.end(own)
-    default: {
-      if (elsewhere.length === 0) return
-      // Also of nodes that are no more: their PIDs are known, and nobody has them.
-      const target = chance.pick([...chance.pick(elsewhere).alive])
-      const what = chance.int(5)
-      if (what === 0) node.monitor(own, target)
-      else if (what === 1) node.takeBack(own, target)
-      else for (let i = chance.int(4); i >= 0; i--) node.say(own, target)
-    }
+    default:
+      return reach(sim, node, own)
   }
+}
+
+/** A process has to do with one of another node, mostly of one that runs. */
+function reach(sim: ActorWorld, node: ActorNode, own: string): void {
+  const { chance } = sim.world
+  const all = chance.chance(0.9) ? sim.running().map((mesh) => sim.hosts.get(mesh)) : [...sim.hosts.values()]
+  const others = all.filter((other) => other !== undefined && other !== node && other.alive.size > 0)
+  if (others.length === 0) return
+  const target = chance.pick([...(chance.pick(others) as ActorNode).alive])
+  const what = chance.int(20)
+  if (what === 0) node.takeBack(own, target)
+  else if (what < 9) node.monitor(own, target)
+  else for (let i = chance.int(4); i >= 0; i--) node.say(own, target)
 }

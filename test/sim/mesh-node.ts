@@ -60,6 +60,8 @@ export class MeshNode {
   onDeliver: (peer: string, epoch: number, message: ReceivedMessage, consumed: () => void) => void = (
     ...[, , , done]
   ) => done()
+  /** Called when a session begins or ends, in its place among the messages. */
+  onSession: (effect: MeshEffect & { kind: 'node-up' | 'node-down' }) => void = () => {}
   readonly #world: World
   readonly #network: StreamNetwork
   readonly #observer: MeshObserver | undefined
@@ -221,6 +223,7 @@ export class MeshNode {
         return this.onConnectionLost(effect.peer, effect.epoch)
       case 'node-up':
       case 'node-down':
+        return this.onSession(effect)
       case 'session-over':
       case 'room':
       case 'stale-self':
