@@ -78,6 +78,10 @@ async function start(name: string, ...set: string[]): Promise<RunningNode> {
   return { program, address: addressesOf(program).gossip ?? '' }
 }
 
+/** Nodes that a node has a mesh connection to, or had. */
+const reached = (program: Program): Set<unknown> =>
+  new Set(logRecords(program.stderr).flatMap((record) => (record['event'] === 'mesh_up' ? [record['peer']] : [])))
+
 const joining = (node: RunningNode): string => `cluster.membership.join_addrs=${node.address}`
 
 async function members(node: string): Promise<MemberRow[]> {
@@ -126,6 +130,21 @@ test('nodes join, see each other, leave and fail', async () => {
   expect(left).toMatchObject({ code: 0, stdout: 'the node has left the cluster and stopped\n' })
   expect((await again.program.exit()).code).toBe(0)
   await eventually(async () => expect(await states('a')).toEqual(['a* alive', 'b left', 'c left']))
+})
+
+test('a process that is killed is known to all others within two seconds, at default settings', async () => {
+  const isQuick = (line: string): boolean => /^ {4}(probe|gossip|suspicion)_/.test(line)
+  const lines = APP.split('\n').filter((line) => !isQuick(line))
+  cli.write({ 'app.yaml': lines.join('\n') })
+  const a = await start('a')
+  const others = [await start('b', joining(a)), await start('c', joining(a)), await start('d', joining(a))]
+  for (const { program } of [a, ...others]) await eventually(() => reached(program).size === 3)
+  const [b, c, d] = others as [RunningNode, RunningNode, RunningNode]
+  const killedMs = performance.now()
+  d.program.signal('SIGKILL')
+  await Promise.all([a, b, c].map(({ program }) => program.until('node.failed d of')))
+  expect(performance.now() - killedMs).toBeLessThan(2000)
+  expect(logRecords(a.program.stderr).filter((record) => record['event'] === 'node_failed')).toHaveLength(1)
 })
 
 test('a node joins when it is told to, and says when nobody answers', async () => {
