@@ -13,7 +13,7 @@ import type { MemberEvent } from './swim/core/events.ts'
 import { isLive, type Member } from './swim/core/members.ts'
 import type { MemberState } from './swim/core/messages.ts'
 import { Gossip, type GossipStatistics } from './swim/driver.ts'
-import { PauseWatch } from './timers.ts'
+import { PauseWatch, Timers } from './timers.ts'
 
 export interface ClusterOptions {
   readonly settings: ClusterSettings
@@ -113,6 +113,7 @@ export class Cluster {
     const { membership, name } = settings
     let refuse: (error: MoonmeshError) => void = handlers.failed
     const own = { pauses: new PauseWatch(env), tags: tagsOf(options) }
+    const timers = new Timers(env)
     let cluster: Cluster | undefined
     const gossip = await Gossip.open({
       name,
@@ -127,7 +128,7 @@ export class Cluster {
       envelope: gossipEnvelopeOf(settings),
       env,
       evidence: {
-        areClosed,
+        areClosed: (member, timeoutMs) => areClosed(member, timeoutMs, timers),
         ask: (peer, about, timeoutMs) =>
           askWitness(cluster === undefined ? undefined : cluster.#mesh, peer, about, timeoutMs),
       },

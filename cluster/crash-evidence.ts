@@ -1,13 +1,15 @@
 // What gossip wants to know when a mesh connection breaks: whether the ports of a node refuse connections, and what another member found.
 // The question goes over the mesh: there it is authenticated, has a deadline, and foreign nodes never see it. cluster.md §1.5, §4.7.
 
+import { connect } from 'node:net'
+import { codeOf } from '../runtime/base/errors.ts'
 import { isPackedMap, pack, UnpackError, unpack } from '../runtime/base/msgpack.ts'
-import { meshMember } from './mesh/core/members.ts'
-import { dial } from './mesh/dialer.ts'
+import { type Endpoint, meshMember } from './mesh/core/members.ts'
 import type { Mesh } from './mesh/mesh.ts'
 import type { Finding } from './swim/core/inquiries.ts'
 import type { Member } from './swim/core/members.ts'
 import type { Gossip, RunOfNode } from './swim/driver.ts'
+import type { Timers } from './timers.ts'
 
 const METHOD = 'gossip.finding'
 const FINDINGS: readonly string[] = ['closed', 'open', 'unknown'] satisfies Finding[]
@@ -15,19 +17,33 @@ const FINDINGS: readonly string[] = ['closed', 'open', 'unknown'] satisfies Find
 /**
  * Whether the machine of a node refuses connections at its gossip port and at every port of its mesh. One connection that succeeds, fails
  * otherwise or is not answered in time is a no.
+ * @param timers let in what waits in the sockets before they call a busy node's own lateness silence
  */
-export function areClosed({ name, epoch = 0, address, tags }: Member, timeoutMs: number): Promise<boolean> {
+export async function areClosed(
+  { name, epoch = 0, address, tags }: Member,
+  timeoutMs: number,
+  timers: Timers,
+): Promise<boolean> {
   const { endpoints } = meshMember({ name, epoch, address, tags })
-  if (endpoints.length === 0) return Promise.resolve(false)
+  if (endpoints.length === 0) return false
+  // Gossip first: a node that runs hears nothing else of it.
+  for (const endpoint of [address, ...endpoints]) {
+    if (!(await refuses(endpoint, timeoutMs / (1 + endpoints.length), timers))) return false
+  }
+  return true
+}
+
+function refuses({ host, port }: Endpoint, timeoutMs: number, timers: Timers): Promise<boolean> {
   return new Promise((resolve) => {
-    // Gossip first: a node that runs hears nothing else of it.
-    dial([address, ...endpoints], timeoutMs, (result) => {
-      if (result.ok) {
-        result.socket.on('error', () => {})
-        result.socket.destroy()
-      }
-      resolve(!result.ok && result.isRefused)
-    })
+    const socket = connect({ host, port })
+    const done = (isRefused: boolean): void => {
+      cancel()
+      socket.destroy()
+      resolve(isRefused)
+    }
+    const cancel = timers.after(timeoutMs, () => done(false))
+    socket.on('error', (error) => done(codeOf(error) === 'ECONNREFUSED'))
+    socket.once('connect', () => done(false))
   })
 }
 

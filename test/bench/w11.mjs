@@ -1,5 +1,5 @@
 // W11: twenty members, twenty processes, loopback. Join, idle cost, detection of a kill. One JSON line a figure, as moonmesh.mjs.
-// usage: node w11.mjs      W11_N=20 W11_IDLE=60 (seconds) W11_SETTINGS=default,serf-lan
+// usage: node w11.mjs      W11_N=20 W11_IDLE=60 (seconds) W11_SETTINGS=default,mesh,serf-lan
 // Runs in a network namespace of its own where the kernel allows it, so that only its bytes are counted; without one the byte figures are
 // left out.
 
@@ -13,10 +13,13 @@ const here = dirname(fileURLToPath(import.meta.url))
 const COUNT = Number(process.env.W11_N ?? 20)
 const IDLE_S = Number(process.env.W11_IDLE ?? 60)
 const PROFILES = {
-  default: ['moonmesh', {}],
+  default: ['moonmesh/gossip', 'gossip', {}],
+  // With links between all, as real nodes have them.
+  mesh: ['moonmesh', 'mesh', {}],
   // The intervals of serf's profile for local networks.
   'serf-lan': [
     'moonmesh/serf-lan-intervals',
+    'gossip',
     { gossipIntervalMs: 200, pushPullIntervalMs: 30_000, probeTimeoutMs: 500, suspicionMult: 4, tcpTimeoutMs: 10_000 },
   ],
 }
@@ -63,10 +66,10 @@ process.on('exit', endAll)
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130))
 
 /** A member that is up alone. */
-async function start(i, settings) {
+async function start(i, parts, settings) {
   const member = { name: `n${i}`, port: BASE_PORT + i, joined: new Map(), gone: new Map(), isAlive: true }
   const script = join(here, 'w11-node.mjs')
-  const child = spawn(process.execPath, [script, member.name, String(member.port), JSON.stringify(settings)], {
+  const child = spawn(process.execPath, [script, member.name, String(member.port), parts, JSON.stringify(settings)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   children.add(child)
@@ -84,10 +87,10 @@ async function start(i, settings) {
   return member
 }
 
-async function run(peer, settings, isAlone) {
+async function run(peer, parts, settings, isAlone) {
   const members = []
   for (let i = 0; i < COUNT; i += 4) {
-    const batch = Array.from({ length: Math.min(4, COUNT - i) }, (_, j) => start(i + j, settings))
+    const batch = Array.from({ length: Math.min(4, COUNT - i) }, (_, j) => start(i + j, parts, settings))
     members.push(...(await Promise.all(batch)))
   }
   await sleep(1000)
@@ -141,5 +144,5 @@ async function run(peer, settings, isAlone) {
 }
 
 const isAlone = await inOwnNetwork()
-for (const id of (process.env.W11_SETTINGS ?? 'default,serf-lan').split(',')) await run(...PROFILES[id], isAlone)
+for (const id of (process.env.W11_SETTINGS ?? 'default,mesh,serf-lan').split(',')) await run(...PROFILES[id], isAlone)
 process.exit(0)

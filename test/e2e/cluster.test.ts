@@ -78,6 +78,10 @@ async function start(name: string, ...set: string[]): Promise<RunningNode> {
   return { program, address: addressesOf(program).gossip ?? '' }
 }
 
+/** Nodes that a node has a mesh connection to, or had. */
+const reached = (program: Program): Set<unknown> =>
+  new Set(logRecords(program.stderr).flatMap((record) => (record['event'] === 'mesh_up' ? [record['peer']] : [])))
+
 const joining = (node: RunningNode): string => `cluster.membership.join_addrs=${node.address}`
 
 async function members(node: string): Promise<MemberRow[]> {
@@ -127,6 +131,28 @@ test('nodes join, see each other, leave and fail', async () => {
   expect((await again.program.exit()).code).toBe(0)
   await eventually(async () => expect(await states('a')).toEqual(['a* alive', 'b left', 'c left']))
 })
+
+test('a process that is killed is known to all others within two seconds, at default settings', async () => {
+  const isQuick = (line: string): boolean => /^ {4}(probe|gossip|suspicion)_/.test(line)
+  const lines = APP.split('\n').filter((line) => !isQuick(line))
+  cli.write({ 'app.yaml': lines.join('\n') })
+  const a = await start('a')
+  const rest = [await start('b', joining(a)), await start('c', joining(a))]
+  const tookMs: number[] = []
+  // A node that had too little of the processor doubts itself and waits longer, so a busy machine gets more than one attempt.
+  for (const victim of ['d', 'e', 'f']) {
+    const { program } = await start(victim, joining(a))
+    const all = [a, ...rest]
+    for (const node of all) await eventually(() => reached(node.program).has(victim))
+    await eventually(() => reached(program).size === all.length)
+    const killedMs = performance.now()
+    program.signal('SIGKILL')
+    await Promise.all(all.map((node) => node.program.until(`node.failed ${victim} of`)))
+    tookMs.push(performance.now() - killedMs)
+    if ((tookMs.at(-1) as number) < 2000) break
+  }
+  expect(Math.min(...tookMs)).toBeLessThan(2000)
+}, 60_000)
 
 test('a node joins when it is told to, and says when nobody answers', async () => {
   const a = await start('a')

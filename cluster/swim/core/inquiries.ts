@@ -70,10 +70,14 @@ interface Inquiry {
   askId: number | undefined
   readonly asked: Set<string>
   areClosed: boolean
+  /** From the second ping on: what arrives before may have been sent before the connection broke. */
+  isListening: boolean
   isSilent: boolean
   hasWitness: boolean
   /** As it was accused with; undefined before. */
   accusedIncarnation: number | undefined
+  /** The time is up; what is missing is the second look at the ports. */
+  isVerdictDue: boolean
   /** What this node found; undefined while it does not know. */
   finding: Finding | undefined
   isOver: boolean
@@ -90,6 +94,8 @@ const QUESTIONS_MAX = 64
 const WITNESSES_MAX = 3
 /** A witness waits for an answer as this node does, and the question has to travel. */
 const WITNESS_PATIENCE = 2
+/** A refusal takes a round trip; more time is for a node that is busy. */
+const CHECK_PATIENCE = 2
 
 export class Inquiries {
   readonly #around: InquirySurroundings
@@ -120,7 +126,7 @@ export class Inquiries {
         if (inquiry === undefined) return
         if (input.step === 'forget') return this.#forget(inquiry)
         if (inquiry.isOver) return
-        if (input.step === 'ping') this.#ping(inquiry, false)
+        if (input.step === 'ping') this.#pingAgain(inquiry)
         else if (input.step === 'silent') this.#silent(inquiry)
         else this.#verdict(inquiry)
         return
@@ -132,14 +138,14 @@ export class Inquiries {
   heard(from: Address): void {
     if (this.#inquiries.size === 0) return
     for (const inquiry of this.#inquiries.values()) {
-      if (!inquiry.isOver && isSameAddress(inquiry.address, from)) this.#end(inquiry, 'open')
+      if (inquiry.isListening && !inquiry.isOver && isSameAddress(inquiry.address, from)) this.#end(inquiry, 'open')
     }
   }
 
   /** The node itself spoke over a stream, whose port says nothing. */
   heardOf(node: string): void {
     const inquiry = this.#inquiries.get(node)
-    if (inquiry !== undefined && !inquiry.isOver) this.#end(inquiry, 'open')
+    if (inquiry?.isListening === true && !inquiry.isOver) this.#end(inquiry, 'open')
   }
 
   /** An ack, of the node or of somebody who pinged it. */
@@ -182,9 +188,11 @@ export class Inquiries {
       askId: undefined,
       asked: new Set(),
       areClosed: false,
+      isListening: false,
       isSilent: false,
       hasWitness: false,
       accusedIncarnation: undefined,
+      isVerdictDue: false,
       finding: undefined,
       isOver: false,
       isDueAgain: false,
@@ -197,7 +205,7 @@ export class Inquiries {
     timer(waitMs / 2, { kind: 'inquiry-due', id: inquiry.id, step: 'ping' })
     timer(waitMs, { kind: 'inquiry-due', id: inquiry.id, step: 'silent' })
     timer(INQUIRY_INTERVAL_MS, { kind: 'inquiry-due', id: inquiry.id, step: 'forget' })
-    effect({ kind: 'check-ports', id: inquiry.checkId as number, member: record, timeoutMs: waitMs })
+    effect({ kind: 'check-ports', id: inquiry.checkId as number, member: record, timeoutMs: CHECK_PATIENCE * waitMs })
   }
 
   /** The run that it is about, where it was; undefined: that is over, or it moved. */
@@ -215,12 +223,17 @@ export class Inquiries {
     return seqNo
   }
 
+  #pingAgain(inquiry: Inquiry): void {
+    inquiry.isListening = true
+    this.#ping(inquiry, false)
+  }
+
   #portsChecked(id: number, areClosed: boolean): void {
     const inquiry = this.#find((each) => each.checkId === id)
     if (inquiry === undefined || inquiry.isOver) return
     inquiry.checkId = undefined
     if (!areClosed) return this.#end(inquiry, 'open')
-    // The second time: the verdict looks at it.
+    if (inquiry.isVerdictDue) return this.#verdict(inquiry)
     if (inquiry.accusedIncarnation !== undefined) return
     inquiry.areClosed = true
     this.#ask(inquiry)
@@ -229,8 +242,6 @@ export class Inquiries {
 
   #silent(inquiry: Inquiry): void {
     inquiry.isSilent = true
-    // A connection that was not refused by now was not refused.
-    if (inquiry.checkId !== undefined) return this.#end(inquiry, 'unknown')
     this.#goOn(inquiry)
   }
 
@@ -279,16 +290,18 @@ export class Inquiries {
     inquiry.accusedIncarnation = record.incarnation
     inquiry.checkId = newId()
     const waitMs = patienceMs()
-    effect({ kind: 'check-ports', id: inquiry.checkId, member: record, timeoutMs: waitMs })
+    effect({ kind: 'check-ports', id: inquiry.checkId, member: record, timeoutMs: CHECK_PATIENCE * waitMs })
     timer(waitMs, { kind: 'inquiry-due', id: inquiry.id, step: 'verdict' })
   }
 
   #verdict(inquiry: Inquiry): void {
     const record = this.#record(inquiry)
     const isRefuted = record?.state !== 'suspect' || record.incarnation !== inquiry.accusedIncarnation
-    const areClosed = inquiry.checkId === undefined
+    inquiry.isVerdictDue = true
+    // The answer comes, if late: this node is busy.
+    if (!isRefuted && inquiry.checkId !== undefined) return
     this.#end(inquiry, 'closed')
-    if (record === undefined || isRefuted || !areClosed) return
+    if (record === undefined || isRefuted) return
     this.#counters.inquiryVerdicts++
     this.#around.declareDead(record)
   }

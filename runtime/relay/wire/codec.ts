@@ -12,6 +12,8 @@ const ERROR = -2
 /** A table of the message, by its number. */
 const TABLE = -3
 const LIST = -4
+/** The packer makes the integer 0 of it. */
+const NEGATIVE_ZERO = -5
 /** How deep the runtime's own lists and objects nest: far less. */
 const DEPTH_MAX = 50
 
@@ -34,7 +36,7 @@ function encodeMessage(message: unknown): Wire[] {
 function encode(item: unknown, numbers: Numbers): Wire {
   if (typeof item !== 'object' || item === null) return item
   if (item instanceof TableValue) return [TABLE, numberOf(item, numbers)]
-  if (item instanceof Float) return [FLOAT, item.value]
+  if (item instanceof Float) return Object.is(item.value, -0) ? [NEGATIVE_ZERO] : [FLOAT, item.value]
   if (item instanceof ErrorValue) {
     return [ERROR, item.kind, item.message, item.retryable, encode(item.details, numbers), item.stack]
   }
@@ -86,6 +88,8 @@ function decodeValue(wire: Wire, tables: readonly TableValue[]): Value {
     case FLOAT:
       if (typeof first !== 'number') throw malformed('a float that is none')
       return new Float(first)
+    case NEGATIVE_ZERO:
+      return new Float(-0)
     case TABLE: {
       const table = typeof first === 'number' ? tables[first] : undefined
       if (table === undefined) throw malformed('a reference to nothing')

@@ -41,6 +41,10 @@ describe('a batch', () => {
     )
   })
 
+  test('keeps the sign of a zero', () => {
+    expect(through({ values: [new Float(-0), new Float(0)] })).toEqual({ values: [new Float(-0), new Float(0)] })
+  })
+
   test('keeps shared references and cycles', () => {
     const shared = new TableValue(['x'])
     const table = new TableValue([shared, shared])
