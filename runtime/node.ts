@@ -405,6 +405,7 @@ export class Node {
     const unreadable = new Set<string>()
     const peers = new Peers({
       relay,
+      messageBytesMax: cluster.settings.internode.messageBytesMax,
       send: (session, bytes, isSignal) => cluster.send(session, bytes, isSignal),
       unreadable: ({ name }, why) => {
         // Once for each node: whoever sends one sends many.

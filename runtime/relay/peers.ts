@@ -1,8 +1,7 @@
 // The relay's lines to other nodes: messages become bytes of a session and bytes of a session messages.
 
 import { toBytes } from '../base/bytes.ts'
-import { ErrorValue } from '../base/value.ts'
-import type { PeerLine, PeerSent, Relay } from './relay.ts'
+import { nodeDown, type PeerLine, type PeerSent, type Relay } from './relay.ts'
 import { type PeerMessage, readPeerMessage, writePeerMessage } from './wire/messages.ts'
 import { ValueReader, ValueWriter, WireError } from './wire/values.ts'
 
@@ -14,19 +13,25 @@ export interface PeerSession {
 
 export interface PeersOptions {
   readonly relay: Relay
+  /** A message that is longer is not even written to its end. */
+  readonly messageBytesMax: number
   /** Queues bytes of the session. @returns why not; a signal may go beyond the bound of the queue */
   send(session: PeerSession, bytes: Uint8Array, isSignal: boolean): Exclude<PeerSent, 'sent'> | undefined
   /** A peer sent what is no message of the relay. */
   unreadable(session: PeerSession, why: string): void
 }
 
+/** Whoever sends or spawns can be told that there is no room; of the rest nobody waits for an answer, and all of it has to arrive. */
+const isSignal = ({ kind }: PeerMessage): boolean => kind !== 'send' && kind !== 'spawn'
+
 export class Peers {
   readonly #options: PeersOptions
   readonly #lines = new Map<PeerSession, PeerLine>()
-  readonly #writer = new ValueWriter()
+  readonly #writer: ValueWriter
 
   constructor(options: PeersOptions) {
     this.#options = options
+    this.#writer = new ValueWriter(options.messageBytesMax)
   }
 
   up(session: PeerSession): void {
@@ -43,7 +48,7 @@ export class Peers {
     const line = this.#lines.get(session)
     this.#lines.delete(session)
     if (line === undefined) return
-    this.#options.relay.peerLost(line, new ErrorValue('Unavailable', toBytes(`node down: ${session.name}`), true))
+    this.#options.relay.peerLost(line, nodeDown(line.node))
   }
 
   message(session: PeerSession, bytes: Uint8Array): void {
@@ -61,12 +66,14 @@ export class Peers {
   }
 
   #send(session: PeerSession, message: PeerMessage): PeerSent {
+    // The same run of the node may be reached again, in another session that knows nothing of this one.
+    if (!this.#lines.has(session)) return 'gone'
     try {
       writePeerMessage(this.#writer.start(), message)
     } catch (error) {
       if (error instanceof WireError) return 'too-large'
       throw error
     }
-    return this.#options.send(session, this.#writer.finish(), message.kind !== 'send') ?? 'sent'
+    return this.#options.send(session, this.#writer.finish(), isSignal(message)) ?? 'sent'
   }
 }

@@ -212,19 +212,23 @@ export class Relay {
     const { question } = pending
     this.#pending.delete(ref)
     if (question.kind !== 'spawn' || pending.isAnswered) return
-    const { from, monitor, link } = question.request
-    const answered = (answer: Answer<Value>): void => {
-      if (!answer.ok) return
-      const to = answer.value as string
-      if (monitor) this.#tell({ kind: 'unmonitor', to, from })
-      const outcome: Outcome = { ok: false, error }
-      if (link) this.#tell({ kind: 'down', to, from, event: 'link-down', outcome, atMs: this.#env.wallMs() })
-    }
+    const { monitor, link } = question.request
+    const answered = (answer: Answer<Value>): void => this.#bornTooLate(question.request, answer, error)
     if (monitor || link) this.#pending.set(ref, { ...pending, origin: undefined, answered })
   }
 
+  /** The spawner of this child was lost, with `error`, before the child began. */
+  #bornTooLate({ from, monitor, link }: SpawnRequest, answer: Answer<Value>, error: ErrorValue): void {
+    if (!answer.ok) return
+    const to = answer.value as string
+    if (monitor) this.#tell({ kind: 'unmonitor', to, from })
+    const outcome: Outcome = { ok: false, error }
+    if (link) this.#tell({ kind: 'down', to, from, event: 'link-down', outcome, atMs: this.#env.wallMs() })
+  }
+
   #answerForLost(pending: Pending, error: ErrorValue): void {
-    if (!pending.isAnswered) this.#answer(pending, { ok: false, error })
+    if (!pending.isAnswered)
+      this.#answer(pending, { ok: false, error: isPeer(pending.target) ? ambiguous(error) : error })
     else if (pending.origin === undefined) pending.ended?.({ ok: false, error })
     else pending.origin.line.port.post({ kind: 'ended', ref: pending.origin.ref, outcome: { ok: false, error } })
   }
@@ -429,7 +433,9 @@ export class Relay {
     if (question.kind === 'bear-name' && answer.ok && origin !== undefined)
       return this.#bindName(origin, question.name, question.to)
     if (!answer.ok) {
-      if (question.kind === 'monitor') this.#links.unmonitor(question.from, question.to)
+      // What a process monitors already it goes on monitoring.
+      if (question.kind === 'monitor' && answer.error.kind !== 'AlreadyExists')
+        this.#links.unmonitor(question.from, question.to)
       if (question.kind === 'link') this.#links.unlink(question.from, question.to)
     } else if (question.kind === 'spawn' && !this.#isOn(pending.target, question.request.from)) {
       this.#spawned(question.request, answer.value as string)
@@ -533,6 +539,7 @@ export class Relay {
       case 'terminate': {
         const found = this.#hostLineOf(message.to)
         if (!this.#maySpeak(peer, message.from)) return
+        if (message.kind === 'send' && isReserved(message.topic)) return void this.refusedMessages++
         if ('error' in found) this.deadLetters++
         else found.port.post({ ...message, ref: NO_REPLY })
         return
@@ -553,10 +560,10 @@ export class Relay {
         return
       }
       case 'reply':
-        if (this.#isAsked(peer, message.ref)) this.#replied(message)
+        if (this.#isDue(peer, message)) this.#replied(this.#checked(peer, message))
         return
       case 'ended':
-        if (this.#isAsked(peer, message.ref)) this.#ended(message.ref, message.outcome)
+        if (this.#isDue(peer, message)) this.#ended(message.ref, message.outcome)
     }
   }
 
@@ -567,10 +574,20 @@ export class Relay {
     return false
   }
 
-  #isAsked(peer: PeerLine, ref: number): boolean {
-    if (this.#pending.get(ref)?.target === peer) return true
+  /** A spawn is answered once, and its end is told once after that. */
+  #isDue(peer: PeerLine, { kind, ref }: { kind: 'reply' | 'ended'; ref: number }): boolean {
+    const pending = this.#pending.get(ref)
+    if (pending?.target === peer && pending.isAnswered === (kind === 'ended')) return true
     this.refusedMessages++
     return false
+  }
+
+  /** What was spawned there is a process of that node. */
+  #checked(peer: PeerLine, reply: Reply): Reply {
+    if (!reply.ok || (typeof reply.value === 'string' && this.#isOn(peer, reply.value))) return reply
+    this.refusedMessages++
+    const text = `node ${toText(peer.node)} answered a spawn with what is no process of its own`
+    return { kind: 'reply', ref: reply.ref, ok: false, error: errorFrom(new MoonmeshError('Internal', text)) }
   }
 
   /** Whoever monitors or links is told the end of what is not there. */
@@ -582,7 +599,7 @@ export class Relay {
       // Its process knows that it watches already.
       if (error.kind === 'AlreadyExists') return
       const outcome: Outcome = { ok: false, error: noProcess(to) }
-      peer.send({ kind: 'down', to: from, from: to, event, outcome, atMs: this.#env.wallMs() })
+      inform(peer, { kind: 'down', to: from, from: to, event, outcome, atMs: this.#env.wallMs() })
     }
     const found = this.#hostLineOf(to)
     if ('error' in found) return absent(found.error)
@@ -594,19 +611,21 @@ export class Relay {
   #spawnForPeer(peer: PeerLine, { ref, request }: PeerMessage & { kind: 'spawn' }): void {
     const spawns = this.#peerSpawns.get(peer)
     if (!this.#maySpeak(peer, request.from) || spawns === undefined || spawns.has(ref)) return
-    if (request.host.includes('@')) return void this.refusedMessages++
+    if (request.host.includes('@') || request.messages.some(({ topic }) => isReserved(topic)))
+      return void this.refusedMessages++
     if (spawns.size >= PEER_SPAWNS_MAX) {
       const text = `node ${toText(this.#self.node ?? '')} starts ${PEER_SPAWNS_MAX} processes for this node already`
       const error = new MoonmeshError('Unavailable', text, { retryable: true })
-      peer.send({ kind: 'reply', ref, ok: false, error: errorFrom(error) })
+      inform(peer, { kind: 'reply', ref, ok: false, error: errorFrom(error) })
       return
     }
     const answered = (answer: Answer<Value>): void => {
       spawns.delete(ref)
-      if (answer.ok) peer.send({ kind: 'reply', ref, ok: true, value: answer.value })
-      else peer.send({ kind: 'reply', ref, ok: false, error: errorFrom(answer.error) })
+      if (this.#peers.get(peer.node) !== peer) return this.#bornTooLate(request, answer, nodeDown(peer.node))
+      if (answer.ok) inform(peer, { kind: 'reply', ref, ok: true, value: answer.value })
+      else inform(peer, { kind: 'reply', ref, ok: false, error: errorFrom(answer.error) })
     }
-    const ended = (outcome: Outcome): void => void peer.send({ kind: 'ended', ref, outcome })
+    const ended = (outcome: Outcome): void => inform(peer, { kind: 'ended', ref, outcome })
     // Answered in the same turn when there is no such host.
     spawns.set(ref, this.#nextRef)
     this.#ask({ kind: 'spawn', request }, undefined, answered, ended)
@@ -673,7 +692,7 @@ export class Relay {
     else this.#links.unlink(to, from)
     const found = this.#lineOf(to)
     if ('error' in found) this.deadLetters++
-    else if (isPeer(found)) found.send(message)
+    else if (isPeer(found)) inform(found, message)
     else found.port.post(message)
   }
 
@@ -755,6 +774,33 @@ function unreachable(node: string): MoonmeshError {
 function noProcess(pid: string): ErrorValue {
   return new ErrorValue('NotFound', 'noproc', false, record({ pid }))
 }
+
+/** The topics of the runtime. */
+const isReserved = (topic: string): boolean => topic.startsWith('@')
+
+/** How those see it who were with the node: whoever speaks to it says the same (relay/peers.ts). */
+export function nodeDown(node: string): ErrorValue {
+  return new ErrorValue('Unavailable', `node down: ${node}`, true)
+}
+
+/** Whether the spawn took place nobody knows. */
+function ambiguous({ kind, message, retryable, stack }: ErrorValue): ErrorValue {
+  return new ErrorValue(kind, message, retryable, record({ ambiguous: true }), stack)
+}
+
+/** Somebody waits there to hear this: an outcome that does not fit is told without what it was. */
+function inform(peer: PeerLine, message: Telling | Reply | (PeerMessage & { kind: 'ended' })): void {
+  if (peer.send(message) !== 'too-large') return
+  if (message.kind === 'down' || message.kind === 'ended')
+    peer.send({ ...message, outcome: { ok: false, error: TOO_LARGE } })
+  else if (message.kind === 'reply') peer.send({ kind: 'reply', ref: message.ref, ok: false, error: TOO_LARGE })
+}
+
+const TOO_LARGE = new ErrorValue(
+  'Invalid',
+  'what the process ended with is too large, or nested too deep, for another node (cluster.internode.max_message_size)',
+  false,
+)
 
 function unsent({ node }: PeerLine, why: Exclude<PeerSent, 'sent'>): MoonmeshError {
   switch (why) {

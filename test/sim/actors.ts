@@ -138,6 +138,7 @@ class ActorNode {
     })
     this.#pids = new PidMaker({ ...self, host: HOST, slot: 0, generation: 0 })
     this.#peers = new Peers({
+      messageBytesMax: Number.MAX_SAFE_INTEGER,
       relay: this.relay,
       send: ({ name, epoch }, bytes, isSignal) => {
         const refusal = mesh.send(name, APP, bytes, { isSignal }, epoch)

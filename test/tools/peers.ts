@@ -9,6 +9,10 @@ import type { TestNode } from './lua.ts'
 export interface Connection {
   /** What the next messages of the first node meet; `undefined`: they are sent. */
   refuse: PeerSent | undefined
+  /** Messages that are longer are refused. */
+  bytesMax: number
+  /** What the first node handed over to the line. */
+  readonly sent: PeerMessage[]
   /** What went over the line. */
   readonly log: PeerMessage[]
   /** A message as if the second node had sent it. */
@@ -29,6 +33,8 @@ export function connect(a: TestNode, b: TestNode): Connection {
       if (from === a && connection.refuse !== undefined) return connection.refuse
       writePeerMessage(writer.start(), message)
       const bytes = writer.finish()
+      if (bytes.length > connection.bytesMax) return 'too-large'
+      if (from === a) connection.sent.push(message)
       from.driver.defer(() => {
         if (!isOpen) return
         const read = readPeerMessage(new ValueReader(bytes))
@@ -42,6 +48,8 @@ export function connect(a: TestNode, b: TestNode): Connection {
   const toA: PeerLine = end(b, a, (message) => a.relay.receive(toB, message))
   const connection: Connection = {
     refuse: undefined,
+    bytesMax: Number.POSITIVE_INFINITY,
+    sent: [],
     log: [],
     forge: (message) => a.relay.receive(toB, message),
     cut: () => {

@@ -196,23 +196,15 @@ function readRequest(reader: ValueReader): SpawnRequest {
 }
 
 function readIdentity(reader: ValueReader): Identity | undefined {
-  const value = reader.value()
-  if (value === undefined) return undefined
-  const [id, meta, scope] = value instanceof TableValue && value.array.length <= 3 ? value.array : []
-  if (id !== undefined && typeof id !== 'string') throw new WireError('expected an actor')
+  if (reader.isNil()) return undefined
+  if (reader.fields() !== 3) throw new WireError('an identity with other fields')
+  const id = reader.textOrNil()
+  const meta = reader.value()
   if (meta !== undefined && !(meta instanceof TableValue)) throw new WireError('expected the meta of an actor')
   return {
     actor: id === undefined ? undefined : { id, meta: meta ?? new TableValue() },
-    scope: scope === undefined ? undefined : textsOf(scope),
+    scope: reader.isNil() ? undefined : reader.list(() => reader.text()),
   }
-}
-
-function textsOf(value: unknown): string[] {
-  if (value instanceof TableValue && value.keys.length === 0) {
-    const texts = value.array.filter((item): item is string => typeof item === 'string')
-    if (texts.length === value.array.length) return texts
-  }
-  throw new WireError('expected a list of strings')
 }
 
 function readTable(reader: ValueReader): TableValue {

@@ -14,6 +14,8 @@ const EXT_ERROR = 1
 const EXT_SEEN = 2
 const SHORT = 24
 const FIRST_BYTES = 256
+/** A buffer that one long message made larger than this is not kept for the next. */
+const KEPT_BYTES_MAX = 1024 * 1024
 const INT64_MIN = -(2n ** 63n)
 const INT64_END = 2n ** 63n
 
@@ -24,8 +26,15 @@ export class ValueWriter {
   #seen: Map<TableValue, number> | undefined
   #firstTable: TableValue | undefined
   #tables = 0
+  readonly #bytesMax: number
+
+  /** @param bytesMax a longer message is refused while it is written, however much there is of it */
+  constructor(bytesMax = Number.MAX_SAFE_INTEGER) {
+    this.#bytesMax = bytesMax
+  }
 
   start(): this {
+    if (this.#bytes.length > KEPT_BYTES_MAX) this.#bytes = Buffer.allocUnsafe(FIRST_BYTES)
     this.#at = 0
     this.#seen = undefined
     this.#firstTable = undefined
@@ -71,7 +80,7 @@ export class ValueWriter {
     return this
   }
 
-  /** @throws WireError when it is nested too deep to be read again */
+  /** @throws WireError when it is too long, or nested too deep to be read again */
   value(value: Value, depth = 0): this {
     switch (typeof value) {
       case 'undefined':
@@ -216,8 +225,10 @@ export class ValueWriter {
   }
 
   #room(count: number): void {
-    if (this.#at + count <= this.#bytes.length) return
-    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#at + count))
+    const needed = this.#at + count
+    if (needed > this.#bytesMax) throw new WireError(`a message has more than ${this.#bytesMax} bytes`)
+    if (needed <= this.#bytes.length) return
+    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, needed))
     this.#bytes.copy(grown, 0, 0, this.#at)
     this.#bytes = grown
   }
@@ -244,6 +255,13 @@ export class ValueReader {
     if (tag === 0xdc) return this.#count(this.#u16())
     if (tag === 0xdd) return this.#count(this.#u32())
     throw new WireError('expected an array')
+  }
+
+  /** Whether nil is next; then it is read. */
+  isNil(): boolean {
+    if (this.#bytes[this.#at] !== 0xc0) return false
+    this.#at++
+    return true
   }
 
   text(): string {

@@ -1,8 +1,9 @@
 // Processes of two nodes: messages, monitors, links, spawns and ends between them are those of one node. cluster.md §10.
 
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Plain } from '../../../runtime/base/plain.ts'
+import { type Plain, toPlain } from '../../../runtime/base/plain.ts'
 import { record } from '../../../runtime/base/value.ts'
+import type { Outcome } from '../../../runtime/services.ts'
 import { FakeDriver } from '../../tools/fake-driver.ts'
 import { TestNode } from '../../tools/lua.ts'
 import { type Connection, connect } from '../../tools/peers.ts'
@@ -17,6 +18,7 @@ const ENTRIES = {
   end`,
   'app:idle': 'return function() channel.new():receive() end',
   'app:polite': 'return function() return process.events():receive().reason end',
+  'app:wordy': 'return function(ok) local text = ("x"):rep(20000) if ok then return text end error(text) end',
   'app:ok': 'return function(...) return ... end',
   'app:boom': 'return function(text) error(text or "boom") end',
   'app:whoami': 'return function() return process.pid() end',
@@ -268,7 +270,132 @@ test('a full queue is an error of the send, and nothing is lost silently', () =>
   ])
 })
 
+describe('what does not fit into a message', () => {
+  const SOURCE = `return function()
+      process.set_options({ trap_links = true })
+      process.spawn_linked_monitored("app:wordy", "two@app:a", "1")
+      local exit = process.events():receive().result.error
+      process.spawn_linked_monitored("app:wordy", "two@app:a")
+      local out = { exit:kind() }
+      for i = 1, 2 do
+        local e = process.events():receive()
+        out[#out + 1] = e.kind .. " " .. e.result.error:kind()
+      end
+      local value, err = process.exec("app:wordy", "two@app:a", "1")
+      out[#out + 1] = err:kind()
+      out[#out + 1] = err:message()
+      return out
+    end`
+
+  test('is still an end that is heard: of a monitor, of a link, of exec', () => {
+    start(SOURCE)
+    line.bytesMax = 10_000
+    expect(a.run('app:main')).toEqual([
+      'Invalid',
+      'pid.exit Invalid',
+      'pid.link.down Invalid',
+      'Invalid',
+      'what the process ended with is too large, or nested too deep, for another node (cluster.internode.max_message_size)',
+    ])
+  })
+})
+
+describe('a spawn whose spawner is lost meanwhile', () => {
+  test('tells the waiting spawner that nobody knows what became of it', () => {
+    start(`return function()
+      local pid, err = process.spawn("app:idle", "two@app:a")
+      return { pid == nil, err:kind(), err:details().ambiguous }
+    end`)
+    let outcome: Outcome | undefined
+    a.relay.spawn(
+      a.request('app:main'),
+      () => {},
+      (ended) => {
+        outcome = ended
+      },
+    )
+    for (let i = 0; i < 50 && line.sent.every(({ kind }) => kind !== 'spawn'); i++) a.driver.turn()
+    line.cut()
+    expect(outcome?.ok === true && toPlain(outcome.value)).toEqual([true, 'Unavailable', true])
+  })
+
+  test('leaves no child that is linked to nobody', () => {
+    start()
+    const from = '{two@app:a|1jk.001}'
+    line.forge({ kind: 'spawn', ref: 1, request: { ...a.request('app:idle'), from, link: true, monitor: true } })
+    line.cut()
+    expect(a.hosts.get('app:a')?.processCount).toBe(0)
+  })
+})
+
+test('a monitor that is asked for twice stays one, also when its host dies', () => {
+  start()
+  const idle = a.spawn('app:idle').pid
+  for (const _ of [1, 2]) line.forge({ kind: 'monitor', to: idle, from: '{two@app:a|1jk.001}' })
+  a.driver.settle()
+  a.crash('app:a')
+  a.driver.settle()
+  expect(line.log.filter(({ kind }) => kind === 'down')).toMatchObject([{ event: 'exit', from: idle }])
+})
+
 describe('a hostile node', () => {
+  test('cannot speak as the runtime', () => {
+    start()
+    const idle = a.spawn('app:idle').pid
+    const messages = [{ topic: '@feed/1', values: [] }]
+    line.forge({ kind: 'send', to: idle, from: '', topic: '@feed/1', values: ['x'] })
+    line.forge({ kind: 'spawn', ref: 1, request: { ...a.request('app:idle'), messages } })
+    a.driver.settle()
+    expect(a.relay.refusedMessages).toBe(2)
+    expect(a.hosts.get('app:a')?.processCount).toBe(1)
+  })
+
+  test.each([undefined, 7, '', 'x', '{one@app:a|rs.001}', '{three@app:a|1jk.001}'])(
+    'cannot answer a spawn with %j',
+    (value) => {
+      start(`return function()
+        local pid, err = process.spawn("app:idle", "two@app:a")
+        return { pid == nil, err:kind() }
+      end`)
+      let outcome: Outcome | undefined
+      a.relay.spawn(
+        a.request('app:main'),
+        () => {},
+        (ended) => {
+          outcome = ended
+        },
+      )
+      for (let i = 0; i < 50 && line.sent.every(({ kind }) => kind !== 'spawn'); i++) a.driver.turn()
+      const spawn = line.sent.find((each) => each.kind === 'spawn')
+      line.forge({ kind: 'reply', ref: spawn?.kind === 'spawn' ? spawn.ref : 0, ok: true, value })
+      a.driver.settle()
+      expect(outcome?.ok === true && toPlain(outcome.value)).toEqual([true, 'Internal'])
+    },
+  )
+
+  test('answers once, and tells an end after the answer', () => {
+    start(`return function()
+      local value = process.exec("app:polite", "two@app:a")
+      return value
+    end`)
+    let outcome: Outcome | undefined
+    a.relay.spawn(
+      a.request('app:main'),
+      () => {},
+      (ended) => {
+        outcome = ended
+      },
+    )
+    for (let i = 0; i < 50 && line.sent.every(({ kind }) => kind !== 'spawn'); i++) a.driver.turn()
+    const spawn = line.sent.find((each) => each.kind === 'spawn')
+    const ref = spawn?.kind === 'spawn' ? spawn.ref : 0
+    line.forge({ kind: 'ended', ref, outcome: { ok: true, value: 'early' } })
+    a.driver.settle()
+    line.forge({ kind: 'reply', ref, ok: true, value: '{two@app:a|1jk.001}' })
+    a.driver.settle()
+    expect([a.relay.refusedMessages, outcome]).toEqual([2, undefined])
+  })
+
   test('speaks for its own processes only', () => {
     start()
     const idle = a.spawn('app:idle').pid

@@ -130,6 +130,22 @@ describe('values', () => {
   })
 })
 
+test('what is larger than a message may be is refused before it is written', () => {
+  const small = new ValueWriter(1000)
+  const text = 'x'.repeat(400)
+  expect(() => small.start().value(new TableValue([text, text, text]))).toThrow(WireError)
+  small.start().value(new TableValue([text, text]))
+  expect(small.finish().length).toBe(807)
+})
+
+test('what comes with an identity is read as it was', () => {
+  const shared = record({ role: 'admin' })
+  const meta = record({ now: shared, next: shared })
+  const request = { ...REQUEST, identity: { actor: { id: 'ada', meta }, scope: undefined } }
+  const got = read(bytesOf({ kind: 'spawn', ref: 1, request }))
+  expect(got.kind === 'spawn' && got.request.identity).toEqual(request.identity)
+})
+
 const PAIR = { to: '{b@app:p|1.1}', from: '{a@app:p|1.2}' }
 const REQUEST = {
   host: 'app:p',
