@@ -174,7 +174,7 @@ export class Inquiries {
   }
 
   #begin(node: string, epoch: number): void {
-    const { member, newId, timer, patienceMs, effect } = this.#around
+    const { member, newId, timer, patienceMs } = this.#around
     const record = member(node)
     if (record === undefined || record.epoch !== epoch || !isLive(record)) return
     if (this.#inquiries.size >= INQUIRIES_MAX) return
@@ -184,7 +184,7 @@ export class Inquiries {
       epoch,
       address: record.address,
       seqNos: new Set(),
-      checkId: newId(),
+      checkId: undefined,
       askId: undefined,
       asked: new Set(),
       areClosed: false,
@@ -205,7 +205,6 @@ export class Inquiries {
     timer(waitMs / 2, { kind: 'inquiry-due', id: inquiry.id, step: 'ping' })
     timer(waitMs, { kind: 'inquiry-due', id: inquiry.id, step: 'silent' })
     timer(INQUIRY_INTERVAL_MS, { kind: 'inquiry-due', id: inquiry.id, step: 'forget' })
-    effect({ kind: 'check-ports', id: inquiry.checkId as number, member: record, timeoutMs: CHECK_PATIENCE * waitMs })
   }
 
   /** The run that it is about, where it was; undefined: that is over, or it moved. */
@@ -223,9 +222,19 @@ export class Inquiries {
     return seqNo
   }
 
+  /** By now a living node has answered, and of a dead one all sockets are closed: its kernel takes them one after the other. */
   #pingAgain(inquiry: Inquiry): void {
     inquiry.isListening = true
     this.#ping(inquiry, false)
+    const record = this.#record(inquiry)
+    if (record === undefined) return this.#end(inquiry, 'unknown')
+    this.#checkPorts(inquiry, record)
+  }
+
+  #checkPorts(inquiry: Inquiry, member: Member): void {
+    const { newId, patienceMs, effect } = this.#around
+    inquiry.checkId = newId()
+    effect({ kind: 'check-ports', id: inquiry.checkId, member, timeoutMs: CHECK_PATIENCE * patienceMs() })
   }
 
   #portsChecked(id: number, areClosed: boolean): void {
@@ -281,17 +290,15 @@ export class Inquiries {
 
   /** Two found the same. Now everybody hears of it, the node too, and all of it has to hold a second time. */
   #accuse(inquiry: Inquiry): void {
-    const { pingThroughOthers, suspect, patienceMs, newId, timer, effect } = this.#around
+    const { pingThroughOthers, suspect, patienceMs, timer } = this.#around
     const record = this.#record(inquiry)
     if (record === undefined || !isLive(record)) return this.#end(inquiry, 'closed')
     suspect(record)
     const seqNo = this.#ping(inquiry, true)
     if (seqNo !== undefined) pingThroughOthers(record, seqNo)
     inquiry.accusedIncarnation = record.incarnation
-    inquiry.checkId = newId()
-    const waitMs = patienceMs()
-    effect({ kind: 'check-ports', id: inquiry.checkId, member: record, timeoutMs: CHECK_PATIENCE * waitMs })
-    timer(waitMs, { kind: 'inquiry-due', id: inquiry.id, step: 'verdict' })
+    this.#checkPorts(inquiry, record)
+    timer(patienceMs(), { kind: 'inquiry-due', id: inquiry.id, step: 'verdict' })
   }
 
   #verdict(inquiry: Inquiry): void {
