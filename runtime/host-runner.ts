@@ -105,6 +105,8 @@ export class HostRunner {
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
     const options = this.#options(0)
     const host = new LuaHost(options, hostPort, systemDriver, new FengariEngine(), libraryModules, expressionTester())
+    const { relay } = this.#context
+    host.sendAway = (...message) => relay.sendAway(...message)
     this.#open({ id: options.id, slot: options.slot, port: nodePort, worker: undefined, host, whenReady: () => {} })
   }
 

@@ -270,6 +270,7 @@ export class Node {
     const limits = { processCountMax: PROCESS_COUNT_MAX, mailboxCountMax: MAILBOX_COUNT_MAX, sharesHost: false }
     const identity = { id: ACTOR_HOST, node: this.#nodeInPids, epoch, slot, generation: 0 }
     const actors = new ActorHost({ ...identity, ...limits }, hostPort, systemDriver)
+    actors.sendAway = (...message) => relay.sendAway(...message)
     relay.open({ hostId: ACTOR_HOST, slot, port: nodePort })
     for (const actor of this.#options.actors ?? []) actors.define(actor)
     return actors

@@ -11,13 +11,24 @@ const GENERATION = 2 ** 32
 
 export interface PidParts {
   /** Absent on a standalone node. */
-  node: string | undefined
-  host: string
-  uniq: string
+  readonly node: string | undefined
+  readonly host: string
+  readonly uniq: string
 }
 
 /** The parts of a PID's text, or undefined when it is not one. Needs the braces and one `|`; an extra leading `part|` is dropped. */
 export function parsePid(text: string): PidParts | undefined {
+  if (text === lastText) return lastParts
+  lastText = text
+  lastParts = partsOf(text)
+  return lastParts
+}
+
+/** On its way a message has its PIDs parsed again and again: the last one is remembered. */
+let lastText = ''
+let lastParts: PidParts | undefined
+
+function partsOf(text: string): PidParts | undefined {
   const length = text.length
   if (length < 5 || text.charCodeAt(0) !== 123 || text.charCodeAt(length - 1) !== 125) return undefined
   const bar = text.lastIndexOf('|')

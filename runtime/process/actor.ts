@@ -29,7 +29,7 @@ export type ActorEvent =
   | { kind: 'cancel'; from: string; at: number; reason: string }
 
 export interface ActorSpawnOptions {
-  /** The host entry to run on; TypeScript actors need none. */
+  /** The host entry to run on; TypeScript actors need none, or `node@system:actors` for another node that defines them too. */
   host?: string
   args?: readonly unknown[]
   /** A local name; when it is taken nothing is spawned and the holder's PID is returned. */
@@ -294,8 +294,11 @@ function settle<T>(ask: (done: (answer: Answer<T>) => void) => void): Promise<T>
   })
 }
 
+const SENDS_PER_TURN = 256
+
 export class ActorHost extends Host {
   readonly #definitions = new Map<string, ActorDefinition>()
+  #sends = 0
 
   /** Makes the actor known to spawns by name. */
   define(definition: ActorDefinition): string {
@@ -330,7 +333,13 @@ export class ActorHost extends Host {
     if (topic.startsWith('@')) throw new MoonmeshError('Invalid', 'cannot send to @ topics', { retryable: false })
     const pid = this.resolvePlain(to)
     const body = values.map((value) => fromPlain(value))
-    await settle((done) => this.ask({ kind: 'send', to: pid, from, topic: toBytes(topic), values: body }, done))
+    const topicBytes = toBytes(topic)
+    // Now and then it takes the way over the node's line: whoever sends without end must let the others have their turn.
+    const isTurnDue = ++this.#sends % SENDS_PER_TURN === 0
+    const answer = isTurnDue ? undefined : this.trySend(from, pid, topicBytes, body)
+    if (answer === undefined)
+      await settle((done) => this.ask({ kind: 'send', to: pid, from, topic: topicBytes, values: body }, done))
+    else if (!answer.ok) throw answer.error instanceof MoonmeshError ? answer.error : errorTo(answer.error)
   }
 
   async askPlain(kind: 'monitor' | 'link' | 'terminate', from: string, to: string): Promise<void> {
@@ -341,7 +350,9 @@ export class ActorHost extends Host {
   /** The request that a spawn by an actor, or by the embedding program (`from` ''), stands for. */
   request(from: string, actor: string | ActorDefinition, options: ActorSpawnOptions = {}): SpawnRequest {
     const isDefinition = typeof actor !== 'string'
-    const host = isDefinition || actor.startsWith('actor:') ? ACTOR_HOST : options.host
+    const isActor = isDefinition || actor.startsWith('actor:')
+    // Every node runs its actors on the host of that name.
+    const host = isActor && options.host?.endsWith(`@${ACTOR_HOST}`) !== true ? ACTOR_HOST : options.host
     if (host === undefined) {
       throw new MoonmeshError('Invalid', `spawning ${actor} needs a host: pass { host: "namespace:name" }`)
     }

@@ -48,6 +48,14 @@ export interface HostOptions {
   sharesHost: boolean
 }
 
+/** Sends to a process of another node at once; undefined when it is none of another node's. */
+export type SendAway = (
+  from: string,
+  to: string,
+  topic: string,
+  values: readonly Value[],
+) => Answer<undefined> | undefined
+
 type Done<T> = (answer: Answer<T>) => void
 
 interface Pending {
@@ -76,6 +84,8 @@ export abstract class Host implements ProcessHost {
   readonly port: Port<FromHost, ToHost>
   readonly scheduler: Scheduler
   readonly mailboxCountMax: number
+  /** For a host on the node's own thread: what it says to other nodes need not wait for a turn of the line and an answer. */
+  sendAway: SendAway | undefined
   readonly #pids: PidMaker
   readonly #processes = new Map<string, Process>()
   readonly #links = new Links()
@@ -355,8 +365,11 @@ export abstract class Host implements ProcessHost {
   /** Undefined when the receiver is not here. */
   trySend(from: string, to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined {
     const receiver = this.#processes.get(to)
-    if (receiver === undefined)
-      return this.#isMine(to) ? { ok: false, error: notFound('process not found', to) } : undefined
+    if (receiver === undefined) {
+      if (this.#isMine(to)) return { ok: false, error: notFound('process not found', to) }
+      // What was said before goes first.
+      return this.port.isIdle === true ? this.sendAway?.(from, to, topic, values) : undefined
+    }
     this.#figures.messages++
     if (receiver.mailbox.deliver({ topic, from, values })) return DONE
     return { ok: false, error: this.#mailboxFull(to) }

@@ -154,6 +154,8 @@ export interface Port<Out, In> {
   /** Called once, before anything arrives. */
   onMessage(handler: (message: In) => void): void
   close(): void
+  /** Nothing that was posted is still on its way. Absent where only the other end could tell. */
+  readonly isIdle?: boolean
 }
 
 /** Two ends in one thread: each message arrives in a later turn, in order. */
@@ -167,6 +169,9 @@ export function inlinePorts<A, B>(defer: (run: () => void) => void): [Port<A, B>
       out.close()
       incoming.close()
     },
+    get isIdle() {
+      return out.isEmpty
+    },
   })
   return [end(toB, toA), end(toA, toB)]
 }
@@ -176,10 +181,16 @@ class InlineQueue<T> {
   #waiting: T[] = []
   #handler: ((message: T) => void) | undefined
   #isScheduled = false
+  #isHandingOver = false
   #isClosed = false
 
   constructor(defer: (run: () => void) => void) {
     this.#defer = defer
+  }
+
+  /** A batch that is being handed over counts as well: what it does comes first. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0 && !this.#isHandingOver
   }
 
   push(message: T): void {
@@ -205,7 +216,12 @@ class InlineQueue<T> {
       this.#isScheduled = false
       const batch = this.#waiting
       this.#waiting = []
-      for (const message of batch) if (!this.#isClosed) this.#handler?.(message)
+      this.#isHandingOver = true
+      try {
+        for (const message of batch) if (!this.#isClosed) this.#handler?.(message)
+      } finally {
+        this.#isHandingOver = false
+      }
     })
   }
 }

@@ -282,6 +282,17 @@ export class Relay {
     }
   }
 
+  /** As a question `send` whose answer is there at once; undefined when the process is none of another node's. */
+  sendAway(from: string, to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined {
+    const parts = parsePid(to)
+    if (parts?.node === undefined || this.#self.node === undefined || parts.node === this.#self.node) return undefined
+    const found = this.#lineOf(to)
+    if ('error' in found) return { ok: false, error: found.error }
+    if (!isPeer(found)) return undefined
+    const sent = found.send({ kind: 'send', to, from, topic, values })
+    return sent === 'sent' ? SENT : { ok: false, error: unsent(found, sent) }
+  }
+
   // ---- what the node itself asks
 
   /**
@@ -734,6 +745,7 @@ export class Relay {
   }
 }
 
+const SENT: Answer<undefined> = { ok: true, value: undefined }
 const NEVER_ABORTED = new AbortController().signal
 
 const NO_FIGURES: HostFigures = {

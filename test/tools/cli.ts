@@ -22,6 +22,8 @@ export interface StartOptions {
   env?: Record<string, string>
   /** Leaves `admin.http` as it is; else it is off, so that tests do not meet on a port. */
   withAdmin?: boolean
+  /** The command that it runs under, as `nsenter … -n`; it becomes the program. */
+  within?: readonly string[]
 }
 
 export interface RunOptions extends StartOptions {
@@ -56,7 +58,8 @@ export class Cli {
       ...(options.withAdmin === true ? {} : { RUNTIME_ADMIN__HTTP: 'off' }),
       ...options.env,
     }
-    const child = spawn(process.execPath, [MAIN, ...args], { cwd: options.cwd ?? this.dir, env })
+    const [command = '', ...rest] = [...(options.within ?? []), process.execPath, MAIN, ...args]
+    const child = spawn(command, rest, { cwd: options.cwd ?? this.dir, env })
     const program = new Program(child, args)
     this.#programs.push(program)
     return program

@@ -104,6 +104,7 @@ export class TestNode {
       expressionTester(),
     )
     const line: HostLine = { hostId: id, slot, port: nodePort }
+    host.sendAway = (...message) => this.relay.sendAway(...message)
     this.relay.open(line)
     nodePort.post({ kind: 'code', entries: this.#entries, removed: [] })
     this.hosts.set(id, host)

@@ -55,6 +55,20 @@ const EVERYWHERE = [
   ['on another node', 'two@app:a'],
 ] as const
 
+test('a message overtakes nothing that was said before it', () => {
+  const source = `local echo = assert(process.spawn("app:echo", ...))
+    process.monitor(echo)
+    process.send(echo, "n", 1)
+    process.unmonitor(echo)
+    process.send(echo, "n", 2)
+    process.terminate(echo)
+    process.send(echo, "n", 3)`
+  run(source, 'two@app:a')
+  // What the partner sends back comes in between.
+  const own = line.log.filter((message) => 'from' in message && message.from.startsWith('{one@'))
+  expect(own.map(({ kind }) => kind)).toEqual(['monitor', 'send', 'unmonitor', 'send', 'terminate', 'send'])
+})
+
 describe.each(EVERYWHERE)('%s', (_, host) => {
   test('messages go and come, in order', () => {
     const source = `local echo = assert(process.spawn("app:echo", ...))
