@@ -364,8 +364,14 @@ export class Cluster {
 
   /** Tells the others that this node leaves, and closes. Idempotent. */
   leave(): Promise<void> {
-    this.#closing ??= this.#gossip.leave().then(() => this.#close())
+    this.#closing ??= this.#leave()
     return this.#closing
+  }
+
+  async #leave(): Promise<void> {
+    this.#mesh?.leave()
+    await this.#gossip.leave()
+    await this.#close()
   }
 
   /** Falls silent at once. Idempotent. */
