@@ -178,11 +178,12 @@ export class Cluster {
 
   /**
    * Opens the mesh: from now on other nodes are reached.
-   * @throws MoonmeshError when its port is in use, or the certificates do not hold
+   * @throws MoonmeshError when its port is in use, the certificates do not hold, or the cluster is closed meanwhile (`Canceled`)
    */
   async connect(peers: PeerHandlers): Promise<void> {
     const { settings } = this
     const { internode } = settings
+    this.#assertOpen()
     const mesh = await Mesh.open({
       name: settings.name,
       epoch: this.#epoch,
@@ -202,6 +203,8 @@ export class Cluster {
       pauses: this.#pauses,
       log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
     })
+    if (this.#closing !== undefined) await mesh.close()
+    this.#assertOpen()
     this.#mesh = mesh
     this.#stopWatching = this.#secrets.watch(() => void this.reload())
     tellEvidence(mesh, this.#gossip)
@@ -227,6 +230,10 @@ export class Cluster {
       }
     }
     this.#gossip.setTags(new Map([...this.#tags, ['internode_port', String(mesh.port)], ['mesh', MESH_PROTOCOL]]))
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw new MoonmeshError('Canceled', 'the cluster was closed while it started')
   }
 
   /** Reads keys and certificates anew. What is wrong with them is logged, and the old ones stay. @returns whether the new ones are in use */
@@ -357,8 +364,14 @@ export class Cluster {
 
   /** Tells the others that this node leaves, and closes. Idempotent. */
   leave(): Promise<void> {
-    this.#closing ??= this.#gossip.leave().then(() => this.#close())
+    this.#closing ??= this.#leave()
     return this.#closing
+  }
+
+  async #leave(): Promise<void> {
+    this.#mesh?.leave()
+    await this.#gossip.leave()
+    await this.#close()
   }
 
   /** Falls silent at once. Idempotent. */

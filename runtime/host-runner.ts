@@ -57,7 +57,6 @@ export class HostRunner {
   readonly definition: HostDefinition
   readonly #context: RunnerContext
   readonly #running = new Set<Running>()
-  #generation = 0
   #isStopping = false
   #ended: ((outcome: Outcome) => void) | undefined
 
@@ -91,8 +90,7 @@ export class HostRunner {
       id: toBytes(id),
       node,
       epoch,
-      slot: relay.takeSlot(),
-      generation: this.#generation++,
+      ...relay.takeSlot(),
       processCountMax: Math.ceil(processCountMax / Math.max(1, threads)),
       mailboxCountMax,
       sharesHost: threads > 1,

@@ -266,12 +266,12 @@ export class Node {
 
   #startActors(relay: Relay, epoch: number): ActorHost {
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
-    const slot = relay.takeSlot()
+    const place = relay.takeSlot()
     const limits = { processCountMax: PROCESS_COUNT_MAX, mailboxCountMax: MAILBOX_COUNT_MAX, sharesHost: false }
-    const identity = { id: ACTOR_HOST, node: this.#nodeInPids, epoch, slot, generation: 0 }
+    const identity = { id: ACTOR_HOST, node: this.#nodeInPids, epoch, ...place }
     const actors = new ActorHost({ ...identity, ...limits }, hostPort, systemDriver)
     actors.sendAway = (...message) => relay.sendAway(...message)
-    relay.open({ hostId: ACTOR_HOST, slot, port: nodePort })
+    relay.open({ hostId: ACTOR_HOST, slot: place.slot, port: nodePort })
     for (const actor of this.#options.actors ?? []) actors.define(actor)
     return actors
   }

@@ -374,6 +374,11 @@ export class Mesh {
     }
   }
 
+  /** This node leaves the cluster: those who hear of it close its connections, and it dials nobody again. `close` comes after it. */
+  leave(): void {
+    this.#feed({ kind: 'leave' })
+  }
+
   /** Says goodbye to all peers and closes everything; requests that wait fail. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close()

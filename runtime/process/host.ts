@@ -74,6 +74,9 @@ export interface Spawning {
   ended: Done<Value> | undefined
 }
 
+/** Arguments of one process; a script's stack has room for a million values. Other nodes and TypeScript may pass any number. */
+const ARGS_COUNT_MAX = 250_000
+
 /** Lines that a host's processes may log in one second, and failures among them; more are counted and said in one line. */
 const LOGGED_LINES_MAX = 5000
 const LOGGED_FAILURES_MAX = 20
@@ -160,6 +163,7 @@ export abstract class Host implements ProcessHost {
   }
 
   #spawnHere(request: SpawnRequest, ref: number | undefined, done: Done<string>, ended?: Done<Value>): void {
+    if (request.args.length > ARGS_COUNT_MAX) return done({ ok: false, error: tooManyArgs(request.args.length) })
     if (this.runsOtherwise(request, ref, done, ended)) return
     const refusal = this.#whyNoSpawn()
     if (refusal !== undefined) return done({ ok: false, error: refusal })
@@ -687,6 +691,10 @@ export abstract class Host implements ProcessHost {
 }
 
 export const DONE: Answer<undefined> = { ok: true, value: undefined }
+
+function tooManyArgs(count: number): MoonmeshError {
+  return failure('Invalid', `a process starts with at most ${ARGS_COUNT_MAX} arguments, not ${count}; pass a table`)
+}
 
 function notFound(text: string, pid: string): MoonmeshError {
   return failure('NotFound', `${text}: ${toText(pid)}`)

@@ -37,6 +37,12 @@ export interface HostLine {
   readonly port: Port<ToHost, FromHost>
 }
 
+/** What all PIDs of one worker have in common. No two workers of one run of the node share both. */
+export interface Place {
+  readonly slot: number
+  readonly generation: number
+}
+
 /** What became of a message to another node: accepted, or why not. */
 export type PeerSent = 'sent' | 'full' | 'too-large' | 'gone'
 
@@ -109,8 +115,11 @@ export class Relay {
   readonly #pending = new Map<number, Pending>()
   /** Requests that services work on, by line and the host's number. */
   readonly #requests = new Map<HostLine, Map<number, AbortController>>()
-  readonly #freeSlots: number[] = []
+  /** Slots whose line is lost, to be taken again. */
+  readonly #freeSlots: Place[] = []
   #nextSlot = 0
+  /** By slot: which worker in turn has it. */
+  readonly #generations: number[] = []
   #nextRef = 1
   /** Tellings for processes that are gone. */
   deadLetters = 0
@@ -127,15 +136,17 @@ export class Relay {
 
   // ---- lines
 
-  /** A number for a new worker; it tells the worker's PIDs from all others of this run. */
-  takeSlot(): number {
-    const slot = this.#freeSlots.shift() ?? this.#nextSlot++
-    if (slot >= SLOTS) throw new MoonmeshError('LimitExceeded', `a node runs at most ${SLOTS} host workers`)
-    return slot
+  /** A place for a new worker; it tells the worker's PIDs from all others of this run. Free again when its line is lost. */
+  takeSlot(): Place {
+    const place = this.#freeSlots.shift()
+    if (place !== undefined) return this.#taken(place)
+    if (this.#nextSlot >= SLOTS) throw new MoonmeshError('LimitExceeded', `a node runs at most ${SLOTS} host workers`)
+    return this.#taken({ slot: this.#nextSlot++, generation: 0 })
   }
 
-  giveSlot(slot: number): void {
-    this.#freeSlots.push(slot)
+  #taken(place: Place): Place {
+    this.#generations[place.slot] = place.generation
+    return place
   }
 
   /** Makes the id one that spawns may name, running or not. */
@@ -188,7 +199,11 @@ export class Relay {
     const lines = this.#lines.get(line.hostId)?.filter((other) => other !== line) ?? []
     if (lines.length === 0) this.#lines.delete(line.hostId)
     else this.#lines.set(line.hostId, lines)
-    if (this.#slots.get(line.slot) === line) this.#slots.delete(line.slot)
+    const { slot } = line
+    if (this.#slots.get(slot) === line) {
+      this.#slots.delete(slot)
+      this.#freeSlots.push({ slot, generation: (this.#generations[slot] ?? 0) + 1 })
+    }
     for (const pid of [...this.#names.pids()]) if (this.#isOn(line, pid)) this.#releaseNames(pid)
     this.#failPending(line, error)
     this.#tellOfLost(line, error)

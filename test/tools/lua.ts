@@ -83,14 +83,13 @@ export class TestNode {
 
   startHost(id: string, options: { processCountMax?: number; mailboxCountMax?: number } = {}): LuaHost {
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => this.driver.defer(run))
-    const slot = this.relay.takeSlot()
+    const place = this.relay.takeSlot()
     const host = new LuaHost(
       {
         id,
         node: this.name,
         epoch: this.epoch,
-        slot,
-        generation: 0,
+        ...place,
         processCountMax: options.processCountMax ?? 100_000,
         mailboxCountMax: options.mailboxCountMax ?? 1_000_000,
         sharesHost: false,
@@ -103,7 +102,7 @@ export class TestNode {
       this.#libraries,
       expressionTester(),
     )
-    const line: HostLine = { hostId: id, slot, port: nodePort }
+    const line: HostLine = { hostId: id, slot: place.slot, port: nodePort }
     host.sendAway = (...message) => this.relay.sendAway(...message)
     this.relay.open(line)
     nodePort.post({ kind: 'code', entries: this.#entries, removed: [] })

@@ -86,6 +86,8 @@ export type MeshInput =
   | { kind: 'written'; connection: number; bufferedBytes: number }
   /** The event loop stood still: silence meanwhile was ours. */
   | { kind: 'paused'; pausedMs: number }
+  /** Gossip tells everybody that this node leaves. They close its connections when they hear it; it dials nobody again. */
+  | { kind: 'leave' }
   /** The node stops: no new connections, and a word to everybody. */
   | { kind: 'drain' }
   | { kind: 'wake' }
@@ -269,6 +271,7 @@ export class MeshCore {
   #dialCount = 0
   #strangers = 0
   #isLazy: boolean
+  #isLeaving = false
   #isDraining = false
   #nextDueMs = Number.POSITIVE_INFINITY
   #out: MeshEffect[] = []
@@ -429,6 +432,9 @@ export class MeshCore {
           connection.deadlineMs += input.pausedMs
         }
         break
+      case 'leave':
+        this.#isLeaving = true
+        break
       case 'drain':
         this.#drain()
         break
@@ -549,7 +555,7 @@ export class MeshCore {
 
   /** Dials when it is time, or sees to being woken when it is. */
   #plan(link: Link): void {
-    if (this.#isDraining || link.connection !== undefined || this.#links.get(link.name) !== link) return
+    if (this.#isLeaving || link.connection !== undefined || this.#links.get(link.name) !== link) return
     if (!this.#wants(link)) return
     const nowMs = this.#env.nowMs()
     link.aloneSinceMs ??= nowMs
@@ -1046,6 +1052,7 @@ export class MeshCore {
   }
 
   #drain(): void {
+    this.#isLeaving = true
     this.#isDraining = true
     for (const connection of [...this.#connections.values()]) this.#close(connection, 'the node stops', 'shutdown')
     for (const name of this.#names) this.#endSession(this.#links.get(name) as Link, 'shutdown')

@@ -438,6 +438,14 @@ describe('a hostile node', () => {
     expect(a.relay.refusedMessages).toBe(3)
   })
 
+  test('has a bound to what it hands to a process', () => {
+    start()
+    const args = new Array(2_000_000).fill(undefined)
+    line.forge({ kind: 'spawn', ref: 1, request: { ...a.request('app:ok'), args } })
+    a.driver.settle()
+    expect(line.log).toMatchObject([{ kind: 'reply', ref: 1, ok: false, error: { kind: 'Invalid' } }])
+  })
+
   test('has a bound to what it starts', () => {
     start()
     for (let ref = 1; ref <= 4100; ref++) line.forge({ kind: 'spawn', ref, request: a.request('app:none') })

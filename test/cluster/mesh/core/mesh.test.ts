@@ -437,6 +437,21 @@ test('a node that stops says so, and refuses who comes', () => {
   expect(codes(pair.a)[0]).toMatch(/^draining/)
 })
 
+test('a node that leaves does not dial those who heard of it and closed', () => {
+  const pair = new Pair()
+  pair.meet()
+  pair.run(100)
+  pair.a.feed({ kind: 'leave' })
+  expect(pair.say(pair.a, pair.b, 'bye')).toBeUndefined()
+  pair.run(100)
+  pair.b.feed({ kind: 'gone', name: 'a', epoch: 1, reason: 'left' })
+  pair.run(20_000)
+  expect(pair.got).toEqual(['a>b 3 bye'])
+  expect([dials(pair.a), dials(pair.b)]).toEqual([1, 0])
+  pair.a.feed({ kind: 'drain' })
+  expect(kinds(pair.a, 'node-up', 'node-down')).toEqual(['node-up', 'node-down shutdown'])
+})
+
 test('a pause of our own is not the peer being silent', () => {
   const pair = new Pair()
   pair.meet()

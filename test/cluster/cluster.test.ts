@@ -1,0 +1,68 @@
+// The cluster of one node as it starts and stops, with real sockets on the loopback. cluster.md §1.1.
+
+import { connect } from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { Cluster } from '../../cluster/cluster.ts'
+import { clusterReader } from '../../cluster/config/machine.ts'
+import type { ClusterSettings } from '../../cluster/config.ts'
+import { systemEnv } from '../../runtime/driver.ts'
+import { eventually } from '../tools/eventually.ts'
+
+let cluster: Cluster | undefined
+
+afterEach(() => cluster?.close())
+
+async function start(): Promise<Cluster> {
+  const raw = {
+    enabled: true,
+    membership: { bind_addr: '127.0.0.1', bind_port: 0 },
+    internode: { bind_addr: '127.0.0.1' },
+  }
+  const context = { nodeName: 'node-1', dataDir: '.', resolvePath: (_: unknown, text: string) => text }
+  const { settings } = clusterReader({ packageVersion: '1.0.0' }).read(raw, context)
+  cluster = await Cluster.start({
+    settings: settings as ClusterSettings,
+    epoch: 1,
+    packageVersion: '1.0.0',
+    env: systemEnv,
+    handlers: { member: () => {}, epochRaised: () => {}, failed: () => {}, log: () => {} },
+  })
+  return cluster
+}
+
+const PEERS = { up: () => {}, down: () => {}, message: () => {} }
+
+const listeners = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPServerWrap').length
+
+function answers(address: string): Promise<boolean> {
+  const [host, port] = address.split(':') as [string, string]
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(port) }, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+}
+
+test('a cluster that is closed while it connects leaves nothing open', async () => {
+  const before = listeners()
+  const closing = await start()
+  const connecting = closing.connect(PEERS).then(
+    () => 'connected',
+    (error: { kind: string }) => error.kind,
+  )
+  await closing.close()
+  expect(await connecting).toBe('Canceled')
+  await eventually(() => expect(listeners()).toBe(before))
+})
+
+test('one that is closed does not connect, and a connected one stops answering when it is closed', async () => {
+  const closing = await start()
+  await closing.connect(PEERS)
+  const address = closing.meshAddress as string
+  expect(await answers(address)).toBe(true)
+  await closing.close()
+  expect(await answers(address)).toBe(false)
+  await expect(closing.connect(PEERS)).rejects.toMatchObject({ kind: 'Canceled' })
+})
