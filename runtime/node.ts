@@ -9,6 +9,7 @@ import { packageInfo } from './admin/package.ts'
 import { PrometheusListener } from './admin/prometheus.ts'
 import { AdminServer } from './admin/server.ts'
 import { codeOf } from './app/code.ts'
+import { CodeHashes } from './app/code-hash.ts'
 import {
   type App,
   type ClusterReader,
@@ -126,6 +127,7 @@ export class Node {
   #directory: NodeDirectory | undefined
   #relay: Relay | undefined
   #actors: ActorHost | undefined
+  #codeHashes: CodeHashes | undefined
   #supervisor: Supervisor | undefined
   #cluster: Cluster | undefined
   #admin: AdminServer | undefined
@@ -256,7 +258,13 @@ export class Node {
       request: (request, signal) => this.#nodeServices.request(request, signal),
       clientEnded: (pid) => this.#nodeServices.clientEnded(pid),
       clientsLost: (isLost) => this.#nodeServices.clientsLost(isLost),
+      codeHash: this.#cluster?.settings.strictCode === true ? (id) => this.#codeHash(id) : undefined,
     })
+  }
+
+  #codeHash(entryId: string): string | undefined {
+    this.#codeHashes ??= new CodeHashes(codeOf(this.entries()))
+    return this.#codeHashes.of(entryId)
   }
 
   #runnerOn(line: HostLine): HostRunner | undefined {
@@ -317,6 +325,7 @@ export class Node {
     this.#resources.configure(entries)
     const touched = entries.filter(({ id }) => changed.has(id))
     const removed = [...changed].filter((id) => !to.has(id))
+    this.#codeHashes = new CodeHashes(codeOf(entries))
     relay.broadcast({ kind: 'code', entries: codeOf(touched), removed: removed.map((id) => toBytes(id)) })
     for (const entry of touched) if (isHost(entry)) relay.declareHost(toBytes(entry.id))
     this.#changing = to

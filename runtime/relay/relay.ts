@@ -70,6 +70,11 @@ export interface RelayHooks {
   /** A process that asked something has ended; or many have, with their host. */
   clientEnded(pid: string): void
   clientsLost(isLost: (pid: string) => boolean): void
+  /**
+   * Set where a spawn on another node needs the same code there as here (cluster.strict_code): the hash of an entry's code, undefined when
+   * there is no such entry.
+   */
+  codeHash?: ((entryId: string) => string | undefined) | undefined
 }
 
 /** Who asked: the line, and its number for the question. */
@@ -421,8 +426,13 @@ export class Relay {
     const { question } = pending
     let sent: PeerSent
     if (question.kind === 'spawn') {
+      const { entryId } = question.request
+      const code = this.#hooks.codeHash?.(entryId)
+      if (this.#hooks.codeHash !== undefined && code === undefined) {
+        return this.#answer(pending, { ok: false, error: otherCode(entryId, 'this node has no such entry to compare') })
+      }
       this.#pending.set(ref, pending)
-      sent = peer.send({ ref, ...onThisNode(question) })
+      sent = peer.send({ ref, ...onThisNode(question), ...(code === undefined ? {} : { code }) })
       if (sent === 'sent') return
       this.#pending.delete(ref)
     } else sent = peer.send(question as ProcessQuestion)
@@ -634,7 +644,7 @@ export class Relay {
     })
   }
 
-  #spawnForPeer(peer: PeerLine, { ref, request }: PeerMessage & { kind: 'spawn' }): void {
+  #spawnForPeer(peer: PeerLine, { ref, request, code }: PeerMessage & { kind: 'spawn' }): void {
     const spawns = this.#peerSpawns.get(peer)
     if (!this.#maySpeak(peer, request.from) || spawns === undefined || spawns.has(ref)) return
     if (request.host.includes('@') || request.messages.some(({ topic }) => isReserved(topic)))
@@ -643,6 +653,11 @@ export class Relay {
       const text = `node ${toText(this.#self.node ?? '')} starts ${PEER_SPAWNS_MAX} processes for this node already`
       const error = new MoonmeshError('Unavailable', text, { retryable: true })
       inform(peer, { kind: 'reply', ref, ok: false, error: errorFrom(error) })
+      return
+    }
+    const problem = this.#codeProblem(request.entryId, code)
+    if (problem !== undefined) {
+      peer.send({ kind: 'reply', ref, ok: false, error: errorFrom(otherCode(request.entryId, problem)) })
       return
     }
     const answered = (answer: Answer<Value>): void => {
@@ -655,6 +670,16 @@ export class Relay {
     // Answered in the same turn when there is no such host.
     spawns.set(ref, this.#nextRef)
     this.#ask({ kind: 'spawn', request }, undefined, answered, ended)
+  }
+
+  /** Why a spawn for another node must not run the code that is here: one of the two nodes is strict about it. */
+  #codeProblem(entryId: string, asked: string | undefined): string | undefined {
+    const node = toText(this.#self.node ?? '')
+    const { codeHash } = this.#hooks
+    if (asked === undefined)
+      return codeHash === undefined ? undefined : `node ${node} has cluster.strict_code, the asking node has not`
+    if (codeHash === undefined) return `node ${node} has no cluster.strict_code, the asking node has`
+    return codeHash(entryId) === asked ? undefined : `its source on node ${node} is another one; cluster.strict_code`
   }
 
   #serve(line: HostLine, request: ServiceQuestion & { ref: number }): void {
@@ -792,6 +817,11 @@ function onThisNode({ kind, request }: Question & { kind: 'spawn' }): Question &
 function noHost(host: string, why?: string): MoonmeshError {
   const text = `host not found: ${toText(host)}${why === undefined ? '' : ` (${why})`}`
   return new MoonmeshError('NotFound', text, { retryable: false, details: { host_id: toText(host) } })
+}
+
+function otherCode(entryId: string, why: string): MoonmeshError {
+  const details = { factory_id: toText(entryId) }
+  return new MoonmeshError('NotFound', `factory not found: ${toText(entryId)} (${why})`, { retryable: false, details })
 }
 
 function unreachable(node: string): MoonmeshError {

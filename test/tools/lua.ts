@@ -3,6 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expressionTester } from '../../lua-stdlib/expr/condition.ts'
 import { libraryModules } from '../../lua-stdlib/index.ts'
+import { CodeHashes } from '../../runtime/app/code-hash.ts'
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
 import { ErrorValue, record } from '../../runtime/base/value.ts'
@@ -34,6 +35,14 @@ export interface LogLine {
 const OUTSIDE_MS_MAX = 8000
 const EPOCH = 1_767_323_045_000
 
+export interface TestNodeOptions {
+  driver?: FakeDriver
+  name?: string
+  epoch?: number
+  /** As `cluster.strict_code`. */
+  isStrict?: boolean
+}
+
 /** A node in miniature: hosts `app:a` and `app:b` (inline), a terminal host `app:term`, the given entries. */
 export class TestNode {
   readonly driver: FakeDriver
@@ -62,13 +71,14 @@ export class TestNode {
   constructor(
     entries: Readonly<Record<string, string | TestEntry>> = {},
     libraries: readonly LibraryModule[] = [],
-    { driver = new FakeDriver(), name, epoch = EPOCH }: { driver?: FakeDriver; name?: string; epoch?: number } = {},
+    { driver = new FakeDriver(), name, epoch = EPOCH, isStrict = false }: TestNodeOptions = {},
   ) {
     this.driver = driver
     this.name = name
     this.epoch = epoch
     this.#libraries = [...libraryModules, ...libraries]
     this.#entries = Object.entries(entries).map(([id, entry]) => codeEntry(id, entry))
+    const hashes = new CodeHashes(this.#entries)
     this.relay = new Relay({ node: name, epoch }, this.driver.env, {
       log: ({ level, text, pid, where }) => this.logs.push({ level, text: toText(text), pid, where }),
       terminal: (line, message) => this.#terminal(line, message),
@@ -77,6 +87,7 @@ export class TestNode {
       request: (request, signal) => this.services.request(request, signal),
       clientEnded: (pid) => this.services.clientEnded(pid),
       clientsLost: (isLost) => this.services.clientsLost(isLost),
+      codeHash: isStrict ? (id) => hashes.of(id) : undefined,
     })
     for (const id of ['app:a', 'app:b', 'app:term']) this.startHost(id)
   }

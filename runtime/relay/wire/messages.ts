@@ -10,7 +10,8 @@ import { type ValueReader, type ValueWriter, WireError } from './values.ts'
 export type PeerMessage =
   | ProcessQuestion
   | Telling
-  | { kind: 'spawn'; ref: number; request: SpawnRequest }
+  /** `code`: the hash of the code that must run; absent when any will do. */
+  | { kind: 'spawn'; ref: number; request: SpawnRequest; code?: string }
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | { kind: 'abandon'; ref: number }
@@ -62,7 +63,7 @@ export function writePeerMessage(out: ValueWriter, message: PeerMessage): void {
       return writeOutcome(out, outcome)
     }
     case 'spawn':
-      out.fields(3).number(SPAWN).number(message.ref)
+      out.fields(4).number(SPAWN).number(message.ref).text(message.code)
       return writeRequest(out, message.request)
     case 'reply':
       out.fields(4).number(REPLY).number(message.ref)
@@ -120,7 +121,7 @@ export function readPeerMessage(reader: ValueReader): PeerMessage {
 }
 
 /** How many a message has, by its number. */
-const FIELDS = [5, 3, 3, 3, 3, 4, 3, 6, 6, 3, 4, 4, 2]
+const FIELDS = [5, 3, 3, 3, 3, 4, 3, 6, 6, 4, 4, 4, 2]
 
 function readFields(reader: ValueReader, code: number): PeerMessage {
   switch (code) {
@@ -146,8 +147,11 @@ function readFields(reader: ValueReader, code: number): PeerMessage {
       const atMs = reader.number()
       return { kind: 'down', event: code === EXIT ? 'exit' : 'link-down', ...pair, atMs, outcome: readOutcome(reader) }
     }
-    case SPAWN:
-      return { kind: 'spawn', ref: reader.number(), request: readRequest(reader) }
+    case SPAWN: {
+      const [ref, code] = [reader.number(), reader.textOrNil()]
+      const request = readRequest(reader)
+      return { kind: 'spawn', ref, request, ...(code === undefined ? {} : { code }) }
+    }
     case REPLY:
       return { kind: 'reply', ref: reader.number(), ...readOutcome(reader) }
     case ENDED:

@@ -454,3 +454,43 @@ describe('a hostile node', () => {
     expect(refused).toHaveLength(4)
   })
 })
+
+describe('with strict code', () => {
+  /** What the first node's spawn of `app:child` on the second comes to. */
+  function spawned(strict: [boolean, boolean], there: Record<string, string> = {}, entry = 'app:child'): Plain {
+    const driver = new FakeDriver()
+    const here = {
+      'app:child': 'return function() return "ran" end',
+      'app:main': `return function(id)
+        local value, err = process.exec(id, "two@app:a")
+        return err and err:kind() .. " " .. err:message() or value
+      end`,
+    }
+    a = new TestNode(here, [], { driver, name: 'one', epoch: 1000, isStrict: strict[0] })
+    b = new TestNode({ ...here, ...there }, [], { driver, name: 'two', epoch: 2000, isStrict: strict[1] })
+    line = connect(a, b)
+    return a.run('app:main', [entry])
+  }
+  const OTHER = { 'app:child': 'return function() return "other" end' }
+
+  test('the same source runs', () => {
+    expect(spawned([true, true])).toBe('ran')
+  })
+
+  test('another source there is not found', () => {
+    expect(spawned([true, true], OTHER)).toBe(
+      'NotFound factory not found: app:child (its source on node two is another one; cluster.strict_code)',
+    )
+    expect(spawned([false, false], OTHER)).toBe('other')
+  })
+
+  test('an entry that is only there is not found', () => {
+    expect(spawned([true, true], { 'app:more': 'return function() end' }, 'app:more')).toContain('has no such entry')
+    expect(line.log).toEqual([])
+  })
+
+  test('one that is strict takes nothing from one that is not', () => {
+    expect(spawned([true, false])).toContain('node two has no cluster.strict_code, the asking node has')
+    expect(spawned([false, true])).toContain('node two has cluster.strict_code, the asking node has not')
+  })
+})

@@ -95,4 +95,14 @@ function partners.inherited()
     return { context = (ctx.all()), actor = actor and actor:id(), meta = actor and actor:meta(), policies = scope and #scope:policies() }
 end
 
+-- What every way of spawning says.
+function partners.tries(entry, host)
+    local said = {}
+    for _, how in ipairs({ "spawn", "spawn_monitored", "spawn_linked", "spawn_linked_monitored", "exec" }) do
+        local result, err = process[how](entry, host)
+        said[how] = err and (err:kind() .. " " .. err:message()) or type(result)
+    end
+    return said
+end
+
 return partners

@@ -471,6 +471,21 @@ local function main(where)
         process.terminate(other)
     end)
 
+    case("what is not allowed is refused before it leaves the node", function()
+        local function tries(policy, entry, host)
+            local scope = security.new_scope({ assert(security.policy("dist:anything")), assert(security.policy(policy)) })
+            return assert(process.with_context({}):with_actor(security.new_actor("ann")):with_scope(scope)
+                :exec("dist:tries", "dist:processes", entry, host))
+        end
+        for how, said in pairs(tries("dist:no_other_node", "dist:who", "b@dist:processes")) do
+            t.contains(said, "PermissionDenied not allowed: process.host on b@dist:processes")
+        end
+        t.equal(tries("dist:no_other_node", "dist:who", "dist:processes").spawn, "string")
+        for how, said in pairs(tries("dist:no_idle", "dist:idle", where)) do
+            t.contains(said, "PermissionDenied not allowed: process." .. (how == "exec" and "exec" or "spawn") .. " on dist:idle")
+        end
+    end)
+
     seen[#seen + 1] = done()
     return seen
 end
