@@ -89,7 +89,9 @@ function tellReady(output: Output, nodes: { node: string; addresses: Addresses }
     const admin = addresses.admin === undefined ? '' : ` · admin http://${addresses.admin}`
     output.line(`node ${node} is ready · gossip ${addresses.gossip}${admin}`)
   }
-  output.line(`${nodes.length} nodes are ready · ${took} ms · Ctrl-C stops them all`)
+  output.line(
+    `${nodes.length === 1 ? '1 node is' : `${nodes.length} nodes are`} ready · ${took} ms · Ctrl-C stops them all`,
+  )
 }
 
 function tellEnd(node: DevelopmentNode, end: End, isAsked: boolean): End {
