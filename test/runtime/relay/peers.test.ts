@@ -43,6 +43,7 @@ const ENTRIES = {
     local e = process.events():receive()
     return e.kind .. " " .. tostring(e.from == child)
   end`,
+  'app:name': 'return function(pid) assert(process.registry.register("taken", pid)) end',
   'app:wordy': 'return function(ok) local text = ("x"):rep(20000) if ok then return text end error(text) end',
   'app:ok': 'return function(...) return ... end',
   'app:boom': 'return function(text) error(text or "boom") end',
@@ -314,6 +315,31 @@ test('a process that starts over with new code stays watched, and goes on watchi
     return { ready, first.from == child, second.from == pid, second.result.value }`
   expect(run(source)).toEqual(['second', true, true, 'pid.exit true'])
 })
+
+test.each(Array.from({ length: 16 }, (_, turns) => turns))(
+  'a name whose bearer ends after %i turns: its end is heard',
+  (turns) => {
+    start(`return function(holder)
+    local pid = assert(process.with_options({}):with_name("taken"):spawn_monitored("app:idle", "two@app:a"))
+    return pid == holder and process.events():receive().kind or "a process of its own"
+  end`)
+    const holder = b.spawn('app:idle', [], 'app:b').pid
+    b.spawn('app:name', [holder])
+    let outcome: Outcome | undefined
+    a.relay.spawn(
+      a.request('app:main', [holder]),
+      () => {},
+      (ended) => {
+        outcome = ended
+      },
+    )
+    for (let i = 0; i < 60 && line.sent.every(({ kind }) => kind !== 'spawn'); i++) a.driver.turn()
+    for (let i = 0; i < turns; i++) a.driver.turn()
+    b.relay.ask({ kind: 'terminate', to: holder, from: '' }, () => {})
+    a.driver.settle()
+    expect(outcome).toMatchObject({ ok: true })
+  },
+)
 
 describe('what does not fit into a message', () => {
   const SOURCE = `return function()
