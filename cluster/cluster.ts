@@ -424,8 +424,9 @@ const TEXTS: Readonly<Record<string, string>> = {
   gossip_decrypt_failed:
     'gossip that no key of this node decrypts; do all nodes have the same cluster.membership.secret_key?',
   gossip_unreadable: 'gossip that cannot be read',
-  gossip_join_failed: 'joining through an address failed; it is tried again',
-  gossip_resolve_failed: 'a name among cluster.membership.join_addrs cannot be resolved; it is tried again',
+  gossip_join_failed: 'joining through an address failed; those of cluster.membership.join_addrs are tried again',
+  gossip_resolve_failed:
+    'a name to join through cannot be resolved; those of cluster.membership.join_addrs are tried again',
   gossip_name_conflict: 'two nodes have the same name',
   gossip_ping_for_other: 'a ping meant another node: who sent it has an old address of that one',
   gossip_merge_refused: 'a node speaks gossip that not all others understand',

@@ -104,7 +104,8 @@ function usageProblem(leaf: X509Certificate): string {
 }
 
 function nameProblem(leaf: X509Certificate, nodeName: string): string {
-  const names = namesOf(leaf)
+  // The CN usually stands among the SANs too.
+  const names = [...new Set(namesOf(leaf))]
   if (names.includes(nodeName)) return ''
   const found =
     names.length === 0

@@ -35,7 +35,7 @@ import {
 import { defaultMeshSettings, type MeshSettings } from './core/settings.ts'
 import { type DialResult, dial } from './dialer.ts'
 import { type Listener, listen } from './listener.ts'
-import { type Secured, type SecuritySettings, Transport } from './tls.ts'
+import { type Secured, type SecurityRefusal, type SecuritySettings, Transport } from './tls.ts'
 import { deflate } from './wire/deflate.ts'
 import { ProtocolError } from './wire/protocol-error.ts'
 import { decodeRequest, encodeRequest } from './wire/request.ts'
@@ -205,8 +205,9 @@ export class Mesh {
     const mesh = new Mesh(options)
     const accept = mesh.#transport.onAccepted(
       (secured) => mesh.#accepted(secured),
-      ({ code, reason }, from) =>
-        mesh.#feed({ kind: 'accept-refused', from, reason, ...(code === 'handshake' ? {} : { code }) }),
+      ({ code, reason }, from) => {
+        if (code !== 'gone') mesh.#feed({ kind: 'accept-refused', from, reason, ...refusalOf(code) })
+      },
     )
     mesh.#listener = await listen(options.bind, (socket) => {
       mesh.#watch(socket)
@@ -564,7 +565,7 @@ export class Mesh {
         }
         if ('code' in secured) {
           const { code, reason } = secured
-          return failed({ reason, ...(code === 'handshake' ? {} : { code }) })
+          return failed({ reason, ...refusalOf(code) })
         }
         live.cancelDial = () => {}
         this.#attach(id, live, secured, true)
@@ -816,6 +817,11 @@ function errorOf({ kind, message, details }: RequestError): MoonmeshError {
     ...(kind === 'Unavailable' || kind === 'Timeout' ? { retryable: true } : {}),
     ...(facts === undefined ? {} : { details: facts }),
   })
+}
+
+/** What the core counts; other failures are just failures. */
+function refusalOf(code: SecurityRefusal['code'] | undefined): { code?: 'auth' | 'plaintext' } {
+  return code === 'auth' || code === 'plaintext' ? { code } : {}
 }
 
 /** The failure of a caller whose message was not taken. */

@@ -30,9 +30,9 @@ export interface Secured {
   readonly security: Security
 }
 
-/** Why a handshake came to nothing. `code` is a metric's label. */
+/** Why a handshake came to nothing. `code` is a metric's label; `gone`: the other end broke it off, and nobody here refused. */
 export interface SecurityRefusal {
-  readonly code: 'auth' | 'plaintext' | 'handshake'
+  readonly code: 'auth' | 'plaintext' | 'handshake' | 'gone'
   readonly reason: string
 }
 
@@ -258,6 +258,8 @@ function describeServerError(error: Error & { code?: string }, kind: string): Se
   if (kind === 'psk' && KEY_MISMATCH.has(code)) {
     return { code: 'auth', reason: 'mesh key mismatch: the peer has another gossip key, or none' }
   }
+  // It saw why, or needs no second connection.
+  if (code === 'ECONNRESET') return { code: 'gone', reason: 'closed during the TLS handshake' }
   if (code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE')
     return { code: 'auth', reason: 'the peer has no certificate' }
   return { code: 'handshake', reason: shortReason(error) }
@@ -273,6 +275,9 @@ function describeClientError(error: Error & { code?: string }, kind: string): Se
   }
   if (kind === 'psk' && /CERT|ISSUER|SIGNATURE/.test(code)) {
     return { code: 'auth', reason: 'the peer uses certificates, this node a pre-shared key' }
+  }
+  if (kind === 'certificate' && code.includes('HANDSHAKE_FAILURE')) {
+    return { code: 'auth', reason: 'the peer takes no certificates; do all nodes have cluster.tls?' }
   }
   return { code: 'handshake', reason: shortReason(error) }
 }

@@ -238,9 +238,26 @@ export abstract class Host implements ProcessHost {
       for (const { topic, values } of request.messages) {
         this.ask({ kind: 'send', to: holder, from: '', topic, values }, () => {})
       }
-      if (request.monitor) this.ask({ kind: 'monitor', to: holder, from: request.from }, () => {})
-      if (request.link) this.ask({ kind: 'link', to: holder, from: request.from }, () => {})
       spawning?.done({ ok: true, value: holder })
+      if (request.monitor) this.#joinHolder('monitor', request.from, holder)
+      if (request.link) this.#joinHolder('link', request.from, holder)
+    })
+  }
+
+  /** The holder of the name may have ended before it is asked: whoever watches it hears of that, after it has learned whom it watches. */
+  #joinHolder(kind: 'monitor' | 'link', from: string, holder: string): void {
+    this.ask({ kind, to: holder, from }, (answer) => {
+      if (answer.ok || answer.error.kind === 'AlreadyExists') return
+      const event = kind === 'monitor' ? 'exit' : 'link-down'
+      const error = new ErrorValue('NotFound', 'noproc', false, record({ pid: holder }))
+      this.#down({
+        kind: 'down',
+        to: from,
+        from: holder,
+        event,
+        outcome: { ok: false, error },
+        atMs: this.env.wallMs(),
+      })
     })
   }
 

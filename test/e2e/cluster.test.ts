@@ -166,6 +166,7 @@ test('a node joins when it is told to, and says when nobody answers', async () =
   const nobody = await cli.run(['cluster', 'join', '--node', 'a', b.address])
   expect(nobody.code).toBe(1)
   expect(nobody.stderr).toContain(`nobody answered at ${b.address}`)
+  expect(nobody.stderr).toContain('say what failed')
   const wrong = await cli.run(['cluster', 'join', '--node', 'a', 'x:y:z'])
   expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('"x:y:z"') })
   const table = await cli.run(['cluster', 'members', '--node', 'a'])

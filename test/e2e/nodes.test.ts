@@ -63,6 +63,18 @@ test('three nodes of an app run, know each other, and stop together', async () =
   expect(after.stderr).toContain('node node-1 is not running')
 })
 
+test('a key that the app says is the key', async () => {
+  cli.write({
+    'app.yaml': APP.replace('membership: {', 'membership: { secret_file: gossip.key,'),
+    'gossip.key': 'MDEyMzQ1Njc4OWFiY2RlZg==\n',
+  })
+  const cluster = start()
+  await cluster.until('3 nodes are ready')
+  await cluster.until(/^node-1 \| .*nodes: 3/m)
+  cluster.signal('SIGTERM')
+  expect((await cluster.exit()).code).toBe(0)
+})
+
 test('one that dies is told of, and the others go on', async () => {
   const cluster = start()
   await cluster.until('3 nodes are ready')

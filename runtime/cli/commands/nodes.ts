@@ -13,6 +13,8 @@ export interface ClusterPlan {
   readonly count: number
   /** The command line of one node, but for what tells it from the others. */
   readonly args: readonly string[]
+  /** The app says what the nodes' key is. */
+  readonly hasKey: boolean
   /** The form of their logs. */
   readonly format: 'pretty' | 'json'
   readonly color: boolean
@@ -39,7 +41,7 @@ export async function runNodes(plan: ClusterPlan): Promise<number> {
   const output = Output.standard({ json: plan.json, color: plan.color })
   const signals = new Signals()
   const nodes: DevelopmentNode[] = []
-  const key = randomBytes(32).toString('base64')
+  const key = plan.hasKey ? undefined : randomBytes(32).toString('base64')
   const startOne = (join: string | undefined): DevelopmentNode => {
     const node = new DevelopmentNode(plan, { number: nodes.length + 1, join, key })
     nodes.push(node)
@@ -87,7 +89,9 @@ function tellReady(output: Output, nodes: { node: string; addresses: Addresses }
     const admin = addresses.admin === undefined ? '' : ` · admin http://${addresses.admin}`
     output.line(`node ${node} is ready · gossip ${addresses.gossip}${admin}`)
   }
-  output.line(`${nodes.length} nodes are ready · ${took} ms · Ctrl-C stops them all`)
+  output.line(
+    `${nodes.length === 1 ? '1 node is' : `${nodes.length} nodes are`} ready · ${took} ms · Ctrl-C stops them all`,
+  )
 }
 
 function tellEnd(node: DevelopmentNode, end: End, isAsked: boolean): End {
@@ -106,7 +110,7 @@ class DevelopmentNode {
   readonly ready: Promise<Addresses>
   readonly ended: Promise<End>
 
-  constructor(plan: ClusterPlan, own: { number: number; join: string | undefined; key: string }) {
+  constructor(plan: ClusterPlan, own: { number: number; join: string | undefined; key: string | undefined }) {
     this.#plan = plan
     this.name = `node-${own.number}`
     const color = COLORS[(own.number - 1) % COLORS.length]
@@ -115,7 +119,7 @@ class DevelopmentNode {
     this.#child = spawn(process.execPath, [process.argv[1] as string, ...plan.args, ...settingsOf(this.name, own)], {
       env: {
         ...env,
-        RUNTIME_CLUSTER__MEMBERSHIP__SECRET_KEY: env['RUNTIME_CLUSTER__MEMBERSHIP__SECRET_KEY'] ?? own.key,
+        ...(own.key === undefined ? {} : { RUNTIME_CLUSTER__MEMBERSHIP__SECRET_KEY: own.key }),
         ...(plan.color ? { FORCE_COLOR: '1' } : {}),
       },
       // A group of its own: Ctrl-C reaches it through here, once. The channel tells it when this program dies.

@@ -1,6 +1,7 @@
 // `runtime run APP`: a node in the foreground, until a signal; with --exec, until its program has ended.
 
 import { type Command, Option } from 'commander'
+import type { ClusterSettings } from '../../../cluster/config.ts'
 import { parseAddress } from '../../admin/address.ts'
 import type { App } from '../../app/load.ts'
 import { toText } from '../../base/bytes.ts'
@@ -122,7 +123,10 @@ async function runSeveral(path: string, options: RunOptions, nodes: string): Pro
   if (options.logLevel !== undefined) args.push('--log-level', options.logLevel)
   for (const file of options.config ?? []) args.push('--config', file)
   for (const setting of options.set ?? []) args.push('--set', setting)
-  return runNodes({ count, args, format, color, json: options.json === true })
+  // The command's own loader made them.
+  const membership = (app.settings.cluster as ClusterSettings | undefined)?.membership
+  const hasKey = membership !== undefined && (membership.keyFile !== undefined || membership.keys.length > 0)
+  return runNodes({ count, args, hasKey, format, color, json: options.json === true })
 }
 
 /** @throws CommandFailure when `admin.http` cannot be right on any machine */

@@ -57,7 +57,7 @@ describe('it is told in words', () => {
     [
       'another node’s',
       { cert: pem('node-2.pem') },
-      'cert: the certificate is not for this node: it needs the name "node-1" as its CN or a DNS SAN, and has "node-2"',
+      'cert: the certificate is not for this node: it needs the name "node-1" as its CN or a DNS SAN, and has "node-2";',
     ],
     [
       'a nameless one',

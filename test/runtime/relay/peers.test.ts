@@ -18,6 +18,32 @@ const ENTRIES = {
   end`,
   'app:idle': 'return function() channel.new():receive() end',
   'app:polite': 'return function() return process.events():receive().reason end',
+  'app:fn': {
+    kind: 'function.lua',
+    source: `return { main = function()
+      local echo = assert(process.spawn_monitored("app:echo", "two@app:a"))
+      process.send(echo, "x", "hi")
+      local m = process.inbox():receive()
+      process.terminate(echo)
+      local e = process.events():receive()
+      return { m:payload():data(), m:from() == echo, e.kind }
+    end }`,
+  },
+  'app:fn-caller': {
+    modules: ['funcs'],
+    source: 'local funcs = require("funcs") return { main = function() return assert(funcs.new():call("app:fn")) end }',
+  },
+  'app:first': `return function(to)
+    local child = process.inbox():receive():payload():data()
+    assert(process.monitor(child))
+    process.upgrade("app:second", to, child)
+  end`,
+  'app:second': `return function(to, child)
+    process.send(to, "ready", "second")
+    local e = process.events():receive()
+    return e.kind .. " " .. tostring(e.from == child)
+  end`,
+  'app:name': 'return function(pid) assert(process.registry.register("taken", pid)) end',
   'app:wordy': 'return function(ok) local text = ("x"):rep(20000) if ok then return text end error(text) end',
   'app:ok': 'return function(...) return ... end',
   'app:boom': 'return function(text) error(text or "boom") end',
@@ -283,6 +309,51 @@ test('a full queue is an error of the send, and nothing is lost silently', () =>
     'peer queue full: two',
   ])
 })
+
+test('the run of a function is a process for other nodes too', () => {
+  const source = `local pid = assert(process.spawn("app:fn-caller", "app:a"))
+    assert(process.monitor(pid))
+    return process.events():receive().result.value`
+  start(`return function() ${source} end`)
+  expect(a.run('app:main')).toEqual(['hi', true, 'pid.exit'])
+})
+
+test('a process that starts over with new code stays watched, and goes on watching', () => {
+  const source = `local pid = assert(process.spawn_monitored("app:first", "two@app:a", process.pid()))
+    local inbox, events = process.inbox(), process.events()
+    local child = assert(process.spawn_monitored("app:idle", "two@app:a"))
+    process.send(pid, "watch", child)
+    local ready = inbox:receive():payload():data()
+    process.terminate(child)
+    local first, second = events:receive(), events:receive()
+    return { ready, first.from == child, second.from == pid, second.result.value }`
+  expect(run(source)).toEqual(['second', true, true, 'pid.exit true'])
+})
+
+test.each(Array.from({ length: 16 }, (_, turns) => turns))(
+  'a name whose bearer ends after %i turns: its end is heard',
+  (turns) => {
+    start(`return function(holder)
+    local pid = assert(process.with_options({}):with_name("taken"):spawn_monitored("app:idle", "two@app:a"))
+    return pid == holder and process.events():receive().kind or "a process of its own"
+  end`)
+    const holder = b.spawn('app:idle', [], 'app:b').pid
+    b.spawn('app:name', [holder])
+    let outcome: Outcome | undefined
+    a.relay.spawn(
+      a.request('app:main', [holder]),
+      () => {},
+      (ended) => {
+        outcome = ended
+      },
+    )
+    for (let i = 0; i < 60 && line.sent.every(({ kind }) => kind !== 'spawn'); i++) a.driver.turn()
+    for (let i = 0; i < turns; i++) a.driver.turn()
+    b.relay.ask({ kind: 'terminate', to: holder, from: '' }, () => {})
+    a.driver.settle()
+    expect(outcome).toMatchObject({ ok: true })
+  },
+)
 
 describe('what does not fit into a message', () => {
   const SOURCE = `return function()
