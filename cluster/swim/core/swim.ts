@@ -157,6 +157,8 @@ const JOIN_RETRY_MIN_MS = 500
 const JOIN_RETRY_MAX_MS = 8000
 const JOIN_TARGETS_MAX = 32
 const LEAVE_MS = 3000
+/** Members that are told of a departure each by itself. */
+const GOODBYES_MAX = 16
 const LAST_CALLS = 3
 const STALE_ANSWERS_MAX = 64
 /** From these versions on a peer answers pings on streams, sends nacks, reads checksums. */
@@ -1165,7 +1167,9 @@ export class Swim {
     if (!this.#settings.speaksSerf) return this.#leaveAnnounced()
     // serf shows a node as left only if the intent arrived before the death, so the intent gets a round of its own.
     this.#lTime++
-    this.#broadcasts.queue('serf leave', { kind: 'serf-leave', lTime: this.#lTime, node: this.#name })
+    const intent: Message = { kind: 'serf-leave', lTime: this.#lTime, node: this.#name }
+    this.#broadcasts.queue('serf leave', intent)
+    this.#sayGoodbye(intent)
     this.#gossip()
     this.#timer(this.#settings.gossipIntervalMs, { kind: 'leave-announced' })
   }
@@ -1173,10 +1177,22 @@ export class Swim {
   #leaveAnnounced(): void {
     if (this.#leave !== 'announcing') return
     this.#leave = 'leaving'
-    this.#dead({ kind: 'dead', incarnation: this.self.incarnation, node: this.#name, from: this.#name })
+    const farewell: Dead = { kind: 'dead', incarnation: this.self.incarnation, node: this.#name, from: this.#name }
+    this.#dead(farewell)
     if (!this.#members.sorted().some((member) => isLive(member))) return this.#endLeave()
+    this.#sayGoodbye(farewell)
     this.#gossip()
     this.#endLeaveIfTold()
+  }
+
+  /**
+   * Tells every live member itself, where there are few. Gossip alone may go to members that are dead and not known to be, and who leaves
+   * cannot wait to find out.
+   */
+  #sayGoodbye(message: Message): void {
+    const live = this.#members.sorted().filter((member) => isLive(member) && member.name !== this.#name)
+    if (live.length > GOODBYES_MAX) return
+    for (const { name, address } of live) this.#send(address, name, [message])
   }
 
   #endLeaveIfTold(): void {

@@ -453,6 +453,21 @@ describe('leaving', () => {
     expect(rig.sent('dead').every(({ from }) => from === 'a')).toBe(true)
   })
 
+  test('every live member of a small cluster hears of it, however many of the others are dead without being known to be', () => {
+    rig = new Rig({ settings: { gossipNodes: 1 } })
+    const names = Array.from({ length: 12 }, (_, i) => `m${i}`)
+    for (const name of names) rig.alive(name)
+    rig.feed({ kind: 'start' })
+    rig.take()
+    rig.feed({ kind: 'leave' })
+    rig.advance(500)
+    const told = rig
+      .all('send')
+      .filter(({ parts }) => parts.some((part) => part.kind === 'dead' && part.from === 'a'))
+      .map(({ to }) => to.host)
+    expect(new Set(told).size).toBe(names.length)
+  })
+
   test('is over after three seconds whoever has heard it', () => {
     rig = new Rig({ settings: { retransmitMult: 1000 } })
     rig.alive('b')
