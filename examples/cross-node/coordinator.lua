@@ -4,6 +4,7 @@ local system = require("system")
 local time = require("time")
 
 local LAST, STEP = 60000, 1000
+local NODES, PATIENCE = 3, "30s" -- it begins with so many nodes, or after so long with those that are there
 
 local waiting = {} -- ranges nobody works on
 local working = {} -- PID -> its range, or false before the first
@@ -38,11 +39,26 @@ local function spawn_workers()
     end
 end
 
+local has_begun = false
+local idle = {} -- PIDs of workers that have asked for a range before the beginning
+
 local function deal(pid)
+    if not has_begun then
+        idle[#idle + 1] = pid
+        return
+    end
     local range = table.remove(waiting)
     working[pid] = range or false
     if range then
         process.send(pid, "range", range)
+    end
+end
+
+local function begin()
+    has_begun = true
+    print("counting on " .. node_names())
+    for _, pid in ipairs(idle) do
+        deal(pid)
     end
 end
 
@@ -58,16 +74,30 @@ local function main()
     local answers = process.listen("counted", { message = true })
     local events = process.events()
     local rounds = time.ticker("200ms"):channel()
+    local patience = time.after(PATIENCE)
     while missing > 0 do
-        local got = channel.select({ events:case_receive(), answers:case_receive(), rounds:case_receive() })
+        local got = channel.select({
+            events:case_receive(),
+            answers:case_receive(),
+            rounds:case_receive(),
+            patience:case_receive(),
+        })
         if got.channel == rounds then
             spawn_workers()
+        elseif got.channel == patience then
+            patience = channel.new() -- it comes once
+            if not has_begun then
+                begin()
+            end
         elseif got.channel == answers then
             local pid, answer = got.value:from(), got.value:payload():data()
             if answer.first then
                 total, missing = total + answer.count, missing - 1
             end
             deal(pid)
+            if not has_begun and #idle == NODES then
+                begin()
+            end
         elseif got.value.kind == process.event.CANCEL then
             return
         elseif got.value.kind == process.event.EXIT then
@@ -75,6 +105,12 @@ local function main()
             print("lost a worker on " .. nodes[pid] .. ": " .. tostring(got.value.result.error))
             waiting[#waiting + 1] = working[pid] or nil
             working[pid] = nil
+            for other, range in pairs(working) do
+                if has_begun and not range then
+                    deal(other) -- it had nothing to do any more
+                    break
+                end
+            end
         end
     end
     print(total .. " primes up to " .. LAST .. ", counted on " .. node_names())

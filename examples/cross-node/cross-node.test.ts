@@ -27,7 +27,7 @@ test('three nodes count together', async () => {
 
 test('what a node did not finish, the others do', async () => {
   const cluster = start()
-  await cluster.until('3 nodes are ready')
+  await cluster.until('counting on node-1, node-2, node-3')
   process.kill(Number(readFileSync(join(cli.dir, 'node-3/pid'), 'utf8')), 'SIGKILL')
   await cluster.until(/^node-1 .*6057 primes up to 60000/m)
   cluster.signal('SIGINT')

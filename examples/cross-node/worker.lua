@@ -15,7 +15,7 @@ end
 local function main(coordinator)
     local ranges = process.listen("range")
     local events = process.events()
-    assert(process.link(coordinator)) -- without the coordinator there is nothing to do here
+    assert(process.monitor(coordinator)) -- its EXIT ends this worker; a link would end the coordinator with a worker
     assert(process.send(coordinator, "counted", { count = 0 }))
     while true do
         local got = channel.select({ events:case_receive(), ranges:case_receive() })
