@@ -52,6 +52,9 @@ export class GossipWorld implements Target {
   readonly #persisted = new Map<string, number>()
   #hosts = 0
 
+  /** Told to leave; one that is halted does so once it goes on. */
+  readonly leaving = new Set<SwimNode>()
+
   constructor(options: GossipWorldOptions) {
     this.#options = options
     const { trace = false, onNote } = options
@@ -189,6 +192,13 @@ export class GossipWorld implements Target {
     this.#hosts++
     return { host: `10.0.${this.#hosts >> 8}.${this.#hosts & 255}`, port: PORT }
   }
+
+  /** Somebody is found at the address that all join by: a halted n1 that was told to leave may only just be gone. */
+  restoreSeed(): void {
+    const seed = this.nodes.get('n1')
+    if (seed !== undefined && this.leaving.has(seed)) this.world.runUntil(() => !seed.isRunning, 10_000)
+    if (this.nodes.get('n1')?.isRunning !== true) this.start('n1')
+  }
 }
 
 /** What befalls gossip and no other protocol. */
@@ -199,6 +209,7 @@ const GOSSIP_FAULTS: Record<string, Fault> = {
     if (running.length <= 2) return
     const node = chance.pick(running)
     cluster.note(`leave ${node.name}`)
+    cluster.leaving.add(node)
     node.feed({ kind: 'leave' })
   },
   tags(target, chance) {
@@ -253,7 +264,7 @@ function chaos(cluster: GossipWorld, options: ChaosOptions): ChaosReport {
     world.runUntil(() => !node.isRunning || node.process.lastHaltMs < world.nowMs, 300_000)
   }
   cluster.note('everything heals')
-  if (cluster.nodes.get('n1')?.isRunning !== true) cluster.start('n1')
+  cluster.restoreSeed()
   network.heal()
   network.faults = { ...quietNetwork }
   cluster.disturbed(false)

@@ -255,7 +255,7 @@ function chaos(cluster: GossipMeshWorld, steps: number): MeshReport {
     world.runUntil(() => !node.isRunning || node.process.lastHaltMs < world.nowMs, 300_000)
   }
   cluster.note('everything heals')
-  if (cluster.nodes.get('n1')?.isRunning !== true) cluster.start('n1')
+  cluster.restoreSeed()
   network.heal()
   network.faults = { ...quietNetwork }
   streams.faults = { ...quietStreams }
