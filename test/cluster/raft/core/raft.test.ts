@@ -156,7 +156,7 @@ describe('elections', () => {
     group.cut('a', 'b')
     group.cut('a', 'c')
     group.feed('a', { kind: 'campaign' })
-    const [{ message }] = group.take((letter) => letter.to === 'b') as [{ message: Message }]
+    const [{ message }] = group.take((letter) => letter.to === 'b') as [Letter]
     for (const from of ['b', 'c']) {
       tell(group, 'a', from, {
         kind: 'prevote-reply',
@@ -253,21 +253,25 @@ describe('replication', () => {
   })
 
   test('entries of an earlier term are committed with one of the leader’s own (Raft §5.4.2, figure 8)', () => {
-    const group = led()
-    group.isolate('a')
-    group.propose('a', 'old')
-    group.take(() => true)
-    group.pass(1.2 * H, { settle: false })
-    group.take(() => true)
-    group.heal()
-    // Only its own term's noop may be counted; that everybody has the old entry commits nothing.
-    group.feed('a', { kind: 'campaign' })
-    group.cut('c', 'a')
-    group.settle()
+    const group = trio()
+    tell(group, 'a', 'b', append({ entries: [noop(2, 2)] }))
     group.elect('a')
-    expect(group.state('b')).toEqual(['old'])
-    const { index } = group.of('a', 'apply').at(-1)?.entries.at(-1) as Entry
-    expect(group.raft('a').log.term(index)).toBe(group.raft('a').term)
+    const reply = (index: number): Message => {
+      return { kind: 'append-reply', term: 4, round: 1, ok: true, isHeartbeat: false, index, applied: 0, syncMs: 0 }
+    }
+    group.restart('a')
+    tell(group, 'a', 'b', append({ term: 3, entries: [] }))
+    group.nowMs += 2 * H
+    group.isolate('c')
+    group.feed('a', { kind: 'campaign' })
+    while (group.raft('a').role !== 'leader') group.deliver(group.letters.shift() as Letter)
+    group.take(() => true)
+    expect([group.raft('a').term, group.raft('a').log.lastIndex, group.raft('a').commit]).toEqual([4, 4, 0])
+    // Entry 2 is of term 2 and entry 3 of term 3: that two of three have them on disk commits neither.
+    tell(group, 'a', 'b', reply(3))
+    expect(group.raft('a').commit).toBe(0)
+    tell(group, 'a', 'b', reply(4))
+    expect(group.raft('a').commit).toBe(4)
   })
 
   test('pipelines: many appends before the first answer, within the limits', () => {
