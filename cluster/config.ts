@@ -296,7 +296,7 @@ function membershipOf(
     bindHost: places.gossip,
     bindPort: given.bind_port,
     advertiseHost: places.gossipAdvertised,
-    advertisePort: given.advertise_port,
+    advertisePort: given.advertise_port === 0 ? undefined : given.advertise_port,
     seeds: given.join_addrs.map(({ name, host, port }) => ({ name, host, port: port ?? seedPort })),
     keys,
     keyFile: file,

@@ -197,13 +197,13 @@ export const systemModule: LibraryModule = {
       },
       node: {
         id: reads('node', (call) => asks(call, 'node_id', [])),
-        addr: reads('node', unavailable('local node address not available')),
+        addr: reads('node', (call) => asks(call, 'address', [])),
         role: reads('node', () => ['non-member', undefined]),
       },
       cluster: {
         members: reads('cluster', (call) => asks(call, 'members', [])),
         leader: reads('cluster', () => ['', undefined]),
-        size: reads('cluster', () => [1, undefined]),
+        size: reads('cluster', (call) => asks(call, 'size', [])),
       },
       raft: {
         is_leader: noRaft,

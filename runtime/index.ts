@@ -6,7 +6,7 @@ import { formatProblem } from './app/problems.ts'
 import { MoonmeshError } from './base/errors.ts'
 import { createLog, type Log } from './log.ts'
 import { compileProblem } from './lua/check.ts'
-import { Node } from './node.ts'
+import { clusterOfThisMachine, Node } from './node.ts'
 import { ACTOR_HOST, type ActorDefinition, actorEntryId } from './process/actor.ts'
 
 export { type ErrorKind, MoonmeshError } from './base/errors.ts'
@@ -62,13 +62,17 @@ export async function createNode(options: CreateNodeOptions): Promise<Node> {
 async function load(options: CreateNodeOptions): Promise<App> {
   const actors = (options.actors ?? []).map((actor) => [actorEntryId(actor), 'process.lua'] as const)
   const builtIn = new Map<string, 'process.host' | 'process.lua'>([[ACTOR_HOST, 'process.host'], ...actors])
-  const rules = { moduleNames, compile: compileProblem(), builtIn, set: options.set ?? [], env: process.env }
+  const rules = { moduleNames, compile: compileProblem(), builtIn, env: process.env }
+  const settings = { set: options.set ?? [], cluster: clusterOfThisMachine() }
   if (options.app === undefined && options.entries === undefined) {
     throw new MoonmeshError('Invalid', 'createNode needs an app file ({ app }) or entries ({ entries })')
   }
-  const file = options.app === undefined ? undefined : required(await loadApp({ ...rules, path: options.app }))
+  const file =
+    options.app === undefined ? undefined : required(await loadApp({ ...rules, ...settings, path: options.app }))
   if (options.entries === undefined) return file as App
-  const added = required(await loadEntries(options.entries, { ...rules, beside: file?.entries ?? [] }))
+  // Beside an app file it is the file's settings that count.
+  const more = file === undefined ? settings : { beside: file.entries }
+  const added = required(await loadEntries(options.entries, { ...rules, ...more }))
   return file === undefined ? added : { ...file, entries: [...file.entries, ...added.entries] }
 }
 

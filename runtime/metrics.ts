@@ -10,6 +10,9 @@ const require = createRequire(import.meta.url)
 
 type Library = { readonly prom: typeof import('prom-client'); readonly registry: Registry }
 
+/** Registers metrics that are read when somebody asks. */
+export type MetricsSource = (prom: typeof import('prom-client'), registry: Registry) => void
+
 type Metric = Counter | Gauge | Histogram
 type Kind = 'counter' | 'gauge' | 'histogram'
 
@@ -32,8 +35,16 @@ export class Metrics implements NodeService {
   readonly #warn: (text: string) => void
   readonly #warned = new Set<string>()
 
+  readonly #sources: MetricsSource[] = []
+
   constructor(warn: (text: string) => void) {
     this.#warn = warn
+  }
+
+  /** Adds metrics of the runtime's own; their names are taken from then on. */
+  addSource(source: MetricsSource): void {
+    if (this.#library === undefined) this.#sources.push(source)
+    else source(this.#library.prom, this.#library.registry)
   }
 
   readonly methods: NodeService['methods'] = {
@@ -71,7 +82,9 @@ export class Metrics implements NodeService {
   #loaded(): Library {
     if (this.#library === undefined) {
       const prom = require('prom-client') as typeof import('prom-client')
-      this.#library = { prom, registry: new prom.Registry() }
+      const registry = new prom.Registry()
+      this.#library = { prom, registry }
+      for (const source of this.#sources.splice(0)) source(prom, registry)
     }
     return this.#library
   }
@@ -115,6 +128,10 @@ export class Metrics implements NodeService {
       return undefined
     }
     const { prom, registry } = this.#loaded()
+    if (registry.getSingleMetric(name) !== undefined) {
+      this.#warnOnce(name, `metric ${name} is one of the runtime's own; what scripts record under that name is dropped`)
+      return undefined
+    }
     const options = { name, help: `${name}, recorded by scripts`, labelNames: [], registers: [registry] }
     const metric =
       kind === 'counter'

@@ -4,11 +4,13 @@
 // ids are used again, and in a container every program may be number 1.
 
 import { createHash, randomBytes } from 'node:crypto'
-import { chmod, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
+import { assert } from './base/assert.ts'
 import { codeOf, MoonmeshError, messageOf } from './base/errors.ts'
+import { nextEpoch, writeEpoch } from './epoch.ts'
 
 export interface NodeDirectoryOptions {
   dataDir: string
@@ -23,7 +25,6 @@ const SOCKET_FILE = 'admin.sock'
 /** Holds the socket's place when it had to be made elsewhere. */
 const SOCKET_PLACE_FILE = 'admin.sock.path'
 const PID_FILE = 'pid'
-const EPOCH_FILE = 'epoch'
 const CLAIM_FILE = 'claim'
 /** Claiming takes milliseconds; a claim this old was left by a program that died over it. */
 const CLAIM_STALE_MS = 10_000
@@ -31,10 +32,11 @@ const CLAIM_POLL_MS = 20
 
 export class NodeDirectory {
   readonly path: string
-  /** Greater than that of every earlier run: `max(the last one + 1, wall-clock milliseconds)`. */
-  readonly epoch: number
   /** Where the admin interface listens. */
   readonly socketPath: string
+  #epoch: number
+  /** Raises one after the other: the last one written is the highest. */
+  #raising: Promise<void> = Promise.resolve()
   readonly #server: Server
   readonly #connections = new Set<Socket>()
   #handler: ((socket: Socket) => void) | undefined
@@ -42,7 +44,7 @@ export class NodeDirectory {
 
   private constructor(parts: { path: string; epoch: number; socketPath: string; server: Server }) {
     this.path = parts.path
-    this.epoch = parts.epoch
+    this.#epoch = parts.epoch
     this.socketPath = parts.socketPath
     this.#server = parts.server
     this.#server.on('connection', (socket) => {
@@ -82,6 +84,29 @@ export class NodeDirectory {
     }
   }
 
+  /** Greater than that of every earlier run: `max(the last one + 1, wall-clock milliseconds)`. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /**
+   * Takes a higher epoch, because gossip still knows an earlier run of this node that had one above ours: its disk was lost, or its clock
+   * ran ahead. Durable before it is taken, so that the next run is above it too. An epoch that is not higher changes nothing.
+   * @throws MoonmeshError as `open` does; the epoch stays what it was
+   */
+  raiseEpoch(epoch: number): Promise<void> {
+    assert(Number.isSafeInteger(epoch), 'an epoch is a safe integer')
+    const raised = this.#raising.then(async () => {
+      if (epoch <= this.#epoch) return
+      await writeEpoch(this.path, epoch).catch((error: unknown) => {
+        throw explained(error, this.path)
+      })
+      this.#epoch = epoch
+    })
+    this.#raising = raised.catch(() => {})
+    return raised
+  }
+
   /** Hands every connection to the socket to `handler`; without one they are refused. */
   serve(handler: ((socket: Socket) => void) | undefined): void {
     this.#handler = handler
@@ -91,6 +116,7 @@ export class NodeDirectory {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       this.#handler = undefined
+      await this.#raising
       await rm(join(this.path, PID_FILE), { force: true })
       const released = release(this.#server, this.path, this.socketPath)
       for (const socket of this.#connections) socket.destroy()
@@ -222,40 +248,6 @@ function listen(server: Server, socketPath: string): Promise<void> {
 async function release(server: Server, path: string, socketPath: string): Promise<void> {
   await new Promise<void>((done) => server.close(() => done()))
   await removeSocket(path, socketPath)
-}
-
-/** Written aside and renamed, each step durable before the next: a crash leaves the old epoch or the new one. */
-async function nextEpoch(path: string, wallMs: number): Promise<number> {
-  const file = join(path, EPOCH_FILE)
-  const text = await readIfThere(file)
-  const last = text === undefined ? 0 : Number(/^\d{1,16}\n?$/.test(text) ? text : Number.NaN)
-  if (!Number.isSafeInteger(last)) {
-    throw new MoonmeshError(
-      'Invalid',
-      `${file} does not hold a number; remove it if no process of an earlier run matters`,
-    )
-  }
-  const epoch = Math.max(last + 1, Math.floor(wallMs))
-  const aside = `${file}.new`
-  const handle = await open(aside, 'w', 0o600)
-  try {
-    await handle.writeFile(`${epoch}\n`)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  await rename(aside, file)
-  await syncDirectory(path)
-  return epoch
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }
 
 const isShort = (socketPath: string): boolean => Buffer.byteLength(socketPath) <= SOCKET_PATH_BYTES_MAX

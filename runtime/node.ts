@@ -1,11 +1,17 @@
 // The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
 
+import { clusterReader } from '../cluster/config/machine.ts'
+import type { ClusterSettings } from '../cluster/config.ts'
+import { Cluster, type ClusterMember, type MemberEvent, registerClusterMetrics } from '../cluster/index.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
+import { formatAddress } from './admin/address.ts'
+import { packageInfo } from './admin/package.ts'
 import { PrometheusListener } from './admin/prometheus.ts'
 import { AdminServer } from './admin/server.ts'
 import { codeOf } from './app/code.ts'
 import {
   type App,
+  type ClusterReader,
   dependenciesOf,
   type Entry,
   type EntryKind,
@@ -14,6 +20,7 @@ import {
   loadEntries,
   type ServiceEntry,
 } from './app/load.ts'
+import { formatProblem } from './app/problems.ts'
 import { assert } from './base/assert.ts'
 import { toBytes, toText } from './base/bytes.ts'
 import { MoonmeshError, messageOf } from './base/errors.ts'
@@ -40,6 +47,7 @@ import {
 import { Queues } from './queue/queues.ts'
 import { EventBus, EventService } from './registry/event-bus.ts'
 import { Registry } from './registry/registry.ts'
+import { Peers } from './relay/peers.ts'
 import { type HostLine, Relay } from './relay/relay.ts'
 import { neverEnds, Resources } from './resources.ts'
 import { identityOf, policySetOf } from './security/policy-entries.ts'
@@ -65,7 +73,7 @@ export interface NodeOptions {
 export interface StartReport {
   services: readonly string[]
   tookMs: number
-  addresses: { admin?: string }
+  addresses: { gossip?: string; mesh?: string; admin?: string }
 }
 
 /** Runs functions and tests that the node itself asks for. */
@@ -73,6 +81,8 @@ const FUNCTION_HOST = 'system:functions'
 /** Stands in when the app declares no terminal host. */
 const TERMINAL_HOST = 'system:terminal'
 const PROCESS_COUNT_MAX = 1_000_000
+const EXIT_OK = 0
+const EXIT_FAILED = 1
 const MAILBOX_COUNT_MAX = 1_000_000
 
 interface RunningService {
@@ -85,6 +95,11 @@ interface StartedService {
   running: Promise<RunningService>
   /** Drops it while its code still loads. */
   abandon(): void
+}
+
+/** What reads the `cluster` section of an app's settings. */
+export function clusterOfThisMachine(): ClusterReader {
+  return clusterReader({ packageVersion: packageInfo().version })
 }
 
 export class Node {
@@ -110,6 +125,7 @@ export class Node {
   #relay: Relay | undefined
   #actors: ActorHost | undefined
   #supervisor: Supervisor | undefined
+  #cluster: Cluster | undefined
   #admin: AdminServer | undefined
   #prometheus: PrometheusListener | undefined
   #stopStreaming: () => void = () => {}
@@ -165,9 +181,22 @@ export class Node {
       services: () => this.services(),
       processes: () => this.processes(),
       figures: () => this.#figuresByHost(),
-      exit: (code: number) => (this.#options.onExit === undefined ? void this.stop() : this.#options.onExit(code)),
+      exit: (code: number) => this.#exit(code),
+      members: () => this.#liveMembers(),
     }
     this.#nodeServices.add('system', new SystemService(itself, libraryModules, systemEnv.wallMs))
+  }
+
+  #exit(code: number): void {
+    if (this.#options.onExit === undefined) void this.stop()
+    else this.#options.onExit(code)
+  }
+
+  /** Alive or suspect, of this cluster; this one first. */
+  #liveMembers(): ClusterMember[] | undefined {
+    return this.#cluster
+      ?.members()
+      .filter(({ state, role }) => (state === 'alive' || state === 'suspect') && role !== 'foreign')
   }
 
   // ---- starting and stopping
@@ -177,13 +206,18 @@ export class Node {
     const startedMs = performance.now()
     try {
       const { settings } = this.app
+      for (const warning of settings.warnings) this.#log.write('warn', {}, formatProblem(warning))
       this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
+      this.#assertNotStopping()
+      await this.#startCluster(this.#directory)
       this.#assertNotStopping()
       const { epoch } = this.#directory
       this.#relay = this.#makeRelay(epoch)
       this.#actors = this.#startActors(this.#relay, epoch)
       this.#resources.configure(this.entries())
       this.#makeRunners(this.#relay, epoch)
+      await this.#connectPeers(this.#relay)
+      this.#assertNotStopping()
       this.#supervisor = this.#makeSupervisor()
       if (this.#options.withAdmin === true) await this.#startAdmin(this.#directory)
       await this.#startPrometheus()
@@ -194,7 +228,10 @@ export class Node {
       return {
         services: services.map((service) => service.id),
         tookMs: performance.now() - startedMs,
-        addresses: admin === undefined ? {} : { admin },
+        addresses: {
+          ...this.#clusterAddresses(),
+          ...(admin === undefined ? {} : { admin }),
+        },
       }
     } catch (error) {
       await this.stop({ force: true })
@@ -209,7 +246,7 @@ export class Node {
   }
 
   #makeRelay(epoch: number): Relay {
-    return new Relay({ node: undefined, epoch }, systemEnv, {
+    return new Relay({ node: this.#nodeInPids, epoch }, systemEnv, {
       log: (entry) => this.#writeLog(entry),
       terminal: (line, message) => this.#terminal.handle(line, message),
       stopped: (line) => this.#runnerOn(line)?.stopped(line),
@@ -229,7 +266,7 @@ export class Node {
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
     const slot = relay.takeSlot()
     const limits = { processCountMax: PROCESS_COUNT_MAX, mailboxCountMax: MAILBOX_COUNT_MAX, sharesHost: false }
-    const identity = { id: ACTOR_HOST, node: undefined, epoch, slot, generation: 0 }
+    const identity = { id: ACTOR_HOST, node: this.#nodeInPids, epoch, slot, generation: 0 }
     const actors = new ActorHost({ ...identity, ...limits }, hostPort, systemDriver)
     relay.open({ hostId: ACTOR_HOST, slot, port: nodePort })
     for (const actor of this.#options.actors ?? []) actors.define(actor)
@@ -239,7 +276,7 @@ export class Node {
   #makeRunners(relay: Relay, epoch: number): void {
     const context: RunnerContext = {
       relay,
-      node: undefined,
+      node: this.#nodeInPids,
       epoch,
       code: () => codeOf(this.entries()),
       policies: () => this.#policies(),
@@ -320,6 +357,82 @@ export class Node {
     })
   }
 
+  /** How PIDs name this node: not at all when there are no others. */
+  get #nodeInPids(): string | undefined {
+    return this.app.settings.cluster?.enabled === true ? toBytes(this.name) : undefined
+  }
+
+  /** Comes before everything that makes PIDs: an epoch that is raised now is in all of them. */
+  async #startCluster(directory: NodeDirectory): Promise<void> {
+    if (this.app.settings.cluster?.enabled !== true) return
+    let raised = Promise.resolve()
+    this.#cluster = await Cluster.start({
+      // The loader knows no more of them than that they are the cluster's; clusterOfThisMachine made them.
+      settings: this.app.settings.cluster as ClusterSettings,
+      epoch: directory.epoch,
+      packageVersion: packageInfo().version,
+      env: systemEnv,
+      handlers: {
+        member: (event) => this.#memberChanged(event),
+        epochRaised: (epoch) => {
+          raised = directory.raiseEpoch(epoch)
+          raised.catch((error: unknown) => this.#log.write('error', {}, messageOf(error)))
+        },
+        failed: (error) => {
+          this.#log.write('error', { event: 'cluster_failed' }, error.message)
+          this.#exit(EXIT_FAILED)
+        },
+        log: (level, fields, text) => this.#log.write(level, { ...fields, node: this.name }, text),
+      },
+    })
+    await raised
+    const cluster = this.#cluster
+    this.#metrics.addSource((prom, registry) => registerClusterMetrics(prom, registry, cluster))
+  }
+
+  /** From now on processes of other nodes are reached, and reach ours. */
+  async #connectPeers(relay: Relay): Promise<void> {
+    const cluster = this.#cluster
+    if (cluster === undefined) return
+    const unreadable = new Set<string>()
+    const peers = new Peers({
+      relay,
+      send: (session, bytes, isSignal) => cluster.send(session, bytes, isSignal),
+      unreadable: ({ name }, why) => {
+        // Once for each node: whoever sends one sends many.
+        if (unreadable.has(name)) return
+        unreadable.add(name)
+        const fields = { event: 'relay_unreadable', node: this.name, peer: name, reason: why }
+        this.#log.write('warn', fields, 'a message of another node that cannot be read; does it run another version?')
+      },
+    })
+    await cluster.connect({
+      up: (peer) => peers.up(peer),
+      down: (peer) => {
+        unreadable.delete(peer.name)
+        peers.down(peer)
+      },
+      message: (peer, bytes) => peers.message(peer, bytes),
+    })
+  }
+
+  #memberChanged({ kind, name, address, epoch, tags, reason }: MemberEvent): void {
+    const change = kind === 'left' && reason === 'dead' ? 'failed' : kind
+    const addr = formatAddress(address)
+    const meta = record(Object.fromEntries([...tags].map(([key, value]) => [toBytes(key), toBytes(value)])))
+    const data = record({ node: toBytes(name), addr: toBytes(addr), epoch, reason, meta })
+    this.#bus.publish({ system: 'cluster', kind: `node.${change}`, path: toBytes(name), data })
+    const level = change === 'failed' ? 'warn' : change === 'updated' ? 'debug' : 'info'
+    const fields = {
+      event: `node_${change}`,
+      node: this.name,
+      peer: name,
+      address: addr,
+      ...(reason === undefined ? {} : { reason }),
+    }
+    this.#log.write(level, fields, `node ${change}: ${name}`)
+  }
+
   async #startAdmin(directory: NodeDirectory): Promise<void> {
     this.#admin = new AdminServer({ node: this, settings: this.app.settings.admin, directory, log: this.#log })
     await this.#admin.start()
@@ -342,6 +455,8 @@ export class Node {
     const stopping = { timeoutMs: 0, reason: 'scheduler shutdown' }
     await Promise.all([...this.#runners.values()].map(({ runner }) => runner.stop(stopping)))
     await this.#terminal.flushed()
+    // The processes are gone, and with them what the others could want of this node.
+    if (!force) await this.#cluster?.leave()
     await this.#closeRest()
   }
 
@@ -349,6 +464,7 @@ export class Node {
     this.#terminal.close()
     this.#actors?.close()
     await this.#nodeServices.close()
+    await this.#cluster?.close()
     await this.#admin?.close()
     await this.#prometheus?.close()
     this.#stopStreaming()
@@ -572,6 +688,23 @@ export class Node {
   /** The entries in force, by id. */
   entries(): readonly Entry[] {
     return [...this.#registry.entries.values()]
+  }
+
+  #clusterAddresses(): { gossip?: string; mesh?: string } {
+    if (this.#cluster === undefined) return {}
+    const { gossipAddress: gossip, meshAddress: mesh } = this.#cluster
+    return { gossip, ...(mesh === undefined ? {} : { mesh }) }
+  }
+
+  /** Undefined: clustering is off. */
+  get cluster(): Cluster | undefined {
+    return this.#cluster
+  }
+
+  /** Leaves the cluster and stops; resolves when that has begun. */
+  async leave(): Promise<void> {
+    // Whoever asked through the admin interface has to hear the answer first.
+    setImmediate(() => this.#exit(EXIT_OK))
   }
 
   services(): ServiceStatus[] {

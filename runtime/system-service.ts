@@ -15,6 +15,16 @@ export interface SystemNode {
   figures(): Promise<readonly (HostFigures & { readonly host: string; readonly workers: number })[]>
   /** Begins an orderly stop; the program ends with this code. */
   exit(code: number): void
+  /** Live nodes, this one first; undefined: clustering is off. */
+  members(): readonly SystemMember[] | undefined
+}
+
+export interface SystemMember {
+  readonly name: string
+  readonly isLocal: boolean
+  /** Of gossip, `host:port`. */
+  readonly address: string
+  readonly tags: ReadonlyMap<string, string>
 }
 
 const NS_PER_MS = 1_000_000n
@@ -35,7 +45,16 @@ export class SystemService implements NodeService {
 
   readonly methods: NodeService['methods'] = {
     node_id: () => toBytes(this.#node.name),
-    members: () => list([record({ id: toBytes(this.#node.name), is_local: true })]),
+    members: () => {
+      const members = this.#node.members()
+      return list(members?.map(memberRecord) ?? [record({ id: toBytes(this.#node.name), is_local: true })])
+    },
+    size: () => this.#node.members()?.length ?? 1,
+    address: () => {
+      const own = this.#node.members()?.find((member) => member.isLocal)
+      if (own !== undefined) return toBytes(own.address)
+      throw new MoonmeshError('Internal', 'local node address not available', { retryable: false })
+    },
     tasks: async () => (await this.#node.processes()).length,
     services: () => list(this.#node.services().map((status) => this.#service(status))),
     service: ([id]) => {
@@ -85,6 +104,16 @@ export class SystemService implements NodeService {
       started_at: nanoseconds(this.#wallMs() - ageMs),
     })
   }
+}
+
+function memberRecord({ name, isLocal, address, tags }: SystemMember): TableValue {
+  const meta = record(Object.fromEntries([...tags].map(([key, value]) => [toBytes(key), toBytes(value)])))
+  return record({
+    id: toBytes(name),
+    is_local: isLocal,
+    addr: toBytes(address),
+    meta: tags.size === 0 ? undefined : meta,
+  })
 }
 
 const STATES: Readonly<Record<ProcessInfo['state'], string>> = {

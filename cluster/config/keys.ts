@@ -23,7 +23,9 @@ import { parseGossipKey } from './gossip-keys.ts'
 
 const JOIN_ADDRESSES_MAX = 256
 const RANGES_MAX = 256
-export const ADVERTISE_BYTES_MAX = 100
+/** The mesh's goes into a tag; gossip's is resolved before anything of it is sent. */
+const MESH_NAME_BYTES_MAX = 100
+const GOSSIP_NAME_BYTES_MAX = 253
 
 const clusterId = text(
   {
@@ -79,17 +81,16 @@ const label = text(
 const bindAddress = (defaultText: string): Open<string> =>
   text<string | undefined>({ type: 'IP', defaultText, bounds: 'IPv4 or IPv6 literal', parse: parseIp }, undefined)
 
-const advertiseAddress = (defaultText: string): Open<string> =>
+const advertiseAddress = (defaultText: string, bytesMax: number): Open<string> =>
   text<string | undefined>(
     {
       type: 'IP or DNS name',
       defaultText,
-      bounds: `at most ${ADVERTISE_BYTES_MAX} bytes`,
+      bounds: `at most ${bytesMax} bytes`,
       parse: (given) => {
         if (given === '') return { value: undefined }
-        if (Buffer.byteLength(given) > ADVERTISE_BYTES_MAX) {
-          return { why: `expected at most ${ADVERTISE_BYTES_MAX} bytes, found ${Buffer.byteLength(given)}` }
-        }
+        const bytes = Buffer.byteLength(given)
+        if (bytes > bytesMax) return { why: `expected at most ${bytesMax} bytes, found ${bytes}` }
         const host = parseIpOrName(given)
         if (host === undefined) return { why: `expected an IP address or a DNS name, found ${show(given)}` }
         if (host !== '0.0.0.0' && host !== '::') return { value: host }
@@ -119,8 +120,8 @@ const secretKey: Open<Uint8Array> = text<Uint8Array | undefined>(
 const membership = {
   bind_addr: bindAddress('`0.0.0.0` with a gossip key, else `127.0.0.1`'),
   bind_port: whole(7946, { min: 0, max: 65_535 }),
-  advertise_addr: advertiseAddress('`bind_addr`; of all addresses the first private one'),
-  advertise_port: openWhole('the bound port', { min: 1, max: 65_535 }),
+  advertise_addr: advertiseAddress('`bind_addr`; of all addresses the first private one', GOSSIP_NAME_BYTES_MAX),
+  advertise_port: whole(0, { min: 0, max: 65_535 }),
   join_addrs: list<JoinAddress>({
     type: 'text or list',
     defaultText: '`""`',
@@ -154,7 +155,7 @@ const membership = {
   retransmit_mult: whole(4, { min: 1, max: 10 }),
   awareness_max: whole(8, { min: 1, max: 16 }),
   gossip_to_the_dead: duration('30s', { min: '1s' }),
-  dead_node_reclaim_time: duration('30s', { min: '0s', zero: 'never by time' }),
+  dead_node_reclaim_time: duration('30s', { min: '1ms', zero: 'never by time' }),
   reconnect_interval: duration('30s', { min: '1s' }),
   reconnect_timeout: duration('24h', { min: '1s' }),
   packet_size: whole(1400, { min: 512, max: 65_507 }),
@@ -173,7 +174,7 @@ const internode = {
   bind_addr: bindAddress('`membership.bind_addr`'),
   bind_port: whole(0, { min: 0, max: 65_535 }),
   auto_port: flag(true),
-  advertise_addr: advertiseAddress('`""`'),
+  advertise_addr: advertiseAddress('`""`', MESH_NAME_BYTES_MAX),
   advertise_port: whole(0, { min: 0, max: 65_535, also: 'needs `advertise_addr`' }),
   handshake_timeout: duration('5s', { min: '500ms', max: '1m' }),
   keepalive_interval: duration('5s', { min: '100ms' }),
@@ -212,7 +213,7 @@ const raft = {
   read_mode: choice(['index', 'lease'], 'index'),
   leader_probe_interval: duration('3s', { min: '100ms', also: 'at most a third of `session_ttl`' }),
   leader_probe_grace: whole(3, { min: 1, max: 20 }),
-  shutdown_transfer_timeout: openDuration('`election_timeout`', { min: '0s', zero: 'no transfer' }),
+  shutdown_transfer_timeout: openDuration('`election_timeout`', { min: '1ms', zero: 'no transfer' }),
 } satisfies Section
 
 const tlsFile = path('none', '`ca`, `cert`, `key`: all three or none')

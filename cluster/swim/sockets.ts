@@ -3,6 +3,7 @@
 import { createSocket, type Socket as DatagramSocket, type RemoteInfo } from 'node:dgram'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { codeOf, MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
+import { portOwner } from '../port-owner.ts'
 import { type Address, formatAddress, parseHost } from './core/address.ts'
 
 export interface SocketHandlers {
@@ -16,6 +17,8 @@ export interface SocketHandlers {
 
 /** Asked of the kernel, which may give less: bursts arrive while the event loop is busy. */
 const RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024
+/** Datagrams that wait for the kernel to take them; beyond that the network is gone. */
+const UNSENT_MAX = 1024
 const ANY_PORT_TRIES = 10
 /** More than are ever answered at once: a peer in the backlog is better refused than left to wait. */
 const CONNECTIONS_MAX = 256
@@ -26,6 +29,8 @@ export class GossipSockets {
   readonly #isV6: boolean
   /** Where both listen. */
   readonly address: Address
+  /** Datagrams that were given up before the kernel had them. */
+  unsentCount = 0
 
   private constructor(datagrams: DatagramSocket, server: Server, address: Address) {
     this.#datagrams = datagrams
@@ -48,22 +53,23 @@ export class GossipSockets {
       } catch (error) {
         await new Promise((done) => server.close(done))
         const mayTryAnother = bind.port === 0 && codeOf(error) === 'EADDRINUSE' && attempt < ANY_PORT_TRIES
-        if (!mayTryAnother) throw explained(error, { host: bind.host, port }, 'UDP')
+        if (!mayTryAnother) throw await explained(error, { host: bind.host, port }, 'UDP')
       }
     }
   }
 
-  /** @param failed the network stack refused it; nobody says when it is merely lost */
+  /** @param bytes not to be written to any more  @param failed the network stack refused it; nobody says when it is merely lost */
   send(bytes: Buffer, to: Address, failed?: () => void): void {
     const isV6 = to.host.includes(':')
-    if (isV6 && !this.#isV6) {
+    if ((isV6 && !this.#isV6) || this.#datagrams.getSendQueueCount() >= UNSENT_MAX) {
+      this.unsentCount++
       failed?.()
       return
     }
     const host = this.#isV6 && !isV6 ? `::ffff:${to.host}` : to.host
-    this.#datagrams.send(bytes, to.port, host, (error) => {
-      if (error !== null) failed?.()
-    })
+    // A send without a callback would raise its failure as an error of the socket.
+    const done = failed === undefined ? ignore : (error: Error | null) => error !== null && failed()
+    this.#datagrams.send(bytes, to.port, host, done)
   }
 
   /** A connection of our own. */
@@ -88,6 +94,8 @@ export class GossipSockets {
   }
 }
 
+function ignore(): void {}
+
 function listenStream(bind: { host: string; port: number }, handlers: SocketHandlers): Promise<Server> {
   const server = createServer({ noDelay: true }, (socket) => {
     const host = parseHost(socket.remoteAddress ?? '')
@@ -96,7 +104,7 @@ function listenStream(bind: { host: string; port: number }, handlers: SocketHand
   })
   server.maxConnections = CONNECTIONS_MAX
   return new Promise((resolve, reject) => {
-    const refused = (error: Error): void => reject(explained(error, bind, 'TCP'))
+    const refused = (error: Error): void => void explained(error, bind, 'TCP').then(reject)
     server.once('error', refused)
     server.listen(bind, () => {
       server.off('error', refused)
@@ -112,7 +120,6 @@ function listenDatagrams(bind: Address, handlers: SocketHandlers): Promise<Datag
     type: bind.host.includes(':') ? 'udp6' : 'udp4',
     // Addresses are literals; the usual way would ask the resolver for each datagram.
     lookup: (host, _options, done) => done(null, host, host.includes(':') ? 6 : 4),
-    recvBufferSize: RECEIVE_BUFFER_BYTES,
   })
   return new Promise((resolve, reject) => {
     const refused = (error: Error): void => {
@@ -122,6 +129,11 @@ function listenDatagrams(bind: Address, handlers: SocketHandlers): Promise<Datag
     socket.once('error', refused)
     socket.bind({ address: bind.host, port: bind.port, exclusive: true }, () => {
       socket.off('error', refused)
+      try {
+        socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
+      } catch {
+        // Where the system refuses a size instead of giving less, its default has to do.
+      }
       socket.on('error', (error) => handlers.trouble(`gossip socket: ${messageOf(error)}`))
       socket.on('message', (bytes: Buffer, { address, port }: RemoteInfo) => {
         const host = parseHost(address)
@@ -132,13 +144,15 @@ function listenDatagrams(bind: Address, handlers: SocketHandlers): Promise<Datag
   })
 }
 
-function explained(error: unknown, address: { host: string; port: number }, protocol: 'TCP' | 'UDP'): MoonmeshError {
+async function explained(error: unknown, address: Address, protocol: 'TCP' | 'UDP'): Promise<MoonmeshError> {
   if (error instanceof MoonmeshError) return error
   const options = { retryable: false, cause: error }
   const where = `${formatAddress(address)} (${protocol})`
   switch (codeOf(error)) {
     case 'EADDRINUSE': {
-      const text = `gossip cannot listen on ${where}: the port is in use; choose another cluster.membership.bind_port, or 0 for any`
+      const owner = await portOwner(protocol, address.port)
+      const by = owner === undefined ? '' : ` by ${owner}`
+      const text = `gossip cannot listen on ${where}: the port is in use${by}; choose another cluster.membership.bind_port, or 0 for any`
       return new MoonmeshError('Unavailable', text, options)
     }
     case 'EACCES':

@@ -4,7 +4,9 @@ import type { ServiceStatus } from '../supervisor/supervisor.ts'
 import type { AdminNode, Check } from './shapes.ts'
 
 export function checksOf(node: AdminNode): Check[] {
-  return [servicesCheck(node.services())]
+  const { cluster } = node
+  const gossip = cluster === undefined ? [] : [{ name: 'gossip', ...cluster.health() }]
+  return [servicesCheck(node.services()), ...gossip]
 }
 
 /** Holds when every service that was asked to run does, or has ended as it should. */

@@ -2,6 +2,7 @@
 //
 // The listeners are plain node:http. Fastify answers, but is loaded with the first request: a node starts faster without it.
 
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
@@ -12,6 +13,7 @@ import { isLoopback, refusal } from './guard.ts'
 import { explained, listen } from './listen.ts'
 import { entriesRoute } from './routes/entries.ts'
 import { healthRoutes } from './routes/health.ts'
+import { memberRoutes } from './routes/members.ts'
 import { metricsRoute } from './routes/metrics.ts'
 import { processesRoute } from './routes/processes.ts'
 import { servicesRoute } from './routes/services.ts'
@@ -23,6 +25,8 @@ export interface AdminSettings {
   readonly http: string
   /** Nobody asked for this very address: when it is taken, another port will do. */
   readonly httpIsDefault: boolean
+  /** Who knows it may change things over TCP; undefined: nobody may. */
+  readonly token?: string | undefined
 }
 
 export interface AdminServerOptions {
@@ -99,12 +103,22 @@ export class AdminServer {
     const reason = refusal(request.headers, configuredHost)
     if (reason !== undefined) {
       refuse(response, reason)
-    } else if (request.method !== 'GET' && request.method !== 'HEAD') {
-      const { socketPath } = this.#options.directory
-      refuse(response, `the admin interface is read-only here; changes are made through the Unix socket ${socketPath}`)
+    } else if (request.method !== 'GET' && request.method !== 'HEAD' && !this.#mayChange(request)) {
+      const { directory, settings } = this.#options
+      const remedy =
+        settings.token === undefined
+          ? `the admin interface is read-only here, since admin.token is not set; changes are made through the Unix socket ${directory.socketPath}`
+          : 'changes need the header "Authorization: Bearer TOKEN", with the token that admin.token says'
+      refuse(response, remedy)
     } else {
       void this.#answer(request, response)
     }
+  }
+
+  #mayChange({ headers }: IncomingMessage): boolean {
+    const { token } = this.#options.settings
+    const [, given] = /^Bearer +(.+)$/i.exec(headers.authorization ?? '') ?? []
+    return token !== undefined && given !== undefined && isSame(given, token)
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -147,6 +161,7 @@ export class AdminServer {
     entriesRoute(app, node)
     healthRoutes(app, node)
     metricsRoute(app, node)
+    memberRoutes(app, node)
     await app.ready()
     return app
   }
@@ -169,6 +184,12 @@ export class AdminServer {
     const app = await this.#app?.catch(() => undefined)
     await app?.close()
   }
+}
+
+/** In a time that says nothing about where they differ. */
+function isSame(given: string, expected: string): boolean {
+  const [one, other] = [given, expected].map((text) => createHash('sha256').update(text).digest()) as [Buffer, Buffer]
+  return timingSafeEqual(one, other)
 }
 
 function refuse(response: ServerResponse, reason: string): void {

@@ -13,6 +13,32 @@ export interface AdminNode {
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>
   processes(): Promise<readonly (ProcessInfo & { readonly names: readonly string[] })[]>
   figures(): Promise<readonly (HostFigures & { readonly host: string })[]>
+  /** Undefined: clustering is off. */
+  readonly cluster: AdminCluster | undefined
+  /** Begins the graceful end of the node; resolves when it has begun. */
+  leave(): Promise<void>
+}
+
+/** The part of a node's cluster that the admin interface looks at. */
+export interface AdminCluster {
+  /** This node first, the others by name. */
+  members(): readonly KnownNode[]
+  /** @returns how many answered; @throws MoonmeshError `Invalid` for text that is no address */
+  join(addresses: readonly string[]): Promise<number>
+  health(): { readonly ok: boolean; readonly detail: string }
+}
+
+/** A node that gossip knows, in any state. */
+export interface KnownNode {
+  readonly name: string
+  /** Of gossip, `host:port`. */
+  readonly address: string
+  readonly state: 'alive' | 'suspect' | 'dead' | 'left'
+  readonly role: string
+  readonly isLocal: boolean
+  readonly incarnation: number
+  readonly rttMs: number | undefined
+  readonly tags: ReadonlyMap<string, string>
 }
 
 export interface ErrorBody {
@@ -47,6 +73,27 @@ export interface ServiceRow {
 export interface EntryRow {
   id: string
   kind: string
+}
+
+export interface MemberRow {
+  name: string
+  /** Of gossip, `host:port`; null on a node whose clustering is off. */
+  addr: string | null
+  mesh_addr: string | null
+  state: KnownNode['state']
+  role: string
+  suffrage: 'voter' | 'nonvoter' | 'none'
+  local: boolean
+  incarnation: number
+  rtt_ms: number | null
+  failure_domain: string
+  tags: Record<string, string>
+  version: string
+}
+
+export interface JoinBody {
+  /** How many of the addresses answered. */
+  joined: number
 }
 
 export interface HostRow {
@@ -97,6 +144,49 @@ export function serviceRow(status: ServiceStatus): ServiceRow {
     ...(error === undefined ? {} : { error: { kind: error.kind, message: error.message } }),
     ...(nextRestartMs === undefined ? {} : { next_restart_ms: Math.round(nextRestartMs) }),
     ...(waitsFor === undefined ? {} : { waits_for: waitsFor }),
+  }
+}
+
+export function memberRow({ name, address, state, role, isLocal, incarnation, rttMs, tags }: KnownNode): MemberRow {
+  const raftRole = tags.get('raft_role')
+  return {
+    name,
+    addr: address,
+    mesh_addr: meshAddress(address, tags),
+    state,
+    role,
+    suffrage: raftRole === 'voter' ? 'voter' : raftRole === 'standby' ? 'nonvoter' : 'none',
+    local: isLocal,
+    incarnation,
+    rtt_ms: rttMs === undefined ? null : Math.round(rttMs * 100) / 100,
+    failure_domain: tags.get('failure_domain') ?? '',
+    tags: Object.fromEntries(tags),
+    version: tags.get('version') ?? '',
+  }
+}
+
+/** Where the mesh of a node is reached: the address it asks to be tried first, or the host of its gossip. */
+function meshAddress(gossipAddress: string, tags: ReadonlyMap<string, string>): string | null {
+  const port = tags.get('internode_port')
+  const host = gossipAddress.slice(0, gossipAddress.lastIndexOf(':'))
+  return tags.get('internode_addr') ?? (port === undefined ? null : `${host}:${port}`)
+}
+
+/** The only row of a node whose clustering is off. */
+export function aloneRow(name: string, version: string): MemberRow {
+  return {
+    name,
+    addr: null,
+    mesh_addr: null,
+    state: 'alive',
+    role: 'none',
+    suffrage: 'none',
+    local: true,
+    incarnation: 0,
+    rtt_ms: null,
+    failure_domain: '',
+    tags: {},
+    version,
   }
 }
 

@@ -2,6 +2,7 @@
 // operations.md §1.
 
 import { assert } from '../base/assert.ts'
+import type { ClusterReader } from './cluster-section.ts'
 import { type Declaration, declare, type Entry, readEntry } from './entries.ts'
 import { idProblem, type RawEntry } from './entry-file.ts'
 import { readAppFiles } from './include.ts'
@@ -23,6 +24,7 @@ import { composeSettings, type Settings } from './settings.ts'
 import { type Compile, inlineSource } from './sources.ts'
 import type { Variables } from './variables.ts'
 
+export type { ClusterReader } from './cluster-section.ts'
 export type {
   ConsumerEntry,
   DataEntry,
@@ -61,6 +63,8 @@ export interface SettingsOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
   /** `path=value` */
   readonly set?: readonly string[]
+  /** Reads the `cluster` section; without one it is passed over, and there is no cluster. */
+  readonly cluster?: ClusterReader
 }
 
 export interface LoadOptions extends EntryRules, SettingsOptions {
@@ -124,8 +128,8 @@ export async function loadEntries(
 
 const NOWHERE = wholeOf('')
 
-function settingsSources({ configFiles = [], env = {}, set = [] }: SettingsOptions) {
-  return { configFiles, env, set }
+function settingsSources({ configFiles = [], env = {}, set = [], cluster }: SettingsOptions) {
+  return { configFiles, env, set, cluster }
 }
 
 // ---- entries

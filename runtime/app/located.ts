@@ -77,6 +77,11 @@ export function plainFields(map: LocatedMap): Record<string, unknown> {
   return Object.fromEntries(given.map(([key, { value }]) => [key, plainOf(value)]))
 }
 
+/** The value at a path; undefined when nothing stands there. */
+export function valueAt(located: Located, path: Path): Located | undefined {
+  return path.reduce<Located | undefined>((at, part) => (at === undefined ? at : childOf(at, part)), located)
+}
+
 /** The value at a path, or the nearest one around it. */
 export function nearest(located: Located, path: Path): Located {
   let found = located

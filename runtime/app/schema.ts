@@ -111,14 +111,6 @@ const adminHttp = form('"host:port" or "off"', (given) =>
   given === 'off' || isListenAddress(given) ? { value: given as string } : undefined,
 )
 
-const NO_CLUSTER = 'clustering is not available in this version; remove cluster.enabled or set it to false'
-
-/** `cluster` is the one section that may hold keys that are not listed here. */
-const cluster = z.looseObject({
-  enabled: flag.refine((isEnabled) => !isEnabled, NO_CLUSTER).default(false),
-  name: nodeName.optional(),
-})
-
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 export const LOG_FORMATS = ['auto', 'pretty', 'json'] as const
 const LOG_ENCODINGS = ['console', 'json'] as const
@@ -152,19 +144,14 @@ export const settingsSchema = z.strictObject({
   otel: anyMap.default({}),
   admin: z.strictObject({ http: adminHttp.optional(), token: text.optional() }).prefault({}),
   shutdown: z.strictObject({ timeout: duration.default(30_000) }).prefault({}),
-  cluster: cluster.prefault({}),
+  /** Read by the cluster itself. */
+  cluster: z.unknown().optional(),
   security: z.strictObject({ strict_mode: flag.default(false) }).prefault({}),
   lua: z.strictObject({ engine: choice(['fengari']).default('fengari') }).prefault({}),
 })
 
-/** Settings whose value is text whatever it looks like: `--set node.name=1` names a node "1". */
-export const TEXT_SETTINGS: ReadonlySet<string> = new Set([
-  'node.name',
-  'node.data_dir',
-  'admin.token',
-  'cluster.id',
-  'cluster.name',
-])
+/** Settings whose value is text whatever it looks like, those of the cluster apart: `--set node.name=1` names a node "1". */
+export const TEXT_SETTINGS: ReadonlySet<string> = new Set(['node.name', 'node.data_dir', 'admin.token'])
 
 // ---- what a file says beside settings and entries
 

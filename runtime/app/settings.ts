@@ -1,12 +1,13 @@
 // Settings: built-in defaults < app file < --config files < environment < --set. operations.md §1.
 
 import { hostname } from 'node:os'
-import { dirname, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { z } from 'zod'
-import { nodeNameOf } from '../base/node-name.ts'
+import { NODE_NAME, nodeNameOf } from '../base/node-name.ts'
+import { type ClusterReader, type ClusterSection, pathBeside, readClusterSection } from './cluster-section.ts'
 import { readYamlMap } from './files.ts'
-import { fieldValue, type Located, type LocatedMap, merge, nested, scalar, textOf } from './located.ts'
-import { type Place, type ProblemList, wholeOf } from './problems.ts'
+import { type Located, type LocatedMap, merge, nested, scalar, textOf, valueAt } from './located.ts'
+import { type Place, type Problem, ProblemList, wholeOf } from './problems.ts'
 import { type LOG_FORMATS, type LOG_LEVELS, NUMBER, settingsSchema, TEXT_SETTINGS } from './schema.ts'
 import { validate } from './validate.ts'
 import { substitute, type Variables } from './variables.ts'
@@ -39,9 +40,12 @@ export interface Settings {
     readonly token: string | undefined
   }
   readonly shutdown: { readonly timeoutMs: number }
-  readonly cluster: Readonly<Record<string, unknown>>
+  /** What the cluster's reader made of it; undefined without one. */
+  readonly cluster: ClusterSection | undefined
   readonly security: { readonly strictMode: boolean }
   readonly lua: { readonly engine: 'fengari' }
+  /** What works, but not as its author may think; to be logged once at start. */
+  readonly warnings: readonly Problem[]
 }
 
 export interface SettingsSources {
@@ -53,6 +57,8 @@ export interface SettingsSources {
   readonly set: readonly string[]
   /** The folder that `.runtime` lies in by default. */
   readonly dir: string
+  /** Without one the `cluster` section is passed over. */
+  readonly cluster: ClusterReader | undefined
 }
 
 const ADMIN_HTTP = '127.0.0.1:7960'
@@ -67,16 +73,17 @@ export async function composeSettings(sources: SettingsSources, problems: Proble
     const layer = await configLayer(resolve(path), problems)
     if (layer !== undefined) layers.push(layer)
   }
-  layers.push(...environmentLayers(sources.env), ...setLayers(sources.set, problems))
+  const isText = textSettings(sources.cluster)
+  layers.push(...environmentLayers(sources.env, isText), ...setLayers(sources.set, isText, problems))
   const merged = layers.reduce((under, over) => merge(under, over))
   const located = substitute(merged, [], sources.env, problems) as LocatedMap
   const given = validate(settingsSchema, located, [], problems)
+  const dataDir = dataDirOf(located, sources.dir)
+  const warnings = new ProblemList()
+  const cluster = clusterOf(located, sources.cluster, dataDir, { problems, warnings })
   if (given === undefined) return undefined
   return {
-    node: {
-      name: given.node.name ?? given.cluster.name ?? nodeNameOf(hostname()),
-      dataDir: dataDirOf(located, sources.dir),
-    },
+    node: { name: given.node.name ?? cluster?.name ?? nodeNameOf(hostname()), dataDir },
     logger: loggerOf(given),
     metrics: {
       recordsFunctions: given.metrics.interceptor.enabled,
@@ -88,9 +95,33 @@ export async function composeSettings(sources: SettingsSources, problems: Proble
       token: given.admin.token,
     },
     shutdown: { timeoutMs: given.shutdown.timeout },
-    cluster: given.cluster,
+    cluster,
     security: { strictMode: given.security.strict_mode },
     lua: given.lua,
+    warnings: warnings.sorted(),
+  }
+}
+
+function clusterOf(
+  located: LocatedMap,
+  reader: ClusterReader | undefined,
+  dataDir: string,
+  lists: { problems: ProblemList; warnings: ProblemList },
+): ClusterSection | undefined {
+  if (reader === undefined) return undefined
+  const text = textOf(valueAt(located, ['node', 'name']))
+  const nodeName = text !== undefined && NODE_NAME.test(text) ? text : undefined
+  return readClusterSection(located, reader, { nodeName, dataDir }, lists)
+}
+
+type IsText = (path: readonly string[]) => boolean
+
+/** Whether a setting is text whatever it looks like. */
+function textSettings(reader: ClusterReader | undefined): IsText {
+  return (path) => {
+    const [section, ...below] = path
+    if (section === 'cluster') return reader?.textKeys.has(below.join('.')) === true
+    return TEXT_SETTINGS.has(path.join('.'))
   }
 }
 
@@ -125,29 +156,26 @@ async function configLayer(file: string, problems: ProblemList): Promise<Located
   return { ...located, fields }
 }
 
-/** A relative directory is relative to the file that says so; to the working directory when a flag or a variable does. */
 function dataDirOf(located: LocatedMap, dir: string): string {
-  const node = fieldValue(located, 'node')
-  const given = node?.kind === 'map' ? fieldValue(node, 'data_dir') : undefined
-  const text = textOf(given)
-  if (given === undefined || text === undefined) return resolve(dir, DATA_DIR)
-  return given.at.line === 0 ? resolve(text) : resolve(dirname(given.at.file), text)
+  const path = ['node', 'data_dir']
+  const text = textOf(valueAt(located, path))
+  return text === undefined ? resolve(dir, DATA_DIR) : pathBeside(located, path, text)
 }
 
 // ---- the environment and flags
 
 /** `RUNTIME_NODE__NAME=x`. Only what begins with a section counts: other programs have variables of this kind, too. */
-function environmentLayers(env: Variables): Located[] {
+function environmentLayers(env: Variables, isText: IsText): Located[] {
   const names = Object.keys(env).filter((name) => /^RUNTIME_[A-Z0-9_]+$/.test(name))
   return names.sort().flatMap((name) => {
     const path = name.slice(ENVIRONMENT_PREFIX.length).toLowerCase().split('__')
     const text = env[name]
     if (text === undefined || path.length < 2 || !SECTIONS.includes(path[0]!)) return []
-    return [nested(path, recognised(text, path, wholeOf(name)))]
+    return [nested(path, isText(path) ? scalar(text, wholeOf(name)) : recognised(text, wholeOf(name)))]
   })
 }
 
-function setLayers(assignments: readonly string[], problems: ProblemList): Located[] {
+function setLayers(assignments: readonly string[], isText: IsText, problems: ProblemList): Located[] {
   return assignments.flatMap((assignment) => {
     const [, key, text] = /^([^=]*)=(.*)$/s.exec(assignment) ?? []
     const path = key?.trim().split('.') ?? []
@@ -157,13 +185,13 @@ function setLayers(assignments: readonly string[], problems: ProblemList): Locat
       problems.add(wholeOf(`--set ${shown}`), [], 'expected path=value, such as node.name=node-1')
       return []
     }
-    return [nested(path, recognised(text, path, wholeOf(`--set ${path.join('.')}=…`)))]
+    const at = wholeOf(`--set ${path.join('.')}=…`)
+    return [nested(path, isText(path) ? scalar(text, at) : recognised(text, at))]
   })
 }
 
-/** True, false, numbers and `[a,b]` are what they look like, except where only text is meant. */
-function recognised(text: string, path: readonly string[], at: Place): Located {
-  if (TEXT_SETTINGS.has(path.join('.'))) return scalar(text, at)
+/** True, false, numbers and `[a,b]` are what they look like. */
+function recognised(text: string, at: Place): Located {
   if (text.startsWith('[') && text.endsWith(']')) {
     const inside = text.slice(1, -1).trim()
     const items = inside === '' ? [] : inside.split(',').map((item) => scalar(scalarOf(item.trim()), at))

@@ -1,5 +1,6 @@
 // Opens the app that a command is about: loads and validates it, and reports every problem.
 
+import { packageInfo } from '../admin/package.ts'
 import type { App, LoadResult } from '../app/load.ts'
 import { CommandFailure, EXIT_USAGE } from './exit.ts'
 import { plural } from './output.ts'
@@ -12,12 +13,14 @@ export interface AppOptions {
 /** The app, or its problems. Starts nothing and writes nothing. */
 export async function loadAppAt(path: string, { config = [], set = [] }: AppOptions): Promise<LoadResult> {
   // A command that loads no app starts faster without the loader, the Lua engine and the library modules.
-  const [{ loadApp }, { compileProblem }, { moduleNames }] = await Promise.all([
+  const [{ loadApp }, { compileProblem }, { moduleNames }, { clusterReader }] = await Promise.all([
     import('../app/load.ts'),
     import('../lua/check.ts'),
     import('../../lua-stdlib/index.ts'),
+    import('../../cluster/config/machine.ts'),
   ])
-  return loadApp({ path, configFiles: config, set, env: process.env, moduleNames, compile: compileProblem() })
+  const cluster = clusterReader({ packageVersion: packageInfo().version })
+  return loadApp({ path, configFiles: config, set, env: process.env, cluster, moduleNames, compile: compileProblem() })
 }
 
 /** @throws CommandFailure with every problem of the app, exit code 2 */
@@ -32,6 +35,12 @@ export async function problemText(problems: Extract<LoadResult, { ok: false }>['
   const { formatProblem } = await import('../app/problems.ts')
   const count = `${plural(problems.length, 'problem')}; nothing was started`
   return [...problems.map((problem) => formatProblem(problem)), count].join('\n')
+}
+
+/** What the app's settings are warned of, each on a line of its own. */
+export async function warningLines(app: App): Promise<string[]> {
+  const { formatProblem } = await import('../app/problems.ts')
+  return app.settings.warnings.map((warning) => `warning: ${formatProblem(warning)}`)
 }
 
 /** Collects the values of an option that may be repeated. */

@@ -72,7 +72,8 @@ async function directoriesIn(path: string): Promise<string[]> {
   }
 }
 
-function isListening(socketPath: string): Promise<boolean> {
+/** Whether a node answers there. */
+export function isListening(socketPath: string): Promise<boolean> {
   return new Promise((done) => {
     const socket = connect(socketPath)
     socket.once('connect', () => done(true))
@@ -82,12 +83,19 @@ function isListening(socketPath: string): Promise<boolean> {
   })
 }
 
+/** What a node is told to do. */
+export interface Order {
+  readonly body: unknown
+  /** How long it may take. Default: as long as any answer. */
+  readonly timeoutMs?: number
+}
+
 /**
- * The JSON that a node answers to a GET.
+ * The JSON that a node answers to a GET, or to a POST of an order.
  * @throws CommandFailure when nobody answers; MoonmeshError what the node answers instead
  */
-export async function ask<T>(socketPath: string, path: string): Promise<T> {
-  const { status, text } = await get(socketPath, path)
+export async function ask<T>(socketPath: string, path: string, order?: Order): Promise<T> {
+  const { status, text } = await send(socketPath, path, order)
   const body = parsed(text, socketPath)
   if (status < 400) return body as T
   const { kind, message, details } = (body as ErrorBody).error
@@ -102,21 +110,25 @@ function parsed(text: string, socketPath: string): unknown {
   }
 }
 
-function get(socketPath: string, path: string): Promise<{ status: number; text: string }> {
+function send(socketPath: string, path: string, order?: Order): Promise<{ status: number; text: string }> {
+  const timeoutMs = order?.timeoutMs ?? ANSWER_MS_MAX
+  const body = order === undefined ? undefined : Buffer.from(JSON.stringify(order.body))
+  const headers = body === undefined ? {} : { 'content-type': 'application/json', 'content-length': body.length }
+  const method = body === undefined ? 'GET' : 'POST'
   return new Promise((done, fail) => {
-    const options = { socketPath, path, agent: false, signal: AbortSignal.timeout(ANSWER_MS_MAX) }
+    const options = { socketPath, path, method, headers, agent: false, signal: AbortSignal.timeout(timeoutMs) }
     const sent = request(options, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.on('end', () => done({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }))
-      response.on('error', (error) => fail(explained(error, socketPath)))
+      response.on('error', (error) => fail(explained(error, socketPath, timeoutMs)))
     })
-    sent.on('error', (error) => fail(explained(error, socketPath)))
-    sent.end()
+    sent.on('error', (error) => fail(explained(error, socketPath, timeoutMs)))
+    sent.end(body)
   })
 }
 
-function explained(error: NodeJS.ErrnoException, socketPath: string): CommandFailure {
+function explained(error: NodeJS.ErrnoException, socketPath: string, timeoutMs: number): CommandFailure {
   switch (error.code) {
     case 'ENOENT':
     case 'ECONNREFUSED':
@@ -127,10 +139,7 @@ function explained(error: NodeJS.ErrnoException, socketPath: string): CommandFai
         `no permission to talk to the node at ${socketPath}; run as the user who started it`,
       )
     case 'ABORT_ERR':
-      return new CommandFailure(
-        EXIT_FAILED,
-        `the node at ${socketPath} did not answer within ${ANSWER_MS_MAX / 1000} s`,
-      )
+      return new CommandFailure(EXIT_FAILED, `the node at ${socketPath} did not answer within ${timeoutMs / 1000} s`)
     default:
       return new CommandFailure(EXIT_FAILED, `cannot talk to the node at ${socketPath}: ${error.message}`)
   }

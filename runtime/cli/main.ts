@@ -6,7 +6,9 @@ import { Command, CommanderError } from 'commander'
 import { packageInfo } from '../admin/package.ts'
 import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { addCheck } from './commands/check.ts'
+import { addCluster } from './commands/cluster.ts'
 import { addInit } from './commands/init.ts'
+import { addKeygen } from './commands/keygen.ts'
 import { addPs } from './commands/ps.ts'
 import { addRun, splitExec } from './commands/run.ts'
 import { addTest } from './commands/test.ts'
@@ -34,6 +36,8 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addInit(command('init'), end)
   addTest(command('test'), end)
   addPs(command('ps'), end)
+  addCluster(program.command('cluster'), end)
+  addKeygen(command('keygen'), end)
   addVersion(command('version'), end)
   try {
     await program.parseAsync([...own], { from: 'user' })

@@ -8,7 +8,7 @@ import type { CFunction, State, TString } from './fengari-types.ts'
 import { LONG_STRING, STRING } from './fengari-values.ts'
 
 /** As many flags, and digits, as Lua takes. */
-const DIRECTIVE = /%(?:%|([-+ #0]{0,5})(\d{0,2})(?:\.(\d{0,2}))?([a-zA-Z]))/g
+const DIRECTIVE = /%(?:%|([-+ #0]{0,5})(?![-+ #0])(\d{0,2})(?:\.(\d{0,2}))?([a-zA-Z]))/g
 const INTEGERS = new Set('diouxX')
 const FLOATS = new Set('aAeEfFgG')
 const INT32_MIN = -(2 ** 31)

@@ -1,7 +1,7 @@
 // fengari's standard library in the restricted form of lua-core.md §2: without what reaches files, the loader or the debugger; error
 // objects serve as strings; coroutines pass the runtime's suspensions through; sizes are bounded.
 
-import { toUint8Array } from '../base/bytes.ts'
+import { fromUint8Array, toUint8Array } from '../base/bytes.ts'
 import type { Engine, LuaTable, ModuleTable } from './engine.ts'
 import { ErrorObject } from './engine.ts'
 import type { FengariEngine } from './fengari.ts'
@@ -30,7 +30,7 @@ const GLOBALS = [
 const STRING_FUNCTIONS = ['byte', 'char', 'dump', 'find', 'gmatch', 'gsub', 'len', 'lower', 'match', 'pack', 'packsize']
   .concat(['reverse', 'sub', 'unpack', 'upper'])
   .filter((name) => name !== 'dump')
-const TABLE_FUNCTIONS = ['insert', 'move', 'pack', 'remove', 'sort', 'unpack']
+const TABLE_FUNCTIONS = ['insert', 'move', 'remove', 'sort', 'unpack']
 const MATH_FUNCTIONS = [
   'abs',
   'acos',
@@ -61,9 +61,11 @@ export function restrictedLibrary(engine: FengariEngine, L: State): Engine['stan
   const original = functionsOf(library(L, 'string'))
   for (const [name, fn] of Object.entries(string)) string[name] = withMessages(engine, fn)
   string['rep'] = withMessages(engine, rep(engine))
+  string['char'] = withMessages(engine, char(engine))
   string['format'] = withMessages(engine, formatting(engine, original['format'] as CFunction))
   const table = pick(library(L, 'table'), TABLE_FUNCTIONS)
   table['concat'] = concat(engine)
+  table['pack'] = pack(engine)
   const math = pick(library(L, 'math'), MATH_FUNCTIONS)
   math['random'] = random(engine)
   math['randomseed'] = () => 0
@@ -150,6 +152,22 @@ function raise(engine: FengariEngine, L: State, text: string): number {
   return engine.fengari.lauxlib.luaL_error(L, toUint8Array(text))
 }
 
+/** fengari's own fails where it should say that a value is out of range. */
+function char(engine: FengariEngine): CFunction {
+  const { TString, TValue, lauxlib } = engine.fengari
+  return (L) => {
+    const count = L.top - L.ci.funcOff - 1
+    const bytes = new Uint8Array(count)
+    for (let i = 1; i <= count; i++) {
+      const value = lauxlib.luaL_checkinteger(L, i)
+      if (value < 0 || value > 255) return lauxlib.luaL_argerror(L, i, toUint8Array('value out of range'))
+      bytes[i - 1] = value
+    }
+    L.stack[L.top++] = new TValue(LONG_STRING, new TString(L, bytes))
+    return 1
+  }
+}
+
 /** Fills by doubling: fengari's own appends one piece after the other, which takes seconds for sizes that are still allowed. */
 function rep(engine: FengariEngine): CFunction {
   const { TString, TValue, lauxlib } = engine.fengari
@@ -182,7 +200,7 @@ function concat(engine: FengariEngine): CFunction {
     let separator: Uint8Array | undefined
     if (argumentCount >= 2 && L.stack[base + 2]?.type !== NIL) separator = stringAt(engine, L, 2)
     if (argumentCount >= 2 && separator === undefined && L.stack[base + 2]?.type !== NIL) {
-      return raise(engine, L, "bad argument #2 to 'concat' (string expected)")
+      lauxlib.luaL_checktype(L, 2, STRING)
     }
     const first = lauxlib.luaL_optinteger(L, 3, 1)
     const last =
@@ -193,7 +211,8 @@ function concat(engine: FengariEngine): CFunction {
       lua.lua_geti(L, 1, i)
       const part = stringAt(engine, L, -1)
       if (part === undefined) {
-        return raise(engine, L, `invalid value (at index ${i}) in table for 'concat'`)
+        const got = fromUint8Array(lauxlib.luaL_typename(L, -1))
+        return raise(engine, L, `invalid value (${got}) at index ${i} in table for 'concat'`)
       }
       lua.lua_settop(L, -2)
       parts.push(part)
@@ -211,6 +230,21 @@ function concat(engine: FengariEngine): CFunction {
       at += part.length
     }
     L.stack[L.top++] = new engine.fengari.TValue(LONG_STRING, new engine.fengari.TString(L, joined))
+    return 1
+  }
+}
+
+/** fengari's own begins at the end, and `pairs` would too. */
+function pack(engine: FengariEngine): CFunction {
+  const { TValue, luaH_setint } = engine.fengari
+  return (L) => {
+    const base = L.ci.funcOff
+    const count = L.top - base - 1
+    const table = engine.newTable()
+    for (let i = 1; i <= count; i++)
+      luaH_setint(table as unknown as Table, i, L.stack[base + i] as State['stack'][number])
+    engine.set(table, 'n', count)
+    L.stack[L.top++] = new TValue(TABLE, table)
     return 1
   }
 }

@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module'
 import { numberText } from '../base/number-text.ts'
-import type { Internals, State } from './fengari-types.ts'
+import type { Internals, State, Table, TableEntry, TValue } from './fengari-types.ts'
 import { NIL } from './fengari-values.ts'
 
 const OPTIONS = {
@@ -29,6 +29,7 @@ export function loadFengari(): Internals {
       printNumbers(require('fengari/src/luaconf.js'))
       // Loaded before those who take the function out of it.
       boundStrings(require('fengari/src/lstring.js'))
+      orderLists(require('fengari/src/ltable.js'))
     }
     const { lua, lauxlib, lualib } = require('fengari')
     const { TValue, LClosure, CClosure, Udata } = require('fengari/src/lobject.js')
@@ -104,6 +105,47 @@ function boundStrings(strings: Strings): void {
     if (bytes.length > STRING_BYTES_MAX) throw new RangeError('string too long')
     return luaS_bless(L, bytes)
   }
+}
+
+interface Tables {
+  luaH_setint(table: Table, key: number, value: TValue): void
+}
+
+/**
+ * fengari traverses a table in the order in which its keys came, and fills what `{ a, b, c }` makes from the end. Here the
+ * keys of such a filling go in front of each other, so that `pairs` meets the list from its first element on, as elsewhere.
+ */
+function orderLists(tables: Tables): void {
+  const { luaH_setint } = tables
+  let filled: Table | undefined
+  let filledKey = 0
+  /** The entry of the lowest key that this filling has made; none of a nil. */
+  let lowest: TableEntry | undefined
+  tables.luaH_setint = (table, key, value) => {
+    const before = table.l
+    luaH_setint(table, key, value)
+    const added = table.l
+    const isAdded = added !== undefined && added !== before && added.p === before
+    const isGoingOn = table === filled && key === filledKey - 1
+    if (isAdded && isGoingOn && lowest !== undefined && table.strong.get(lowest.key.value) === lowest) {
+      putInFront(table, added, lowest)
+    }
+    filled = table
+    filledKey = key
+    if (isAdded) lowest = added
+    else if (!isGoingOn) lowest = undefined
+  }
+}
+
+/** Moves the last entry. */
+function putInFront(table: Table, last: TableEntry, next: TableEntry): void {
+  table.l = last.p
+  if (last.p !== undefined) last.p.n = undefined
+  last.p = next.p
+  last.n = next
+  if (next.p === undefined) table.f = last
+  else next.p.n = last
+  next.p = last
 }
 
 interface Api {

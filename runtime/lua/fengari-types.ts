@@ -13,6 +13,8 @@ export interface TValue {
 export interface TableEntry {
   key: TValue
   value: TValue
+  /** The previous and the next entry. */
+  p: TableEntry | undefined
   n: TableEntry | undefined
 }
 export interface Table {
@@ -98,6 +100,7 @@ export interface Lauxlib {
   luaL_error(L: State, text: Uint8Array): number
   luaL_checknumber(L: State, index: number): number
   luaL_argerror(L: State, index: number, text: Uint8Array): number
+  luaL_typename(L: State, index: number): Uint8Array
   luaL_checktype(L: State, index: number, type: number): void
   luaL_checklstring(L: State, index: number): Uint8Array
   luaL_optlstring(L: State, index: number, fallback: Uint8Array): Uint8Array | null

@@ -30,6 +30,7 @@ import type {
   Telling,
   ToHost,
 } from './port.ts'
+import { NO_REPLY } from './port.ts'
 import type { Process, ProcessHost } from './process.ts'
 import { Scheduler, type SchedulerDriver } from './scheduler.ts'
 
@@ -480,7 +481,9 @@ export abstract class Host implements ProcessHost {
       case 'link':
       case 'cancel':
       case 'terminate':
-        this.#reply(message.ref, this.#answerElsewhere(message))
+        // What another node sends is not answered.
+        if (message.ref === NO_REPLY) this.#answerElsewhere(message)
+        else this.#reply(message.ref, this.#answerElsewhere(message))
         break
       case 'spawn':
         this.#spawnForNode(message.ref, message.request)

@@ -48,6 +48,9 @@ export interface ServiceQuestion {
   entry: string
 }
 
+/** The `ref` of a question whose answer nobody waits for. */
+export const NO_REPLY = 0
+
 export type Question = ProcessQuestion | NameQuestion | { kind: 'spawn'; request: SpawnRequest }
 
 export type Reply =

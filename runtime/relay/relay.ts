@@ -3,9 +3,9 @@
 import { toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
-import { isFunctionHost, parsePid, SLOTS, slotOf } from '../base/pid.ts'
+import { epochOf, isFunctionHost, parsePid, SLOTS, slotOf } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
-import type { ErrorValue, Value } from '../base/value.ts'
+import { ErrorValue, record, type Value } from '../base/value.ts'
 import type { ServiceRequest } from '../node-services.ts'
 import { Links } from '../process/core/links.ts'
 import { Names } from '../process/core/names.ts'
@@ -24,8 +24,10 @@ import type {
   TerminalMessage,
   ToHost,
 } from '../process/port.ts'
+import { NO_REPLY } from '../process/port.ts'
 import type { Answer, Outcome } from '../services.ts'
 import { routeOf } from './core/route.ts'
+import type { PeerMessage } from './wire/messages.ts'
 
 /** The node's end of the line to one host worker. */
 export interface HostLine {
@@ -33,6 +35,22 @@ export interface HostLine {
   readonly slot: number
   readonly port: Port<ToHost, FromHost>
 }
+
+/** What became of a message to another node: accepted, or why not. */
+export type PeerSent = 'sent' | 'full' | 'too-large' | 'gone'
+
+/** The node's end of the session with another node, in one run of that node. */
+export interface PeerLine {
+  /** As PIDs name it. */
+  readonly node: string
+  readonly epoch: number
+  /** Never waits. */
+  send(message: PeerMessage): PeerSent
+}
+
+type Line = HostLine | PeerLine
+
+const isPeer = (line: Line): line is PeerLine => 'epoch' in line
 
 export interface RelayHooks {
   log(record: LogRecord): void
@@ -57,7 +75,7 @@ interface Pending {
   /** Who asked; undefined for the node itself. */
   origin: Origin | undefined
   /** Who was asked. */
-  target: HostLine
+  target: Line
   question: Question
   answered: ((answer: Answer<Value>) => void) | undefined
   ended: ((outcome: Outcome) => void) | undefined
@@ -80,6 +98,10 @@ export class Relay {
   readonly #lines = new Map<string, HostLine[]>()
   readonly #slots = new Map<number, HostLine>()
   readonly #turns = new Map<string, number>()
+  /** By node; only those that are reached. */
+  readonly #peers = new Map<string, PeerLine>()
+  /** Spawns that peers asked for and that are not answered, by the peer's number. */
+  readonly #peerSpawns = new Map<PeerLine, Map<number, number>>()
   readonly #names = new Names()
   /** Monitors and links whose two ends live on different lines. */
   readonly #links = new Links()
@@ -91,6 +113,8 @@ export class Relay {
   #nextRef = 1
   /** Tellings for processes that are gone. */
   deadLetters = 0
+  /** Messages of other nodes that no node of that name and run may send. */
+  refusedMessages = 0
   /** What was said to services and refused by them. */
   failedNotes = 0
 
@@ -140,6 +164,21 @@ export class Relay {
     return [...this.#lines.values()].flat()
   }
 
+  /** Another node is reached, in a new session with it. */
+  openPeer(peer: PeerLine): void {
+    this.#peers.set(peer.node, peer)
+    this.#peerSpawns.set(peer, new Map())
+  }
+
+  /** The session is over: what lives there has ended as far as this node is concerned. Nothing of it is heard afterwards. */
+  peerLost(peer: PeerLine, error: ErrorValue): void {
+    if (this.#peers.get(peer.node) !== peer) return
+    this.#peers.delete(peer.node)
+    this.#peerSpawns.delete(peer)
+    this.#failPending(peer, error)
+    this.#tellOfLost(peer, error)
+  }
+
   /**
    * The line is dead: its processes ended with `error`, whoever watched them hears of it, whoever waits for an answer gets one.
    * A line that stopped in order is closed the same way.
@@ -150,6 +189,14 @@ export class Relay {
     else this.#lines.set(line.hostId, lines)
     if (this.#slots.get(line.slot) === line) this.#slots.delete(line.slot)
     for (const pid of [...this.#names.pids()]) if (this.#isOn(line, pid)) this.#releaseNames(pid)
+    this.#failPending(line, error)
+    this.#tellOfLost(line, error)
+    for (const controller of this.#requests.get(line)?.values() ?? []) controller.abort()
+    this.#requests.delete(line)
+    this.#hooks.clientsLost((pid) => this.#isOn(line, pid))
+  }
+
+  #failPending(line: Line, error: ErrorValue): void {
     for (const [ref, pending] of this.#pending) {
       if (pending.origin?.line === line) this.#forsake(ref, pending, error)
       else if (pending.target === line) {
@@ -157,10 +204,6 @@ export class Relay {
         this.#answerForLost(pending, error)
       }
     }
-    this.#tellOfLost(line, error)
-    for (const controller of this.#requests.get(line)?.values() ?? []) controller.abort()
-    this.#requests.delete(line)
-    this.#hooks.clientsLost((pid) => this.#isOn(line, pid))
   }
 
   /** Nobody waits for the answer any more. A child on its way learns at its birth that its spawner is gone. */
@@ -185,7 +228,7 @@ export class Relay {
     else pending.origin.line.port.post({ kind: 'ended', ref: pending.origin.ref, outcome: { ok: false, error } })
   }
 
-  #tellOfLost(line: HostLine, error: ErrorValue): void {
+  #tellOfLost(line: Line, error: ErrorValue): void {
     const isLost = (pid: string): boolean => this.#isOn(line, pid)
     const outcome: Outcome = { ok: false, error }
     const atMs = this.#env.wallMs()
@@ -200,13 +243,21 @@ export class Relay {
     }
   }
 
-  #isOn(line: HostLine, pid: string): boolean {
+  #isOn(line: Line, pid: string): boolean {
     const parts = parsePid(pid)
-    if (parts === undefined || slotOf(parts.uniq) !== line.slot) return false
+    if (isPeer(line)) return parts?.node === line.node && epochOf(parts.uniq) === line.epoch
+    if (parts === undefined || parts.node !== this.#self.node || slotOf(parts.uniq) !== line.slot) return false
     return parts.host === line.hostId || isFunctionHost(parts.host)
   }
 
-  #lineOf(pid: string): HostLine | { error: MoonmeshError } {
+  /** The line of a process that lives on this node. */
+  #hostLineOf(pid: string): HostLine | { error: MoonmeshError } {
+    const found = this.#lineOf(pid)
+    if ('error' in found || !isPeer(found)) return found
+    return { error: notFound(`process not found: ${toText(pid)} (it is not one of this node)`) }
+  }
+
+  #lineOf(pid: string): Line | { error: MoonmeshError } {
     const route = routeOf(pid, this.#self, {
       knowsHost: (id) => this.#knownHosts.has(id),
       hostOfSlot: (slot) => this.#slots.get(slot)?.hostId,
@@ -218,6 +269,11 @@ export class Relay {
         return { error: notFound(`host not found: ${toText(route.host)} (in ${toText(pid)})`) }
       case 'gone':
         return { error: notFound(`process not found: ${toText(pid)}`) }
+      case 'peer': {
+        const peer = this.#peers.get(route.node)
+        if (peer === undefined) return { error: unreachable(route.node) }
+        return peer.epoch === route.epoch ? peer : { error: notFound(`process not found: ${toText(pid)}`) }
+      }
     }
   }
 
@@ -233,16 +289,23 @@ export class Relay {
     ended?: (outcome: Outcome) => void,
   ): () => void {
     const ref = this.#ask({ kind: 'spawn', request }, undefined, answered as (answer: Answer<Value>) => void, ended)
-    return () => this.#pending.get(ref)?.target.port.post({ kind: 'abandon', ref })
+    return () => this.#abandon(ref)
   }
 
   ask(question: ProcessQuestion, answered: (answer: Answer<Value>) => void): void {
     this.#ask(question, undefined, answered, undefined)
   }
 
+  #abandon(ref: number): void {
+    const target = this.#pending.get(ref)?.target
+    if (target === undefined) return
+    if (isPeer(target)) target.send({ kind: 'abandon', ref })
+    else target.port.post({ kind: 'abandon', ref })
+  }
+
   /** A message of the runtime, as far as there is still someone to get it. */
   deliver(to: string, topic: string, values: readonly Value[]): void {
-    const found = this.#lineOf(to)
+    const found = this.#hostLineOf(to)
     if ('error' in found) this.deadLetters++
     else found.port.post({ kind: 'deliver', to, topic, values })
   }
@@ -305,7 +368,7 @@ export class Relay {
     }
     if (question.kind === 'monitor' || question.kind === 'link')
       this.#pair(question.kind, question.from, question.to, found)
-    this.#pending.set(ref, {
+    const pending: Pending = {
       origin,
       target: found,
       question,
@@ -313,13 +376,34 @@ export class Relay {
       ended,
       inspected: undefined,
       isAnswered: false,
-    })
-    found.port.post({ ...question, ref })
+    }
+    if (isPeer(found)) this.#askPeer(found, ref, pending)
+    else {
+      this.#pending.set(ref, pending)
+      found.port.post({ ...(question.kind === 'spawn' ? onThisNode(question) : question), ref })
+    }
     return ref
   }
 
-  /** Workers of one host take turns. */
-  #lineForSpawn(hostId: string): HostLine | { error: MoonmeshError } {
+  /** Another node answers spawns only; of the rest whoever asks learns that it is on its way. */
+  #askPeer(peer: PeerLine, ref: number, pending: Pending): void {
+    const { question } = pending
+    let sent: PeerSent
+    if (question.kind === 'spawn') {
+      this.#pending.set(ref, pending)
+      sent = peer.send({ ref, ...onThisNode(question) })
+      if (sent === 'sent') return
+      this.#pending.delete(ref)
+    } else sent = peer.send(question as ProcessQuestion)
+    this.#answer(pending, sent === 'sent' ? { ok: true, value: undefined } : { ok: false, error: unsent(peer, sent) })
+  }
+
+  /** Workers of one host take turns. `node@host` is a host of another node. */
+  #lineForSpawn(wanted: string): Line | { error: MoonmeshError } {
+    const at = wanted.indexOf('@')
+    const node = at < 0 ? undefined : wanted.slice(0, at)
+    if (node !== undefined && node !== this.#self.node) return this.#peers.get(node) ?? { error: unreachable(node) }
+    const hostId = wanted.slice(at + 1)
     const lines = this.linesOf(hostId)
     if (lines.length === 0) {
       if (!this.#knownHosts.has(hostId)) {
@@ -363,7 +447,7 @@ export class Relay {
   }
 
   /** A pair on one line is that line's own affair. */
-  #pair(kind: 'monitor' | 'link', from: string, to: string, line: HostLine): void {
+  #pair(kind: 'monitor' | 'link', from: string, to: string, line: Line): void {
     if (this.#isOn(line, from)) return
     if (kind === 'monitor') this.#links.monitor(from, to)
     else this.#links.link(from, to)
@@ -438,6 +522,97 @@ export class Relay {
     }
   }
 
+  // ---- what other nodes say
+
+  /** @param message read and well-formed, and no more than that */
+  receive(peer: PeerLine, message: PeerMessage): void {
+    // Of a session that is over nothing is heard.
+    if (this.#peers.get(peer.node) !== peer) return
+    switch (message.kind) {
+      case 'send':
+      case 'cancel':
+      case 'terminate': {
+        const found = this.#hostLineOf(message.to)
+        if (!this.#maySpeak(peer, message.from)) return
+        if ('error' in found) this.deadLetters++
+        else found.port.post({ ...message, ref: NO_REPLY })
+        return
+      }
+      case 'monitor':
+      case 'link':
+        return this.#pairForPeer(peer, message)
+      case 'unmonitor':
+      case 'unlink':
+      case 'down':
+        if (this.#maySpeak(peer, message.from) && !('error' in this.#hostLineOf(message.to))) this.#tell(message)
+        return
+      case 'spawn':
+        return this.#spawnForPeer(peer, message)
+      case 'abandon': {
+        const ref = this.#peerSpawns.get(peer)?.get(message.ref)
+        if (ref !== undefined) this.#abandon(ref)
+        return
+      }
+      case 'reply':
+        if (this.#isAsked(peer, message.ref)) this.#replied(message)
+        return
+      case 'ended':
+        if (this.#isAsked(peer, message.ref)) this.#ended(message.ref, message.outcome)
+    }
+  }
+
+  /** A node speaks for its own processes only. */
+  #maySpeak(peer: PeerLine, from: string): boolean {
+    if (from === '' || this.#isOn(peer, from)) return true
+    this.refusedMessages++
+    return false
+  }
+
+  #isAsked(peer: PeerLine, ref: number): boolean {
+    if (this.#pending.get(ref)?.target === peer) return true
+    this.refusedMessages++
+    return false
+  }
+
+  /** Whoever monitors or links is told the end of what is not there. */
+  #pairForPeer(peer: PeerLine, question: ProcessQuestion & { kind: 'monitor' | 'link' }): void {
+    const { kind, to, from } = question
+    if (from === '' || !this.#maySpeak(peer, from)) return
+    const event = kind === 'monitor' ? 'exit' : 'link-down'
+    const absent = (error: MoonmeshError | ErrorValue): void => {
+      // Its process knows that it watches already.
+      if (error.kind === 'AlreadyExists') return
+      const outcome: Outcome = { ok: false, error: noProcess(to) }
+      peer.send({ kind: 'down', to: from, from: to, event, outcome, atMs: this.#env.wallMs() })
+    }
+    const found = this.#hostLineOf(to)
+    if ('error' in found) return absent(found.error)
+    this.#ask(question, undefined, (answer) => {
+      if (!answer.ok) absent(answer.error)
+    })
+  }
+
+  #spawnForPeer(peer: PeerLine, { ref, request }: PeerMessage & { kind: 'spawn' }): void {
+    const spawns = this.#peerSpawns.get(peer)
+    if (!this.#maySpeak(peer, request.from) || spawns === undefined || spawns.has(ref)) return
+    if (request.host.includes('@')) return void this.refusedMessages++
+    if (spawns.size >= PEER_SPAWNS_MAX) {
+      const text = `node ${toText(this.#self.node ?? '')} starts ${PEER_SPAWNS_MAX} processes for this node already`
+      const error = new MoonmeshError('Unavailable', text, { retryable: true })
+      peer.send({ kind: 'reply', ref, ok: false, error: errorFrom(error) })
+      return
+    }
+    const answered = (answer: Answer<Value>): void => {
+      spawns.delete(ref)
+      if (answer.ok) peer.send({ kind: 'reply', ref, ok: true, value: answer.value })
+      else peer.send({ kind: 'reply', ref, ok: false, error: errorFrom(answer.error) })
+    }
+    const ended = (outcome: Outcome): void => void peer.send({ kind: 'ended', ref, outcome })
+    // Answered in the same turn when there is no such host.
+    spawns.set(ref, this.#nextRef)
+    this.#ask({ kind: 'spawn', request }, undefined, answered, ended)
+  }
+
   #serve(line: HostLine, request: ServiceQuestion & { ref: number }): void {
     const { ref } = request
     const origin = { line, ref }
@@ -499,6 +674,7 @@ export class Relay {
     else this.#links.unlink(to, from)
     const found = this.#lineOf(to)
     if ('error' in found) this.deadLetters++
+    else if (isPeer(found)) found.send(message)
     else found.port.post(message)
   }
 
@@ -507,7 +683,7 @@ export class Relay {
   #registerName(line: HostLine, message: { ref: number; name: string; pid: string }): void {
     const { ref, name, pid } = message
     const origin = { line, ref }
-    const owner = this.#lineOf(pid)
+    const owner = this.#hostLineOf(pid)
     if ('error' in owner) return this.#reply(origin, { ok: false, error: owner.error })
     if (!this.#names.register(name, pid)) {
       const holder = this.#names.lookup(name) as string
@@ -544,6 +720,40 @@ const NO_FIGURES: HostFigures = {
   runQueue: 0,
   slices: 0,
   busyMs: 0,
+}
+
+/** Spawns that one other node may have under way here. */
+const PEER_SPAWNS_MAX = 4096
+
+/** The host's own name alone: it is another's, or this node's own. */
+function onThisNode({ kind, request }: Question & { kind: 'spawn' }): Question & { kind: 'spawn' } {
+  const at = request.host.indexOf('@')
+  return at < 0 ? { kind, request } : { kind, request: { ...request, host: request.host.slice(at + 1) } }
+}
+
+function unreachable(node: string): MoonmeshError {
+  return notFound(`node is not connected: ${toText(node)}`)
+}
+
+function noProcess(pid: string): ErrorValue {
+  return new ErrorValue('NotFound', 'noproc', false, record({ pid }))
+}
+
+function unsent({ node }: PeerLine, why: Exclude<PeerSent, 'sent'>): MoonmeshError {
+  switch (why) {
+    case 'full':
+      return new MoonmeshError('Unavailable', `peer queue full: ${toText(node)}`, { retryable: true })
+    case 'too-large':
+      return new MoonmeshError(
+        'Invalid',
+        'message too large, or nested too deep, for another node (cluster.internode.max_message_size)',
+        {
+          retryable: false,
+        },
+      )
+    case 'gone':
+      return unreachable(node)
+  }
 }
 
 function notFound(text: string): MoonmeshError {

@@ -1,5 +1,5 @@
-// Moonmesh on the workloads W1 to W5 and W12: one JSON line a figure, {workload, peer, metric, value, unit, n}.
-// usage: node --expose-gc moonmesh.mjs [W1 W2 W3 W4 W5 W12]      each workload runs in a process of its own
+// Moonmesh on the workloads W1 to W5, W11 and W12: one JSON line a figure, {workload, peer, metric, value, unit, n}.
+// usage: node --expose-gc moonmesh.mjs [W1 W2 W3 W4 W5 W11 W12]      each workload runs in a process of its own
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { createNode } from '../../dist/runtime/index.js'
 
 const here = dirname(fileURLToPath(import.meta.url))
-const ALL = ['W1', 'W2', 'W3', 'W4', 'W5', 'W12']
+const ALL = ['W1', 'W2', 'W3', 'W4', 'W5', 'W11', 'W12']
 const PEER = 'moonmesh'
 const HOST = 'bench:host'
 const W5_TESTS = ['fib', 'array', 'string', 'method', 'queens', 'coroutine']
@@ -104,6 +104,9 @@ const WORKLOADS = {
       emit('W5', name, took, 's', 3)
     }
   },
+  async W11() {
+    await inProcess('W11', [join(here, 'w11.mjs')])
+  },
   async W12() {
     const dataDir = mkdtempSync(join(tmpdir(), 'moonmesh-bench-'))
     const app = join(dataDir, 'app.yaml')
@@ -178,10 +181,10 @@ function coldStart(app) {
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
 
 /** Each workload in a fresh process, one after the other. */
-async function inFreshProcess(id) {
-  const child = spawn(process.execPath, ['--expose-gc', fileURLToPath(import.meta.url), '--one', id], {
-    stdio: 'inherit',
-  })
+const inFreshProcess = (id) => inProcess(id, ['--expose-gc', fileURLToPath(import.meta.url), '--one', id])
+
+async function inProcess(id, args) {
+  const child = spawn(process.execPath, args, { stdio: 'inherit' })
   const code = await new Promise((resolve) => child.on('exit', resolve))
   if (code !== 0) throw new Error(`${id} ended with ${code}`)
 }

@@ -90,6 +90,7 @@ entries:
         { id: 'app:h', kind: 'process.host' },
       ],
       problems: [],
+      warnings: [],
     })
     const wrong = await cli.run(['check', 'wrong.yaml', '--json'])
     expect({ code: wrong.code, stderr: wrong.stderr }).toEqual({ code: 2, stderr: '' })
@@ -279,6 +280,38 @@ entries:
   })
 })
 
+describe('keygen', () => {
+  test('prints a key of 32 bytes and nothing else, another one each time', async () => {
+    const first = await cli.run(['keygen'])
+    expect(first).toMatchObject({ code: 0, stderr: '' })
+    expect(first.stdout).toMatch(/^[A-Za-z0-9+/]{43}=\n$/)
+    expect((await cli.run(['keygen'])).stdout).not.toBe(first.stdout)
+  })
+
+  test('--bytes chooses the length, --json says it', async () => {
+    for (const bytes of [16, 24, 32]) {
+      const { stdout } = await cli.run(['keygen', '--bytes', String(bytes), '--json'])
+      const made = JSON.parse(stdout) as { key: string; bytes: number }
+      expect(made.bytes).toBe(bytes)
+      expect(Buffer.from(made.key, 'base64')).toHaveLength(bytes)
+    }
+    const wrong = await cli.run(['keygen', '--bytes', '20'])
+    expect(wrong).toMatchObject({ code: 2, stdout: '' })
+    expect(wrong.stderr).toContain('16, 24, 32')
+  })
+
+  test('the settings take it', async () => {
+    const key = (await cli.run(['keygen'])).stdout
+    cli.write({ 'app.yaml': 'cluster: { membership: { secret_file: gossip.key } }\n', 'gossip.key': key })
+    expect((await cli.run(['check', 'app.yaml'])).code).toBe(0)
+    const set = ['--set', `cluster.membership.secret_key=${key.trim()}`]
+    const { code, stderr } = await cli.run(['check', 'app.yaml', ...set])
+    expect(code).toBe(2)
+    expect(stderr).toContain('cluster.membership.secret_file: give membership.secret_key or membership.secret_file')
+    expect(stderr).not.toContain(key.trim())
+  })
+})
+
 test('version', async () => {
   const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as {
     version: string
@@ -297,7 +330,7 @@ test('version', async () => {
 test('help tells every command, and the exit codes of run', async () => {
   const { code, stdout, stderr } = await cli.run(['--help'])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  for (const name of ['run', 'check', 'init', 'test', 'ps', 'version'])
+  for (const name of ['run', 'check', 'init', 'test', 'ps', 'keygen', 'version'])
     expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
   expect(stdout).not.toMatch(/cluster|--nodes/)
   expect((await cli.run(['run', '--help'])).stdout).toContain('0 after SIGTERM, 130 after SIGINT')

@@ -3,7 +3,7 @@
 //
 // ```yaml app.yaml, ```lua x.lua, …   a file: written to the page's directory, where it replaces one of the same name
 // ```sh                               commands run there; the next block, if it is ```text, shows lines of their output, in order
-//                                     `exit=N` behind sh: the last command ends with N; `another terminal`: the app started before goes on
+//                                     `exit=N` behind sh: the last command ends with N; `another terminal`: what was started before goes on
 // ```ts main.ts, then ```text         compiled and run, with a plain tsconfig.json; a page with ```sh for that is followed instead
 // <!-- all files first -->            the page tells its readers to save all files before they run anything
 
@@ -99,7 +99,7 @@ function missingLine(expected: string, streams: readonly string[]): string | und
 class Reader {
   readonly cli = new Cli()
   #cwd = this.cli.dir
-  #running: Program | undefined
+  readonly #running: Program[] = []
   readonly #env = { RUNTIME_LOGGER__FORMAT: 'pretty', RUNTIME_ADMIN__HTTP: '127.0.0.1:0', NO_COLOR: '1' }
 
   write({ info, text }: Block): void {
@@ -140,7 +140,7 @@ class Reader {
 
   async #serve(args: string[], expected = 'node NAME is ready'): Promise<void> {
     const app = this.cli.start(args, { cwd: this.#cwd, env: this.#env })
-    this.#running = app
+    this.#running.push(app)
     if (expected === 'node NAME is ready') return app.until('is ready')
     await eventually(
       () => {
@@ -184,10 +184,10 @@ class Reader {
 
   /** Ctrl-C. */
   async stop(): Promise<void> {
-    const app = this.#running
-    this.#running = undefined
-    app?.signal('SIGINT')
-    if (app !== undefined) expect((await app.exit()).code).toBe(130)
+    const apps = this.#running.splice(0)
+    for (const app of apps) app.signal('SIGINT')
+    // 0: a command of the page has stopped it.
+    for (const app of apps) expect([0, 130]).toContain((await app.exit()).code)
   }
 
   async close(): Promise<void> {

@@ -71,11 +71,43 @@ describe('epoch (cluster.md §0.1)', () => {
     expect((await open({ wallMs: () => 1 })).epoch).toBe(5_001)
   })
 
-  test('a damaged one is an error, not a guess', async () => {
-    await (await open()).close()
-    writeFileSync(join(dataDir, 'n1', 'epoch'), 'garbage')
-    await expect(open()).rejects.toMatchObject({ kind: 'Invalid', message: expect.stringContaining('epoch') })
+  test.each(['garbage', '', '-5', '1e3', '12\n13\n', '9007199254740991', '99999999999999999999'])(
+    'a file that holds %j is an error, not a guess',
+    async (text) => {
+      await (await open()).close()
+      const file = join(dataDir, 'n1', 'epoch')
+      writeFileSync(file, text)
+      await expect(open()).rejects.toMatchObject({
+        kind: 'Invalid',
+        message: `${file} does not hold the epoch of the last run; remove it if no process of an earlier run matters`,
+      })
+      expect(readFileSync(file, 'utf8')).toBe(text)
+      expect(existsSync(join(dataDir, 'n1', 'admin.sock'))).toBe(false)
+    },
+  )
+
+  test.each(['epoch', 'epoch.new'])('a disk that fails over %s is told, and nothing starts', async (name) => {
+    mkdirSync(join(dataDir, 'n1', name), { recursive: true })
+    await expect(open()).rejects.toMatchObject({ kind: 'Unavailable', message: expect.stringContaining('EISDIR') })
     expect(existsSync(join(dataDir, 'n1', 'admin.sock'))).toBe(false)
+  })
+
+  test('is raised above one that others still know, for this run and those to come', async () => {
+    const directory = await open({ wallMs: () => 5_000 })
+    await Promise.all([directory.raiseEpoch(9_000), directory.raiseEpoch(8_000)])
+    expect(directory.epoch).toBe(9_000)
+    await directory.close()
+    expect((await open({ wallMs: () => 6_000 })).epoch).toBe(9_001)
+  })
+
+  test('a raise that cannot be written does not count', async () => {
+    const directory = await open({ wallMs: () => 5_000 })
+    mkdirSync(join(dataDir, 'n1', 'epoch.new'))
+    await expect(directory.raiseEpoch(9_000)).rejects.toMatchObject({ kind: 'Unavailable' })
+    expect(directory.epoch).toBe(5_000)
+    rmSync(join(dataDir, 'n1', 'epoch.new'), { recursive: true })
+    await directory.raiseEpoch(9_001)
+    expect(directory.epoch).toBe(9_001)
   })
 })
 

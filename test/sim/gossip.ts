@@ -1,13 +1,14 @@
-// Clusters of gossip under faults: crashes, restarts in place and elsewhere, graceful leaves, partitions, one-way cuts,
-// frozen processes, changing tags and a bad network. Afterwards the network heals and every view must become the truth.
+// Clusters of gossip in the simulated world, and what they promise: under faults G1, G2 and G4 after every step, and once
+// all is well again that every view becomes the truth (G3).
 
 import { type Address, formatAddress } from '../../cluster/swim/core/address.ts'
-import type { Member } from '../../cluster/swim/core/members.ts'
 import { defaultSwimSettings, type SwimSettings } from '../../cluster/swim/core/settings.ts'
 import type { Envelope } from '../../cluster/swim/wire/packet.ts'
-import { convergenceBoundMs, detectionBoundMs, disagreement, GossipChecker, InvariantError } from './checkers/gossip.ts'
+import { convergenceBoundMs, detectionBoundMs, disagreement, GossipChecker } from './checkers/gossip.ts'
+import { InvariantError } from './checkers/invariant-error.ts'
+import { drawPlan, type Fault, makeTrouble, type Target } from './faults.ts'
 import { Network, type NetworkFaults, quietNetwork } from './network.ts'
-import { type SwimNetwork, SwimNode } from './swim-node.ts'
+import { type SwimNetwork, SwimNode, type SwimObserver, type Tamper } from './swim-node.ts'
 import { World } from './world.ts'
 
 export interface GossipWorldOptions {
@@ -19,6 +20,18 @@ export interface GossipWorldOptions {
   readonly envelope?: Envelope
   /** How much clocks may run fast or slow; 0.01 is one in a hundred. */
   readonly clockDrift?: number
+  readonly tamper?: Tamper
+  readonly trace?: boolean
+  readonly onNote?: (line: string) => void
+  /** In place of the checker, for measurements that are too large for it. */
+  readonly observer?: SwimObserver
+}
+
+export interface StartOptions {
+  readonly isElsewhere?: boolean
+  /** The disk is empty. */
+  readonly isWiped?: boolean
+  readonly wallErrorMs?: number
 }
 
 const PORT = 7946
@@ -26,77 +39,104 @@ const SEEDS = 3
 const QUIET_MS = 120_000
 
 /** A running cluster in the simulated world. */
-export class GossipWorld {
+export class GossipWorld implements Target {
   readonly world: World
   readonly network: SwimNetwork
-  readonly checker: GossipChecker
+  readonly checker: GossipChecker<SwimNode>
   readonly settings: SwimSettings
   /** The latest run of each name, running or not. */
   readonly nodes = new Map<string, SwimNode>()
   readonly #options: GossipWorldOptions
-  readonly #crashedAtMs = new Map<string, number>()
-  readonly #log: string[] = []
+  readonly #endedAtMs = new Map<string, number>()
+  /** Epochs on the disks of the nodes. */
+  readonly #persisted = new Map<string, number>()
   #hosts = 0
-  #epoch = 1000
 
   constructor(options: GossipWorldOptions) {
     this.#options = options
-    this.world = new World(options.seed)
+    const { trace = false, onNote } = options
+    this.world = new World(options.seed, { trace, ...(onNote === undefined ? {} : { onNote }) })
     this.network = new Network(this.world, { ...quietNetwork, ...options.faults })
-    this.checker = new GossipChecker(this.world, this.nodes)
+    this.checker = new GossipChecker(this.world, this.nodes, options.settings)
     this.settings = { ...defaultSwimSettings, ...options.settings }
     for (let i = 1; i <= options.nodes; i++) this.start(`n${i}`)
   }
 
-  /** What was done to the cluster, for a failure's report. */
-  get log(): readonly string[] {
-    return this.#log
+  names(): string[] {
+    return [...this.nodes.keys()]
   }
 
   running(): SwimNode[] {
     return [...this.nodes.values()].filter((node) => node.isRunning)
   }
 
-  /** Starts a run of a name, at its former address unless told otherwise. */
-  start(name: string, where: 'same' | 'new' = 'same'): SwimNode {
+  node(name: string): SwimNode {
+    const node = this.nodes.get(name)
+    if (node === undefined) throw new Error(`there is no node ${name}`)
+    return node
+  }
+
+  /** Starts a run of a name, at its former address with its former disk unless told otherwise. */
+  start(name: string, options: StartOptions = {}): SwimNode {
+    const { isElsewhere = false, isWiped = false } = options
     const former = this.nodes.get(name)
-    const address = former !== undefined && where === 'same' ? former.address : this.#newAddress()
-    this.note(`start ${name} at ${formatAddress(address)}`)
-    const { envelope, clockDrift = 0 } = this.#options
-    const chance = this.world.chance
+    const address = former !== undefined && !isElsewhere ? former.address : this.#newAddress()
+    const { envelope, clockDrift = 0, settings, tamper, observer = this.checker } = this.#options
+    const { chance } = this.world
+    const drawnErrorMs = clockDrift === 0 ? 0 : chance.between(-1, 1) * chance.pick([100, 10_000, 3_600_000])
+    const wallErrorMs = options.wallErrorMs ?? drawnErrorMs
+    const persisted = isWiped ? 0 : (this.#persisted.get(name) ?? 0)
+    const epoch = Math.max(persisted + 1, Math.floor(this.world.wallMs + wallErrorMs))
+    this.note(`start ${name}@${epoch} at ${formatAddress(address)}`)
     const node = new SwimNode(
       this.world,
       this.network,
       {
         name,
         address,
-        epoch: this.#epoch++,
+        epoch,
         seeds: () => this.seeds(),
-        ...(this.#options.settings === undefined ? {} : { settings: this.#options.settings }),
+        ...(settings === undefined ? {} : { settings }),
         ...(envelope === undefined ? {} : { envelope }),
-        clock: { rate: 1 + chance.between(-clockDrift, clockDrift), offsetMs: chance.int(1e9) },
+        ...(tamper === undefined ? {} : { tamper }),
+        clock: { rate: 1 + chance.between(-clockDrift, clockDrift), offsetMs: chance.int(1e9), wallErrorMs },
       },
-      this.checker,
+      {
+        stepped: (each, input, effects) => {
+          this.#persisted.set(each.name, Math.max(each.epoch, this.#persisted.get(each.name) ?? 0))
+          if (each.hasLeft && this.#endedAtMs.get(each.name) === undefined) this.#ended(each)
+          observer.stepped(each, input, effects)
+        },
+      },
     )
     this.nodes.set(name, node)
-    this.#crashedAtMs.delete(name)
+    this.#endedAtMs.delete(name)
     return node
   }
 
   /** What every node is told to join: the first few names, wherever they are now. */
   seeds(): Address[] {
-    const first = [...this.nodes.values()].slice(0, SEEDS).map((node) => node.address)
+    const first: Address[] = []
+    for (const node of this.nodes.values()) {
+      if (first.push(node.address) === SEEDS) break
+    }
     return first.length > 0 ? first : [{ host: '10.0.0.1', port: PORT }]
   }
 
   crash(name: string): void {
     this.note(`crash ${name}`)
-    this.nodes.get(name)?.crash()
-    this.#crashedAtMs.set(name, this.world.nowMs)
+    const node = this.node(name)
+    if (!node.isRunning) return
+    node.crash()
+    this.#ended(node)
+  }
+
+  disturbed(isDisturbed: boolean): void {
+    this.checker.disturbed(isDisturbed)
   }
 
   note(what: string): void {
-    this.#log.push(`${(this.world.nowMs / 1000).toFixed(1)} s: ${what}`)
+    this.world.note(() => `* ${what}`)
   }
 
   disagreement(): string | undefined {
@@ -107,9 +147,7 @@ export class GossipWorld {
   converge(maxMs: number, rule: string): number {
     const startedAtMs = this.world.nowMs
     if (!this.world.runUntil(() => this.disagreement() === undefined, maxMs)) {
-      throw new InvariantError(
-        `${rule}: ${this.disagreement()} after ${maxMs} ms; seed ${this.world.seed}\n${this.#log.slice(-30).join('\n')}`,
-      )
+      throw new InvariantError(`${rule}: ${this.disagreement()} after ${maxMs} ms; seed ${this.world.seed}`)
     }
     return this.world.nowMs - startedAtMs
   }
@@ -131,15 +169,20 @@ export class GossipWorld {
     return this.converge(60_000, 'a new cluster forms')
   }
 
-  /** How long until every running node holds a crashed one for gone (G1). */
+  /** How long until every running node holds a stopped one for gone (G1). */
   detect(name: string): number {
-    const crashedAtMs = this.#crashedAtMs.get(name) ?? this.world.nowMs
-    const seesIt = (node: SwimNode): boolean => node.live().some((member: Member) => member.name === name)
+    const endedAtMs = this.#endedAtMs.get(name) ?? this.world.nowMs
+    const seesIt = (node: SwimNode): boolean => node.live().some((member) => member.name === name)
     const boundMs = detectionBoundMs(this.nodes.size, maxScore(this), this.settings)
     if (!this.world.runUntil(() => !this.running().some(seesIt), boundMs)) {
-      throw new InvariantError(`${name} is not seen as dead within ${boundMs} ms (G1); seed ${this.world.seed}`)
+      throw new InvariantError(`${name} is not seen as gone within ${boundMs} ms (G1); seed ${this.world.seed}`)
     }
-    return this.world.nowMs - crashedAtMs
+    return this.world.nowMs - endedAtMs
+  }
+
+  #ended(node: SwimNode): void {
+    this.#endedAtMs.set(node.name, this.world.nowMs)
+    this.checker.ended(node)
   }
 
   #newAddress(): Address {
@@ -148,35 +191,72 @@ export class GossipWorld {
   }
 }
 
+/** What befalls gossip and no other protocol. */
+const GOSSIP_FAULTS: Record<string, Fault> = {
+  leave(target, chance) {
+    const cluster = target as GossipWorld
+    const running = cluster.running()
+    if (running.length <= 2) return
+    const node = chance.pick(running)
+    cluster.note(`leave ${node.name}`)
+    node.feed({ kind: 'leave' })
+  },
+  tags(target, chance) {
+    const cluster = target as GossipWorld
+    const node = chance.pick(cluster.running())
+    cluster.note(`tags of ${node.name} change`)
+    node.feed({ kind: 'tags', tags: tagsOf(chance.int(1000)) })
+  },
+}
+
+export function tagsOf(x: number | string): Map<string, string> {
+  return new Map([
+    ['role', 'moonmesh'],
+    ['x', String(x)],
+  ])
+}
+
 export interface ChaosOptions extends GossipWorldOptions {
-  readonly minutes: number
+  /** How many faults. */
+  readonly steps: number
 }
 
 export interface ChaosReport {
-  readonly actions: number
   readonly steps: number
+  readonly virtualMs: number
   readonly falseDeaths: number
   readonly convergenceMs: number
-  readonly packets: number
+  /** How often a node was held to G1, and how long all were held to G2 while faults went on. */
+  readonly completeness: number
+  readonly accuracyMs: number
 }
 
-/** Makes trouble for `minutes`, then heals, and holds the cluster to its promises. @throws InvariantError */
-export function runChaos(options: ChaosOptions): ChaosReport {
+export type ChaosOutcome = { ok: true; report: ChaosReport } | { ok: false; problem: string; trace: readonly string[] }
+
+/** Makes trouble, then heals, and holds the cluster to its promises. */
+export function runChaos(options: ChaosOptions): ChaosOutcome {
   const cluster = new GossipWorld(options)
-  const { world, network, nodes } = cluster
-  const { chance } = world
+  try {
+    return { ok: true, report: chaos(cluster, options) }
+  } catch (error) {
+    const problem = error instanceof InvariantError ? error.message : String((error as Error).stack ?? error)
+    return { ok: false, problem, trace: cluster.world.trace }
+  }
+}
+
+function chaos(cluster: GossipWorld, options: ChaosOptions): ChaosReport {
+  const { world, network, nodes, checker } = cluster
   world.run(10_000)
-  let actions = 0
-  const endMs = world.nowMs + options.minutes * 60_000
-  while (world.nowMs < endMs) {
-    act(cluster)
-    actions++
-    world.run(chance.between(200, chance.chance(0.1) ? 60_000 : 8000))
+  makeTrouble(cluster, drawPlan(world.chance, GOSSIP_FAULTS), options.steps)
+  // Frozen processes wake up by themselves; everything else heals now.
+  for (const node of cluster.running()) {
+    world.runUntil(() => !node.isRunning || node.process.lastHaltMs < world.nowMs, 300_000)
   }
   cluster.note('everything heals')
   if (cluster.nodes.get('n1')?.isRunning !== true) cluster.start('n1')
   network.heal()
   network.faults = { ...quietNetwork }
+  cluster.disturbed(false)
   // What crashed just before still has to be noticed: that is a change, and G3 counts from the last one.
   const boundMs =
     detectionBoundMs(nodes.size, maxScore(cluster), cluster.settings) + convergenceBoundMs(nodes.size, cluster.settings)
@@ -184,92 +264,11 @@ export function runChaos(options: ChaosOptions): ChaosReport {
   const convergenceMs = cluster.converge(boundMs, 'views agree (G3)')
   world.run(healedAtMs + boundMs - world.nowMs)
   cluster.staysQuiet(QUIET_MS)
-  let packets = 0
-  for (const traffic of network.traffic.values()) packets += traffic.packets
-  const falseDeaths = cluster.checker.falseDeaths.length
-  return { actions, steps: world.steps, falseDeaths, convergenceMs, packets }
+  const { completeness, accuracyMs } = checker.kept
+  const falseDeaths = checker.falseDeaths.length
+  return { steps: world.steps, virtualMs: world.nowMs, falseDeaths, convergenceMs, completeness, accuracyMs }
 }
 
 function maxScore(cluster: GossipWorld): number {
   return Math.max(...cluster.running().map((node) => node.swim.healthScore))
-}
-
-function act(cluster: GossipWorld): void {
-  const { world, network, nodes } = cluster
-  const { chance } = world
-  const names = [...nodes.keys()]
-  const running = cluster.running()
-  const stopped = names.filter((name) => nodes.get(name)?.isRunning !== true)
-  const keys = running.map((node) => node.key)
-  switch (chance.int(12)) {
-    case 0:
-    case 1:
-      if (running.length > 2) cluster.crash(chance.pick(running).name)
-      return
-    case 2:
-    case 3:
-      if (stopped.length > 0) cluster.start(chance.pick(stopped), chance.chance(0.3) ? 'new' : 'same')
-      return
-    case 4: {
-      // A quick restart, which gossip does not see as a death.
-      const { name } = chance.pick(running)
-      cluster.crash(name)
-      cluster.start(name, chance.chance(0.3) ? 'new' : 'same')
-      return
-    }
-    case 5:
-      if (running.length > 2) {
-        const node = chance.pick(running)
-        cluster.note(`leave ${node.name}`)
-        node.feed({ kind: 'leave' })
-      }
-      return
-    case 6: {
-      const at = 1 + chance.int(Math.max(1, keys.length - 1))
-      cluster.note(`partition ${keys.slice(0, at)} from the rest`)
-      network.partition(keys.slice(0, at), keys.slice(at))
-      return
-    }
-    case 7: {
-      const [from, to] = [chance.pick(keys), chance.pick(keys)]
-      cluster.note(`cut ${from} > ${to}`)
-      network.cut(from, to)
-      return
-    }
-    case 8:
-      cluster.note('heal')
-      network.heal()
-      return
-    case 9: {
-      const node = chance.pick(running)
-      const durationMs = chance.between(500, 30_000)
-      cluster.note(`freeze ${node.name} for ${Math.round(durationMs)} ms`)
-      node.freeze(durationMs)
-      return
-    }
-    case 10: {
-      const node = chance.pick(running)
-      cluster.note(`tags of ${node.name} change`)
-      node.feed({
-        kind: 'tags',
-        tags: new Map([
-          ['role', 'moonmesh'],
-          ['x', String(chance.int(1000))],
-        ]),
-      })
-      return
-    }
-    default: {
-      const loss = chance.between(0, 0.3)
-      cluster.note(`loss ${loss.toFixed(2)}`)
-      network.faults = {
-        loss,
-        duplication: chance.between(0, 0.2),
-        reordering: chance.between(0, 0.2),
-        streamFailures: chance.between(0, 0.3),
-        delayMinMs: 0.2,
-        delayMaxMs: chance.between(1, 80),
-      }
-    }
-  }
 }

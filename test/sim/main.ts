@@ -1,99 +1,111 @@
-// `npm run sim -- [--seed N] [--seeds COUNT] [--minutes M] [--nodes N] [--wire]`: chaos over many seeds. A failure
-// prints the seed that shows it again. `--figures` measures detection and idle traffic, `--accuracy HOURS` counts false deaths at
-// 10 % loss (G2).
+// The simulator on the command line; see docs/internals/gossip.md.
+//   npm run sim -- --seed 7 [--nodes 9] [--steps 200] [--wire] [--trace]    one world
+//   npm run sim -- --seeds 1000 [--seed FIRST] …                            many, on all cores
+//   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
+//   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
+//   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M]          the mesh is troubled instead
 
 import { parseArgs } from 'node:util'
-import type { Envelope } from '../../cluster/swim/wire/packet.ts'
-import { GossipWorld, runChaos } from './gossip.ts'
-
-const plain: Envelope = {
-  label: Buffer.alloc(0),
-  encryptionVersion: 1,
-  verifyIncoming: true,
-  verifyOutgoing: true,
-  compression: true,
-}
+import { accuracy, figures } from './figures.ts'
+import { runChaos } from './gossip.ts'
+import { runMeshChaos } from './mesh.ts'
+import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
-    seeds: { type: 'string', default: '1' },
-    minutes: { type: 'string', default: '30' },
+    seeds: { type: 'string' },
+    steps: { type: 'string', default: '150' },
     nodes: { type: 'string' },
     wire: { type: 'boolean', default: false },
-    accuracy: { type: 'string' },
+    trace: { type: 'boolean', default: false },
     figures: { type: 'boolean', default: false },
+    accuracy: { type: 'string' },
+    mesh: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '30' },
   },
 })
+const first = count('seed', values.seed)
 
-if (values.figures) figures(Number(values.nodes ?? 20))
-else if (values.accuracy !== undefined) process.exitCode = accuracy(Number(values.accuracy)) ? 0 : 1
-else process.exitCode = chaos() ? 0 : 1
+if (values.figures) figures(count('nodes', values.nodes ?? '1000'), first)
+else if (values.accuracy !== undefined) {
+  const { falseDeaths, text } = accuracy(
+    count('accuracy', values.accuracy),
+    count('nodes', values.nodes ?? '10'),
+    first,
+  )
+  console.log(text)
+  process.exitCode = falseDeaths === 0 ? 0 : 1
+} else if (values.mesh) process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+else if (values.seeds === undefined) one(optionsOf(first))
+else await many(count('seeds', values.seeds))
 
-function chaos(): boolean {
-  const first = Number(values.seed)
+function one(options: SeedOptions): void {
+  if (values.trace) {
+    const outcome = runChaos({ ...options, clockDrift: 0.01, trace: true, onNote: (line) => console.log(line) })
+    console.log(outcome.ok ? outcome.report : outcome.problem)
+    process.exitCode = outcome.ok ? 0 : 1
+    return
+  }
+  const answer = runSeed(options)
+  if ('report' in answer) console.log(answer.report)
+  else tell(answer.failure)
+}
+
+async function many(seeds: number): Promise<void> {
+  const startedAtMs = performance.now()
+  const all = Array.from({ length: seeds }, (_, i) => optionsOf(first + i))
+  const summary = await runSeeds(all, tell)
+  const seconds = (performance.now() - startedAtMs) / 1000
+  const { failed, steps, virtualMs, slowestMs, falseDeaths, completeness, accuracyMs } = summary
+  const hours = (ms: number): string => `${(ms / 3_600_000).toFixed(0)} h`
+  console.log(
+    [
+      `${seeds} seeds, ${failed} failed, in ${seconds.toFixed(0)} s: ${hours(virtualMs)} of clusters, ${(steps / 1e6).toFixed(1)} million steps`,
+      `G1 held ${completeness} times while faults went on, G2 for ${hours(accuracyMs)} of calm among them`,
+      `${falseDeaths} false deaths outside of calm; slowest agreement after all healed ${(slowestMs / 1000).toFixed(1)} s (G3)`,
+    ].join('\n'),
+  )
+}
+
+function meshChaos(seeds: number): boolean {
+  const minutes = count('minutes', values.minutes)
   let isFine = true
-  let slowestMs = 0
-  let falseDeaths = 0
-  let steps = 0
-  for (let seed = first; seed < first + Number(values.seeds); seed++) {
-    const nodes = Number(values.nodes ?? 3 + (seed % 10))
-    const minutes = Number(values.minutes)
+  let delivered = 0
+  let downs = 0
+  let resumed = 0
+  for (let seed = first; seed < first + seeds; seed++) {
+    const nodes = Number(values.nodes ?? 2 + (seed % 4))
+    const topology = seed % 3 === 0 ? 'lazy' : 'full'
     try {
-      const report = runChaos({ seed, nodes, minutes, clockDrift: 0.01, ...(values.wire ? { envelope: plain } : {}) })
-      slowestMs = Math.max(slowestMs, report.convergenceMs)
-      falseDeaths += report.falseDeaths
-      steps += report.steps
-      if (values.seeds === '1') console.log(report)
+      const report = runMeshChaos({ seed, nodes, minutes, settings: { topology } })
+      delivered += report.delivered
+      downs += report.downs
+      resumed += report.resumed
     } catch (error) {
       isFine = false
       console.error(`${error instanceof Error ? error.message : String(error)}`)
-      console.error(
-        `again: npm run sim -- --seed ${seed} --nodes ${nodes} --minutes ${minutes}${values.wire ? ' --wire' : ''}`,
-      )
+      console.error(`again: npm run sim -- --mesh --seed ${seed} --nodes ${nodes} --minutes ${minutes}`)
     }
   }
-  console.log(
-    `${values.seeds} seeds, ${steps} steps, slowest agreement ${Math.round(slowestMs)} ms, ${falseDeaths} false deaths`,
-  )
+  console.log(`${seeds} seeds, ${delivered} messages, ${downs} sessions ended, ${resumed} resumed`)
   return isFine
 }
 
-/** How fast crashes are noticed, and what an idle cluster sends. */
-function figures(nodes: number): void {
-  const detected: number[] = []
-  let bytesPerSecond = 0
-  const runs = 30
-  for (let seed = 1; seed <= runs; seed++) {
-    const cluster = new GossipWorld({ seed, nodes, envelope: plain })
-    cluster.settle()
-    cluster.world.run(60_000)
-    const before = [...cluster.network.traffic.values()].reduce((sum, each) => sum + each.bytes + each.streamBytes, 0)
-    cluster.world.run(60_000)
-    const after = [...cluster.network.traffic.values()].reduce((sum, each) => sum + each.bytes + each.streamBytes, 0)
-    bytesPerSecond += (after - before) / 60 / nodes / runs
-    cluster.crash(`n${nodes}`)
-    detected.push(cluster.detect(`n${nodes}`))
-  }
-  detected.sort((a, b) => a - b)
-  const at = (share: number): string => `${((detected[Math.floor(share * (runs - 1))] as number) / 1000).toFixed(1)} s`
-  console.log(`${nodes} nodes: a crash is known everywhere after ${at(0)} to ${at(1)}, median ${at(0.5)}`)
-  console.log(
-    `idle: ${Math.round(bytesPerSecond)} bytes/s sent by each node (requests of streams counted, answers not)`,
-  )
+function optionsOf(seed: number): SeedOptions {
+  const nodes = values.nodes === undefined ? nodesOf(seed) : count('nodes', values.nodes)
+  return { seed, nodes, steps: count('steps', values.steps), wire: values.wire }
 }
 
-function accuracy(hours: number): boolean {
-  const seed = Number(values.seed)
-  const faults = { loss: 0.1, duplication: 0.05, reordering: 0.05, streamFailures: 0.1, delayMaxMs: 20 }
-  const cluster = new GossipWorld({ seed, nodes: Number(values.nodes ?? 10), faults, clockDrift: 0.01 })
-  cluster.settle()
-  cluster.world.run(hours * 3_600_000)
-  const sum = (count: 'probes' | 'suspicions' | 'refutes'): number =>
-    cluster.running().reduce((total, node) => total + node.swim.counters[count], 0)
-  const deaths = cluster.checker.falseDeaths.length
-  console.log(
-    `${hours} h: ${deaths} false deaths, ${sum('suspicions')} suspicions, ${sum('refutes')} refutes, ${sum('probes')} probes`,
-  )
-  return deaths === 0
+function tell({ options, problem, trace }: SeedFailure): void {
+  process.exitCode = 1
+  const { seed, nodes, steps, wire } = options
+  const again = `npm run sim -- --seed ${seed} --nodes ${nodes} --steps ${steps}${wire ? ' --wire' : ''}`
+  console.error([...trace, '', problem, `again: ${again}`, ''].join('\n'))
+}
+
+function count(name: string, text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} must be a whole number, not ${text}`)
+  return value
 }

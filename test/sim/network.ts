@@ -14,6 +14,8 @@ export interface NetworkFaults {
   streamFailures: number
   delayMinMs: number
   delayMaxMs: number
+  /** What each host can send, 0: any amount. What waits longer than QUEUE_MS is lost. */
+  bytesPerSecond: number
 }
 
 export const quietNetwork: NetworkFaults = {
@@ -23,7 +25,11 @@ export const quietNetwork: NetworkFaults = {
   streamFailures: 0,
   delayMinMs: 0.2,
   delayMaxMs: 2,
+  bytesPerSecond: 0,
 }
+
+/** Milliseconds of traffic that a host's queue holds. */
+const QUEUE_MS = 200
 
 /** Who listens at an address. */
 export interface Endpoint<Packet, Request, Reply> {
@@ -45,6 +51,8 @@ export class Network<Packet, Request, Reply> {
   readonly #endpoints = new Map<string, Endpoint<Packet, Request, Reply>>()
   /** `from>to` of addresses whose traffic does not pass. */
   readonly #cuts = new Set<string>()
+  /** When the link of a host is free again. */
+  readonly #busyUntilMs = new Map<string, number>()
   readonly traffic = new Map<string, Traffic>()
   faults: NetworkFaults
 
@@ -100,11 +108,13 @@ export class Network<Packet, Request, Reply> {
     traffic.packets++
     traffic.bytes += bytes
     const { loss, duplication, reordering, delayMaxMs } = this.faults
+    const queuedMs = this.#queue(from, bytes)
+    if (queuedMs > QUEUE_MS) return
     const copies = this.#chance.chance(duplication) ? 2 : 1
     for (let i = 0; i < copies; i++) {
       if (this.#chance.chance(loss)) continue
       const held = this.#chance.chance(reordering) ? this.#chance.between(0, delayMaxMs * 10) : 0
-      this.#world.after(this.#delayMs() + held, () => {
+      this.#world.after(queuedMs + this.#delayMs() + held, () => {
         if (this.passes(from, to)) this.#endpoints.get(to)?.packet(from, packet)
       })
     }
@@ -129,7 +139,8 @@ export class Network<Packet, Request, Reply> {
     this.#world.after(options.timeoutMs, () => finish(undefined))
     // Opening takes a round trip; a stream that meets a cut hangs until its timeout, one without a listener is refused.
     const fails = this.#chance.chance(this.faults.streamFailures)
-    this.#world.after(this.#delayMs() + this.#delayMs() + this.#delayMs(), () => {
+    const queuedMs = this.#queue(from, options.bytes)
+    this.#world.after(queuedMs + this.#delayMs() + this.#delayMs() + this.#delayMs(), () => {
       if (fails || !this.passes(from, to) || !this.passes(to, from)) return
       const endpoint = this.#endpoints.get(to)
       if (endpoint === undefined) return finish(undefined)
@@ -139,6 +150,17 @@ export class Network<Packet, Request, Reply> {
         })
       })
     })
+  }
+
+  /** How long some bytes wait for the link of their sender. */
+  #queue(from: string, bytes: number): number {
+    const { bytesPerSecond } = this.faults
+    if (bytesPerSecond === 0) return 0
+    const nowMs = this.#world.nowMs
+    const freeAtMs = Math.max(nowMs, this.#busyUntilMs.get(from) ?? 0) + (bytes * 1000) / bytesPerSecond
+    // What is thrown away does not use the link.
+    if (freeAtMs - nowMs <= QUEUE_MS) this.#busyUntilMs.set(from, freeAtMs)
+    return freeAtMs - nowMs
   }
 
   #delayMs(): number {

@@ -11,8 +11,8 @@ import { MessageCodec } from '../../cluster/swim/wire/codec.ts'
 import { type Envelope, openPacket, packetBudget, sealPackets } from '../../cluster/swim/wire/packet.ts'
 import { StreamDecoder, sealStream } from '../../cluster/swim/wire/stream.ts'
 import { unreachable } from '../../runtime/base/assert.ts'
-import type { Env } from '../../runtime/base/env.ts'
 import type { Network } from './network.ts'
+import { SimProcess } from './process.ts'
 import type { ClockOptions, World } from './world.ts'
 
 export type SwimPacket = { messages: readonly Message[] } | { bytes: readonly Buffer[] }
@@ -36,6 +36,15 @@ export interface SwimNodeOptions {
   readonly clock?: ClockOptions
   /** Present: everything is encoded, sealed with this and opened again. */
   readonly envelope?: Envelope
+  /** Plants a fault between the core and the world, for tests of the checkers. */
+  readonly tamper?: Tamper
+}
+
+export interface Tamper {
+  /** What the core gets instead; undefined: nothing. */
+  input?(node: SwimNode, input: SwimInput): SwimInput | undefined
+  /** What is carried out instead. */
+  effects?(node: SwimNode, effects: readonly SwimEffect[]): readonly SwimEffect[]
 }
 
 const PORT = 7946
@@ -50,22 +59,17 @@ export class SwimNode {
   readonly swim: Swim
   readonly events: MemberEvent[] = []
   readonly frames: Frame[] = []
+  readonly process: SimProcess
+  readonly startedAtMs: number
   epoch: number
-  isRunning = true
   hasJoined = false
   hasLeft = false
   isNameRefused = false
-  /** The view that others compare, as of the last step that changed it. */
   readonly #world: World
   readonly #network: SwimNetwork
   readonly #observer: SwimObserver | undefined
   readonly #options: SwimNodeOptions
   readonly #codec = new MessageCodec()
-  readonly #rate: number
-  readonly #env: Env
-  /** Inputs that wait while the node is frozen. */
-  #frozen: SwimInput[] | undefined
-  #pausedAtMs = 0
   readonly #replies = new Map<number, (reply: SwimRequest | undefined) => void>()
   #nextId = 1
 
@@ -74,12 +78,13 @@ export class SwimNode {
     this.#network = network
     this.#observer = observer
     this.#options = options
-    this.#rate = options.clock?.rate ?? 1
+    this.startedAtMs = world.nowMs
+    this.process = new SimProcess(world, options.clock)
+    this.process.onPause = (pausedMs) => this.#step({ kind: 'paused', pausedMs })
     this.name = options.name
     this.address = options.address
     this.epoch = options.epoch
     this.key = formatAddress(options.address)
-    this.#env = world.env(options.clock)
     const budget =
       options.envelope === undefined ? {} : { packetBudgetBytes: packetBudget(PACKET_BYTES, options.envelope) }
     this.swim = new Swim(
@@ -93,38 +98,28 @@ export class SwimNode {
         settings: { ...defaultSwimSettings, ...budget, ...options.settings },
         wire: this.#codec,
       },
-      this.#env,
+      this.process.env,
     )
     network.attach(this.key, {
-      packet: (from, packet) => this.#packet(from, packet),
-      request: (from, request, reply) => this.#request(from, request, reply),
+      packet: (from, packet) => this.process.packet(() => this.#packet(from, packet)),
+      request: (from, request, reply) => this.process.input(() => this.#request(from, request, reply)),
     })
     this.feed({ kind: 'start' })
   }
 
+  get isRunning(): boolean {
+    return this.process.isRunning
+  }
+
   /** Stops as a crash does: without a word. */
   crash(): void {
-    this.isRunning = false
+    this.process.kill()
     this.#network.detach(this.key)
   }
 
-  /** The process stands still for true milliseconds; what arrives meanwhile waits. */
-  freeze(durationMs: number): void {
-    if (this.#frozen !== undefined) return
-    this.#frozen = []
-    this.#pausedAtMs = this.#world.nowMs
-    this.#world.after(durationMs, () => this.#thaw())
-  }
-
+  /** Gives the core an input as soon as the process runs. */
   feed(input: SwimInput): void {
-    if (!this.isRunning) return
-    if (this.#frozen !== undefined) {
-      this.#frozen.push(input)
-      return
-    }
-    const effects = this.swim.step(input)
-    for (const effect of effects) this.#perform(effect)
-    this.#observer?.stepped(this, input, effects)
+    this.process.input(() => this.#step(input))
   }
 
   /** Live members as this node sees them, itself included. */
@@ -132,20 +127,26 @@ export class SwimNode {
     return this.swim.members().filter(({ state }) => state === 'alive' || state === 'suspect')
   }
 
-  #thaw(): void {
-    const waiting = this.#frozen ?? []
-    this.#frozen = undefined
-    this.feed({ kind: 'paused', pausedMs: this.#world.nowMs - this.#pausedAtMs })
-    // Late timers act only after what waited in the sockets was read.
-    const isTimer = (input: SwimInput): boolean => /-(tick|due|timeout|deadline|announced|call)$/.test(input.kind)
-    for (const input of waiting.filter((each) => !isTimer(each))) this.feed(input)
-    for (const input of waiting.filter(isTimer)) this.feed(input)
+  #step(given: SwimInput): void {
+    if (!this.isRunning) return
+    const { tamper } = this.#options
+    const input = tamper?.input === undefined ? given : tamper.input(this, given)
+    if (input === undefined) return
+    const { suspicions, refutes } = this.swim.counters
+    const decided = this.swim.step(input)
+    if (this.swim.counters.suspicions > suspicions) this.#world.note(() => `${this.name} suspects after ${say(input)}`)
+    if (this.swim.counters.refutes > refutes) {
+      this.#world.note(() => `${this.name} refutes with ${this.swim.self.incarnation} after ${say(input)}`)
+    }
+    const effects = tamper?.effects?.(this, decided) ?? decided
+    for (const effect of effects) this.#perform(effect)
+    this.#observer?.stepped(this, input, effects)
   }
 
   #perform(effect: SwimEffect): void {
     switch (effect.kind) {
       case 'timer':
-        return this.#world.after(effect.afterMs / this.#rate, () => this.feed(effect.then))
+        return this.process.timer(effect.afterMs, () => this.#step(effect.then))
       case 'send':
         return this.#send(effect.to, effect.parts, effect.withCrc)
       case 'stream-ping':
@@ -175,6 +176,10 @@ export class SwimNode {
       }
       case 'member':
         this.events.push(effect.event)
+        this.#world.note(() => {
+          const { kind, name, epoch, reason } = effect.event
+          return `${this.name} hears: ${name}@${epoch} ${kind}${reason === undefined ? '' : ` (${reason})`}`
+        })
         return
       case 'frames':
         this.frames.push(...effect.frames)
@@ -187,13 +192,14 @@ export class SwimNode {
         return
       case 'epoch-raised':
         this.epoch = effect.epoch
+        this.#world.note(() => `${this.name} raises its epoch to ${effect.epoch}`)
         return
       case 'left':
         this.hasLeft = true
-        this.isRunning = false
-        this.#network.detach(this.key)
+        this.crash()
         return
       case 'log':
+        this.#world.note(() => `${this.name} logs ${effect.event} ${JSON.stringify(effect.fields)}`)
         return
       default:
         return unreachable(effect)
@@ -223,7 +229,7 @@ export class SwimNode {
       'messages' in packet
         ? packet.messages
         : packet.bytes.flatMap((bytes) => openPacket(bytes, envelope as Envelope, PORT).messages)
-    for (const message of messages) this.feed({ kind: 'message', from: address, message })
+    for (const message of messages) this.#step({ kind: 'message', from: address, message })
   }
 
   #ask(
@@ -234,20 +240,19 @@ export class SwimNode {
   ): void {
     const { sealed, bytes } = this.#seal(request)
     this.#network.request(this.key, formatAddress(to), sealed, {
-      timeoutMs: timeoutMs / this.#rate,
+      timeoutMs: this.process.trueMs(timeoutMs),
       bytes,
       done: (reply) => done(reply === undefined ? undefined : this.#open(reply)),
     })
   }
 
   #request(from: string, request: SwimRequest, reply: (reply: SwimRequest | undefined) => void): void {
-    if (!this.isRunning) return reply(undefined)
     const id = this.#nextId++
     this.#replies.set(id, reply)
     const opened = this.#open(request)
     if (opened === undefined) this.#reply(id, undefined)
-    else if ('ping' in opened) this.feed({ kind: 'stream-ping', id, ping: opened.ping })
-    else this.feed({ kind: 'exchange-request', id, from: parseAddress(from), exchange: opened.exchange })
+    else if ('ping' in opened) this.#step({ kind: 'stream-ping', id, ping: opened.ping })
+    else this.#step({ kind: 'exchange-request', id, from: parseAddress(from), exchange: opened.exchange })
   }
 
   #reply(id: number, reply: Exclude<SwimRequest, { bytes: Buffer }> | undefined): void {
@@ -282,4 +287,12 @@ function parseAddress(text: string): Address {
   const at = text.lastIndexOf(':')
   const host = text.slice(0, at).replaceAll(/[[\]]/g, '')
   return { host: parseHost(host) as string, port: Number(text.slice(at + 1)) }
+}
+
+/** An input in a few words. */
+function say(input: SwimInput): string {
+  if (input.kind !== 'message') return input.kind
+  const { message } = input
+  const about = 'incarnation' in message ? ` ${message.node}@${message.incarnation}` : ''
+  return `${message.kind}${about}${'from' in message ? ` from ${message.from}` : ''}`
 }

@@ -66,6 +66,7 @@ export interface ClockOptions {
 
 /** Wall time at the start of every world. */
 const WALL_START_MS = 1_700_000_000_000
+const TRACE_LINES = 120
 
 export class World {
   readonly seed: number
@@ -73,15 +74,40 @@ export class World {
   #nowMs = 0
   #steps = 0
   readonly #heap = new Heap<() => void>()
+  readonly #keepsTrace: boolean
+  readonly #onNote: ((line: string) => void) | undefined
+  #trace: string[] = []
 
-  constructor(seed: number) {
+  /** @param options.trace keep what `note` is told  @param options.onNote hears it at once */
+  constructor(seed: number, options: { trace?: boolean; onNote?: (line: string) => void } = {}) {
     this.seed = seed
     this.chance = new Chance(seed)
+    this.#keepsTrace = options.trace ?? false
+    this.#onNote = options.onNote
+  }
+
+  /** The last things that happened, for people. */
+  get trace(): readonly string[] {
+    return this.#trace.slice(-TRACE_LINES)
+  }
+
+  /** Something worth reading after a failure. Costs nothing unless a trace is kept. */
+  note(what: () => string): void {
+    if (!this.#keepsTrace) return
+    const line = `${(this.#nowMs / 1000).toFixed(3).padStart(10)}  ${what()}`
+    this.#onNote?.(line)
+    this.#trace.push(line)
+    if (this.#trace.length > TRACE_LINES * 2) this.#trace = this.#trace.slice(-TRACE_LINES)
   }
 
   /** True time since the start, in milliseconds. */
   get nowMs(): number {
     return this.#nowMs
+  }
+
+  /** True time of day. */
+  get wallMs(): number {
+    return WALL_START_MS + this.#nowMs
   }
 
   get steps(): number {
@@ -119,7 +145,7 @@ export class World {
     const chance = this.chance.fork()
     return {
       nowMs: () => offsetMs + this.#nowMs * rate,
-      wallMs: () => WALL_START_MS + this.#nowMs + wallErrorMs,
+      wallMs: () => this.wallMs + wallErrorMs,
       randomInt: (bound) => chance.int(bound),
     }
   }

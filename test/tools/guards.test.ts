@@ -55,6 +55,25 @@ describe('guards', () => {
     expect(lint('runtime/lua/fengari-load.ts', source)).not.toContain('noRestrictedImports')
   })
 
+  test('the runtime is handed the cluster: node.ts and the commands alone import it', () => {
+    const source = "import { clusterSettings } from '../../cluster/config.ts'\nexport const x = clusterSettings\n"
+    for (const path of ['runtime/app/settings.ts', 'runtime/relay/relay.ts']) {
+      expect(lint(path, source), path).toContain('noRestrictedImports')
+    }
+    expect(lint('runtime/cli/app.ts', source)).not.toContain('noRestrictedImports')
+    expect(lint('runtime/node.ts', source.replace('../../', '../'))).not.toContain('noRestrictedImports')
+  })
+
+  test('the cluster sees base and services.ts only', () => {
+    for (const from of ['runtime/app/load.ts', 'runtime/relay/relay.ts', 'lua-stdlib/time.ts']) {
+      const source = `import { x } from '../../${from}'\nexport const y = x\n`
+      expect(lint('cluster/mesh/mesh.ts', source), from).toContain('noRestrictedImports')
+    }
+    const allowed =
+      "import { assert } from '../../runtime/base/assert.ts'\nimport type { Names } from '../../runtime/services.ts'\nexport const x: Names = assert\n"
+    expect(lint('cluster/mesh/mesh.ts', allowed)).not.toContain('lint/')
+  })
+
   test('a library module sees neither the runtime behind the seam nor the cluster', () => {
     const source = "import { Host } from '../runtime/process/host.ts'\nexport const x = Host\n"
     expect(lint('lua-stdlib/example.ts', source)).toContain('noRestrictedImports')

@@ -36,7 +36,7 @@ const EPOCH = 1_767_323_045_000
 
 /** A node in miniature: hosts `app:a` and `app:b` (inline), a terminal host `app:term`, the given entries. */
 export class TestNode {
-  readonly driver = new FakeDriver()
+  readonly driver: FakeDriver
   readonly logs: LogLine[] = []
   readonly stdout: string[] = []
   readonly stderr: string[] = []
@@ -51,11 +51,22 @@ export class TestNode {
 
   readonly #libraries: readonly LibraryModule[]
 
+  /** In a cluster: what it is called there, and which run of it this is. */
+  readonly name: string | undefined
+  readonly epoch: number
+
   /** @param libraries beside those that there are */
-  constructor(entries: Readonly<Record<string, string | TestEntry>> = {}, libraries: readonly LibraryModule[] = []) {
+  constructor(
+    entries: Readonly<Record<string, string | TestEntry>> = {},
+    libraries: readonly LibraryModule[] = [],
+    { driver = new FakeDriver(), name, epoch = EPOCH }: { driver?: FakeDriver; name?: string; epoch?: number } = {},
+  ) {
+    this.driver = driver
+    this.name = name
+    this.epoch = epoch
     this.#libraries = [...libraryModules, ...libraries]
     this.#entries = Object.entries(entries).map(([id, entry]) => codeEntry(id, entry))
-    this.relay = new Relay({ node: undefined, epoch: EPOCH }, this.driver.env, {
+    this.relay = new Relay({ node: name, epoch }, this.driver.env, {
       log: ({ level, text, pid, where }) => this.logs.push({ level, text: toText(text), pid, where }),
       terminal: (line, message) => this.#terminal(line, message),
       stopped: (line) => this.stoppedHosts.push(line.hostId),
@@ -73,8 +84,8 @@ export class TestNode {
     const host = new LuaHost(
       {
         id,
-        node: undefined,
-        epoch: EPOCH,
+        node: this.name,
+        epoch: this.epoch,
         slot,
         generation: 0,
         processCountMax: options.processCountMax ?? 100_000,

@@ -72,6 +72,8 @@ export interface DecodedMessage {
   readonly seq: number
   /** May be a view of a larger buffer; whoever keeps it copies it. */
   readonly bytes: Uint8Array
+  /** Its length on the wire, before it was inflated. */
+  readonly messageBytes: number
 }
 
 interface Partial {
@@ -185,6 +187,6 @@ export class FrameDecoder {
   }
 
   #whole(classId: number, flags: number, seq: number, bytes: Uint8Array): DecodedMessage {
-    return { classId, seq, bytes: (flags & COMPRESSED) === 0 ? bytes : inflate(bytes) }
+    return { classId, seq, bytes: (flags & COMPRESSED) === 0 ? bytes : inflate(bytes), messageBytes: bytes.length }
   }
 }

@@ -24,7 +24,7 @@ const GOODBYE = 4
 export function encodeHandshake(message: Handshake): Uint8Array {
   if (message.kind === 'refuse') {
     const { code, text, epoch, retryMs } = message
-    return pack({ t: REFUSE, code, text, epoch, retry_ms: retryMs })
+    return pack({ t: REFUSE, code, text, [epochKey(code)]: epoch, retry_ms: retryMs })
   }
   const shared = {
     ft: message.features,
@@ -51,7 +51,8 @@ export function decodeHandshake(bytes: Uint8Array): Handshake {
   const type = map['t']
   if (type === REFUSE) {
     const code = oneOf(map, 'code', REFUSE_CODES) as RefuseCode
-    const epoch = map['epoch'] === undefined ? {} : { epoch: integer(map, 'epoch') }
+    const key = epochKey(code)
+    const epoch = map[key] === undefined ? {} : { epoch: integer(map, key) }
     const retryMs = map['retry_ms'] === undefined ? {} : { retryMs: integer(map, 'retry_ms', U32_MAX) }
     return { kind: 'refuse', code, text: text(map, 'text'), ...epoch, ...retryMs }
   }
@@ -123,6 +124,9 @@ export function decodeControl(bytes: Uint8Array): Control | undefined {
       return undefined
   }
 }
+
+/** Under which key a refusal names an epoch: the refuser's own, or the newest run of the dialer's name that it knows. */
+const epochKey = (code: RefuseCode): string => (code === 'stale_epoch' ? 'known' : 'epoch')
 
 /** A later version may have further reasons; what they have in common is that the peer closes. */
 function reason(word: string): GoodbyeReason {

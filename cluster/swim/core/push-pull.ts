@@ -17,19 +17,23 @@ export function nodeStateOf(member: Member): NodeState {
   return { name, address, meta, incarnation, state, versions }
 }
 
+export function aliveOf({ name, address, meta, incarnation, versions }: NodeState): Alive {
+  return {
+    kind: 'alive',
+    incarnation,
+    node: name,
+    address,
+    meta: meta ?? '',
+    ...(versions === undefined ? {} : { versions }),
+  }
+}
+
 /** What an entry of a peer's list claims. A death seen elsewhere is only a suspicion here, so that the node can answer. */
 export function claimOf(node: NodeState, self: string): Alive | Suspect | Dead {
   const { name, incarnation } = node
   switch (node.state) {
     case 'alive':
-      return {
-        kind: 'alive',
-        incarnation,
-        node: name,
-        address: node.address,
-        meta: node.meta ?? '',
-        ...(node.versions === undefined ? {} : { versions: node.versions }),
-      }
+      return aliveOf(node)
     case 'left':
       return { kind: 'dead', incarnation, node: name, from: name }
     case 'dead':

@@ -26,7 +26,7 @@ export function suspicionTerms(
 }
 
 export class Suspicion {
-  readonly startedAtMs: number
+  #startedAtMs: number
   /** Tells this suspicion from an earlier one of the same node. */
   readonly token: number
   readonly #terms: SuspicionTerms
@@ -38,7 +38,7 @@ export class Suspicion {
     this.#terms = terms
     this.#accusers = new Set([accuser])
     this.token = token
-    this.startedAtMs = nowMs
+    this.#startedAtMs = nowMs
     this.#deadlineMs = nowMs + (terms.confirmationsWanted < 1 ? terms.minMs : terms.maxMs)
   }
 
@@ -57,7 +57,13 @@ export class Suspicion {
     this.#accusers.add(accuser)
     const share = Math.log(this.confirmations + 1) / Math.log(wanted + 1)
     const timeoutMs = Math.max(minMs, Math.floor(maxMs - share * (maxMs - minMs)))
-    this.#deadlineMs = this.startedAtMs + timeoutMs
+    this.#deadlineMs = this.#startedAtMs + timeoutMs
     return true
+  }
+
+  /** Does not count some time that passed. */
+  postpone(byMs: number): void {
+    this.#startedAtMs += byMs
+    this.#deadlineMs += byMs
   }
 }

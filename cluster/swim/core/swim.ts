@@ -22,7 +22,7 @@ import type {
   SwimWire,
   Versions,
 } from './messages.ts'
-import { claimOf, nodeStateOf, pushPullIntervalMs, versionProblem } from './push-pull.ts'
+import { aliveOf, claimOf, nodeStateOf, pushPullIntervalMs, versionProblem } from './push-pull.ts'
 import type { SwimSettings } from './settings.ts'
 import { Suspicion, suspicionTerms } from './suspicion.ts'
 
@@ -174,7 +174,7 @@ interface Relay {
 interface Check {
   readonly purpose: 'takeover' | 'own-name'
   readonly address: Address
-  readonly claim: Alive
+  claim: Alive
 }
 
 interface PendingExchange {
@@ -290,6 +290,11 @@ export class Swim {
     return this.#members.sorted()
   }
 
+  /** What is known of one node; undefined when nothing is. */
+  member(name: string): Member | undefined {
+    return this.#members.get(name)
+  }
+
   get healthScore(): number {
     return this.#awareness.score
   }
@@ -341,9 +346,9 @@ export class Swim {
         return this.#frames.queue(input.frame, input.key)
       case 'paused':
         this.#awareness.apply(Math.floor(input.pausedMs / 1000))
-        // Acks may have waited, or been dropped, while nobody read them: that is not the target's fault.
+        // Acks and refutations may have waited, or been dropped, while nobody read them: that is not the others' fault.
         this.#probe = undefined
-        return
+        return this.#postponeVerdicts(input.pausedMs)
       case 'leave':
         return this.#startLeave()
       case 'probe-tick':
@@ -385,7 +390,7 @@ export class Swim {
 
   #start(): void {
     const { probeIntervalMs, gossipIntervalMs, reconnectIntervalMs, pushPullIntervalMs } = this.#settings
-    this.#tell(this.#aliveOf(this.self))
+    this.#tell(aliveOf(this.self))
     // Staggered, so that nodes started together do not all speak at once ever after.
     this.#timer(this.#env.randomInt(Math.ceil(probeIntervalMs)), { kind: 'probe-tick' })
     this.#timer(this.#env.randomInt(Math.ceil(gossipIntervalMs)), { kind: 'gossip-tick' })
@@ -448,8 +453,7 @@ export class Swim {
   #isForUs(ping: Ping): boolean {
     // An own question about an address that turned out to be ours too: nobody else answers there.
     if (ping.sourceNode === this.#name && this.#checks.has(ping.seqNo)) {
-      this.#checks.delete(ping.seqNo)
-      this.#endStarting()
+      this.#checkDue(ping.seqNo)
       return false
     }
     if (ping.node === '' || ping.node === this.#name) return true
@@ -598,14 +602,15 @@ export class Swim {
       this.counters.ignoredClaims++
       return
     }
-    const described = this.#describe(meta)
+    const record = this.#members.get(claim.node)
+    // Most claims repeat what is known, so the tags are read only when they differ.
+    const described = record?.meta === meta ? this.#descriptionOf(record) : this.#describe(meta)
     if (described.clusterId !== undefined && described.clusterId !== this.#clusterId) {
       this.counters.foreignCluster++
       this.#log('warn', 'foreign_cluster_id', { peer: claim.node, cluster_id: described.clusterId })
       return
     }
     if (claim.node === this.#name) return this.#aliveAboutSelf(claim, described)
-    const record = this.#members.get(claim.node)
     if (record === undefined) this.#aliveUnknown(claim, described, options.isFirstHand)
     else this.#aliveKnown(record, claim, described, options.isTakeover ?? false)
   }
@@ -618,7 +623,7 @@ export class Swim {
     const departed = this.#departed.get(claim.node)
     // Somebody slow may still tell of a node that this one has seen dead and forgotten.
     if (departed !== undefined && !isNews(claim, described, departed, isFirstHand)) {
-      this.#hinted.push(departed)
+      if (departed.state === 'dead') this.#hinted.push(departed)
       return
     }
     this.#departed.forget(claim.node)
@@ -626,9 +631,9 @@ export class Swim {
   }
 
   #aliveKnown(record: Member, claim: Alive, described: Described, isTakeover: boolean): void {
-    const isOlderRun =
-      described.epoch !== undefined && record.epoch !== undefined && described.epoch < record.epoch && isLive(record)
-    if (isOlderRun) {
+    const [known, claimed] = [record.epoch, described.epoch]
+    // Words of an earlier run may still be about. A later run whose clock went back learns that from its own record.
+    if (known !== undefined && claimed !== undefined && claimed < known) {
       this.counters.ignoredClaims++
       return
     }
@@ -636,6 +641,8 @@ export class Swim {
       if (claim.incarnation > record.incarnation) this.#accept(record, claim, described)
       return
     }
+    // Within a run no claim takes back a later one, wherever it says the node is.
+    if (known !== undefined && known === claimed && claim.incarnation <= record.incarnation) return
     if (!isHostAllowed(claim.address.host, this.#settings.allowedCidrs)) {
       this.counters.ignoredClaims++
       return
@@ -645,7 +652,7 @@ export class Swim {
       record.state === 'left' ||
       (record.state === 'dead' && deadNodeReclaimMs > 0 && this.#env.nowMs() - record.changedAtMs > deadNodeReclaimMs)
     if (isTakeover || isReclaimable) return this.#accept(record, claim, described)
-    if (record.epoch !== undefined && described.epoch !== undefined && described.epoch > record.epoch) {
+    if (known !== undefined && claimed !== undefined && claimed > known) {
       // A newer run elsewhere: if the old address is silent, there is nobody to take the name from.
       return this.#startCheck('takeover', record.address, claim)
     }
@@ -692,6 +699,16 @@ export class Swim {
     this.#refute(claim.incarnation)
   }
 
+  /** Somebody lists this node's name as suspect, dead or left: that may be an earlier run with a later epoch. */
+  #listedAsGone(node: NodeState): void {
+    const { epoch, clusterId } = this.#describe(node.meta ?? '')
+    if (this.#leave !== 'no' || epoch === undefined || clusterId !== this.#clusterId) return
+    // A suspect elsewhere is a live node, as far as anybody knows: that is a conflict, unless this one is only starting.
+    const isElsewhere = node.state === 'suspect' && !isSameAddress(node.address, this.self.address)
+    if (epoch > this.#epoch && (this.#isStarting || !isElsewhere)) this.#raiseEpoch(epoch)
+    if (isElsewhere && this.#isStarting) this.#startCheck('own-name', node.address, aliveOf(node))
+  }
+
   /** Whether a claim about this node comes from a run that would count as later; this run's own earlier words do not. */
   #isOutrunBy(claim: Alive, { epoch }: Described): boolean {
     if (epoch === undefined || epoch < this.#epoch) return false
@@ -735,6 +752,14 @@ export class Swim {
     this.#timer(leftMs, { kind: 'suspicion-due', node, token })
   }
 
+  /** Gives suspects the time back in which this node could not have heard them. */
+  #postponeVerdicts(pausedMs: number): void {
+    for (const [node, suspicion] of this.#suspicions) {
+      suspicion.postpone(pausedMs)
+      this.#awaitRefutation(node, suspicion)
+    }
+  }
+
   /**
    * Tells the suspect itself, shortly before the verdict. A refutation is told a bounded number of times and may have missed
    * this node; the suspect then answers with it directly.
@@ -756,12 +781,15 @@ export class Swim {
   #answerStale(from: Address): void {
     if (this.#leave !== 'no' || this.#staleAnswers >= STALE_ANSWERS_MAX) return
     this.#staleAnswers++
-    this.#send(from, undefined, [this.#aliveOf(this.self)])
+    this.#send(from, undefined, [aliveOf(this.self)])
   }
 
   #suspicionDue(node: string, token: number): void {
     const suspicion = this.#suspicions.get(node)
-    if (suspicion?.token !== token || this.#env.nowMs() < suspicion.deadlineMs) return
+    if (suspicion?.token !== token) return
+    const leftMs = suspicion.deadlineMs - this.#env.nowMs()
+    // Postponed, or a clock that rounds: a suspicion must not be left without a timer.
+    if (leftMs > 0) return this.#timer(Math.max(1, leftMs), { kind: 'suspicion-due', node, token })
     const { incarnation } = this.#members.get(node) as Member
     this.#dead({ kind: 'dead', incarnation, node, from: this.#name })
   }
@@ -769,7 +797,11 @@ export class Swim {
   #dead(claim: Dead): void {
     const record = this.#members.get(claim.node)
     if (record === undefined || claim.incarnation < record.incarnation || !isLive(record)) return
-    if (claim.node === this.#name && this.#leave === 'no') return this.#refute(claim.incarnation)
+    if (claim.node === this.#name) {
+      if (this.#leave === 'no') return this.#refute(claim.incarnation)
+      // Whoever leaves says so itself: another's word must not make a failure of it.
+      if (claim.from !== this.#name) return
+    }
     this.#suspicions.delete(claim.node)
     const state = claim.from === claim.node ? 'left' : 'dead'
     if (state === 'dead') this.counters.deaths++
@@ -793,7 +825,7 @@ export class Swim {
     const { tags, epoch } = this.#describe(meta)
     const self: Member = { ...this.self, meta, tags, epoch, incarnation }
     this.#members.set(self)
-    this.#tell(this.#aliveOf(self))
+    this.#tell(aliveOf(self))
   }
 
   #raiseEpoch(seen: number): void {
@@ -830,8 +862,14 @@ export class Swim {
   // ── Contested addresses ────────────────────────────────────────────────────────────────────────────────────────────
 
   #startCheck(purpose: Check['purpose'], address: Address, claim: Alive): void {
-    const isAsked = [...this.#checks.values()].some((check) => check.claim.node === claim.node)
-    if (isAsked || this.#checks.size >= CHECKS_MAX) return
+    const asked = [...this.#checks.values()].find((check) => check.claim.node === claim.node)
+    if (asked !== undefined) {
+      // The newcomer may have outbid the claims about its former run by now: those must not hit it once it is taken.
+      const isLater = isSameAddress(asked.claim.address, claim.address) && claim.incarnation > asked.claim.incarnation
+      if (isLater) asked.claim = claim
+      return
+    }
+    if (this.#checks.size >= CHECKS_MAX) return
     const seqNo = this.#newSeqNo()
     this.#checks.set(seqNo, { purpose, address, claim })
     const ping = this.#pingTo(claim.node, seqNo)
@@ -876,7 +914,7 @@ export class Swim {
   }
 
   #exchange(purpose: PendingExchange['purpose'], address: Address): void {
-    if (this.#exchanges.size >= EXCHANGES_MAX) return
+    if (this.#exchanges.size >= EXCHANGES_MAX || isSameAddress(address, this.self.address)) return
     const id = this.#nextId++
     this.#exchanges.set(id, { purpose, address })
     this.counters.pushPulls++
@@ -884,8 +922,7 @@ export class Swim {
     this.#out.push({ kind: 'exchange', id, to: address, exchange })
   }
 
-  /** @param departed whom this node remembers the peer as: it is listed as dead, so that it refutes and all others take it back */
-
+  /** @param departed whom this node remembers the peer as: it is listed as gone, so that it refutes and all others take it back */
   #ownExchange(join: boolean, departed?: Member): Exchange {
     const nodes: NodeState[] = this.#members.sorted().map(nodeStateOf)
     if (departed !== undefined && this.#members.get(departed.name) === undefined) nodes.push(nodeStateOf(departed))
@@ -895,11 +932,7 @@ export class Swim {
   #exchangeRequest(id: number, exchange: Exchange): void {
     const departed = exchange.sender === undefined ? undefined : this.#departed.get(exchange.sender)
     // The answer goes out before the merge: it says what was known until now.
-    this.#out.push({
-      kind: 'exchange-reply',
-      id,
-      exchange: this.#ownExchange(exchange.join, departed?.state === 'dead' ? departed : undefined),
-    })
+    this.#out.push({ kind: 'exchange-reply', id, exchange: this.#ownExchange(exchange.join, departed) })
     this.#merge(exchange)
   }
 
@@ -921,9 +954,7 @@ export class Swim {
     this.counters.pushPullFailures++
     if (pending.purpose === 'seed-check') this.#askNextSeed()
     if (pending.purpose !== 'join') return
-    if (this.#isJoining && this.#joinFailures < 3) {
-      this.#log('warn', 'gossip_join_failed', { address: formatAddress(pending.address), reason })
-    }
+    this.#log('warn', 'gossip_join_failed', { address: formatAddress(pending.address), reason })
     this.#joinAttemptEnded()
   }
 
@@ -938,6 +969,7 @@ export class Swim {
       return false
     }
     for (const node of exchange.nodes) {
+      if (node.name === this.#name && node.state !== 'alive') this.#listedAsGone(node)
       const claim = claimOf(node, this.#name)
       if (claim.kind === 'alive') this.#alive(claim, { isFirstHand: node.name === exchange.sender })
       else if (claim.kind === 'suspect') this.#suspect(claim)
@@ -1121,10 +1153,6 @@ export class Swim {
     return { kind: 'ping', seqNo, node, source: this.self.address, sourceNode: this.#name }
   }
 
-  #aliveOf({ name, incarnation, address, meta, versions }: Member): Alive {
-    return { kind: 'alive', incarnation, node: name, address, meta, versions }
-  }
-
   // ── Words ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #ownMeta(): string {
@@ -1142,6 +1170,10 @@ export class Swim {
     return { tags, clusterId, epoch: clusterId === undefined ? undefined : parseEpoch(tags.get('epoch')) }
   }
 
+  #descriptionOf({ tags, epoch }: Member): Described {
+    return { tags, epoch, clusterId: tags.get('cluster_id') }
+  }
+
   #newSeqNo(): number {
     this.#seqNo = (this.#seqNo + 1) >>> 0
     return this.#seqNo
@@ -1156,9 +1188,9 @@ export class Swim {
   }
 }
 
-/** Whether a claim says more than what is remembered of a node that is gone. */
-function isNews(claim: Alive, described: Described, departed: Member, isFirstHand: boolean): boolean {
-  const epoch = described.epoch ?? 0
+/** Whether a claim says more than what is remembered of a node that is gone. The word of a foreign node always does. */
+function isNews(claim: Alive, { epoch }: Described, departed: Member, isFirstHand: boolean): boolean {
+  if (epoch === undefined) return true
   const known = departed.epoch ?? 0
   if (epoch !== known) return epoch > known
   return claim.incarnation > departed.incarnation || (isFirstHand && claim.incarnation === departed.incarnation)

@@ -117,10 +117,10 @@ export class LzwDecoder {
     this.#out = Buffer.allocUnsafe(Math.min(bytesMax, Math.max(256, input.length * 3)))
   }
 
-  /** Works until done or until about `budgetBytes` more bytes are out; true when done. */
+  /** Works until done, until about `budgetBytes` more bytes are out, or for as many codes, which need not bring any; true when done. */
   run(budgetBytes: number): boolean {
     const stopAt = this.#outAt + budgetBytes
-    while (this.#outAt < stopAt) {
+    for (let codes = 0; codes < budgetBytes && this.#outAt < stopAt; codes++) {
       const code = this.#next()
       if (code === EOF_CODE) return true
       if (code === CLEAR) {
@@ -208,7 +208,7 @@ export class LzwDecoder {
 export function lzwDecode(input: Uint8Array, bytesMax: number): Buffer {
   const decoder = new LzwDecoder(input, bytesMax)
   while (!decoder.run(bytesMax + 1)) {
-    // Only CLEAR codes produce nothing, and those run out with the input.
+    // Only CLEAR codes bring nothing, and those run out with the input.
   }
   return decoder.output()
 }

@@ -29,6 +29,8 @@ const NODES_MAX = 65_536
 const HEADER_KEYS_MAX = 64
 const ERROR_BYTES_MAX = 4096
 const NODES_PER_SLICE = 256
+/** Of a user state; what follows is not read. Empty ones would cost a thousand times what they cost to send. */
+const FRAMES_MAX = 16_384
 const EXPAND_BYTES_PER_SLICE = 256 * 1024
 
 export type StreamMessage =
@@ -248,7 +250,7 @@ export function readUserState(bytes: Buffer): { lTime: number; sender?: string; 
   let serf: { lTime: number; sender?: string } = { lTime: 0 }
   try {
     if (bytes.length > 0 && isSerfState(bytes[0] as number)) serf = readSerfState(reader)
-    while (reader.remaining > 0) frames.push(readFrame(reader))
+    while (reader.remaining > 0 && frames.length < FRAMES_MAX) frames.push(readFrame(reader))
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error
   }

@@ -8,7 +8,8 @@ export function healthRoutes(app: FastifyInstance, node: AdminNode): void {
   app.get('/livez', (_request, reply) => {
     // That the event loop came round to answer is what there is to know.
     const checks: Check[] = [{ name: 'event_loop', ok: true, detail: 'turning' }]
-    return reply.send(checks)
+    if (node.cluster !== undefined) checks.push({ name: 'gossip', ...node.cluster.health() })
+    return reply.code(checks.every((check) => check.ok) ? 200 : 503).send(checks)
   })
   app.get('/readyz', (_request, reply) => {
     const checks = checksOf(node)

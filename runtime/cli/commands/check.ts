@@ -1,7 +1,8 @@
 // `runtime check APP`: validates and compiles everything, starts nothing.
 
 import type { Command } from 'commander'
-import { type AppOptions, loadAppAt, problemText, repeated } from '../app.ts'
+import type { Problem } from '../../app/load.ts'
+import { type AppOptions, loadAppAt, problemText, repeated, warningLines } from '../app.ts'
 import { EXIT_OK, EXIT_USAGE } from '../exit.ts'
 import { type CommonOptions, Output } from '../output.ts'
 
@@ -19,11 +20,11 @@ async function check(path: string, options: CommonOptions & AppOptions): Promise
   const result = await loadAppAt(path, options)
   const entries = (result.ok ? result.app.entries : result.entries).map(({ id, kind }) => ({ id, kind }))
   if (output.isJson) {
-    const problems = result.ok
-      ? []
-      : result.problems.map(({ file, line, column, path, message }) => ({ file, line, column, path, message }))
-    output.json({ ok: result.ok, entries, problems })
+    const problems = result.ok ? [] : result.problems.map(shape)
+    const warnings = result.ok ? result.app.settings.warnings.map(shape) : []
+    output.json({ ok: result.ok, entries, problems, warnings })
   } else if (result.ok) {
+    for (const line of await warningLines(result.app)) output.error(line)
     listByKind(entries, output)
     output.line(output.green(`${path}: ${entries.length === 1 ? '1 entry' : `${entries.length} entries`}, no problems`))
   } else {
@@ -31,6 +32,8 @@ async function check(path: string, options: CommonOptions & AppOptions): Promise
   }
   return result.ok ? EXIT_OK : EXIT_USAGE
 }
+
+const shape = ({ file, line, column, path, message }: Problem): Problem => ({ file, line, column, path, message })
 
 function listByKind(entries: readonly { id: string; kind: string }[], output: Output): void {
   const kinds = [...new Set(entries.map(({ kind }) => kind))].sort()

@@ -13,9 +13,11 @@ import { type AppOptions, repeated, requireApp } from '../app.ts'
 import { CommandFailure, EXIT_OK, EXIT_USAGE, terminalEnd } from '../exit.ts'
 import { type CommonOptions, Output, plural } from '../output.ts'
 import { Signals } from '../signals.ts'
+import { NODES_MAX, runNodes } from './nodes.ts'
 
 interface RunOptions extends CommonOptions, AppOptions {
   exec?: string
+  nodes?: string
   logLevel?: string
   logFormat?: string
 }
@@ -41,6 +43,7 @@ export function addRun(command: Command, context: RunContext, end: (exitCode: nu
       '--exec <entry>',
       'run this process entry on the terminal, and exit by its result; comes last: what follows are its arguments',
     )
+    .option('--nodes <count>', 'a cluster for development: so many nodes of this app on this machine')
     .option('--config <file>', 'a further file of settings; may be repeated', repeated)
     .option('--set <path=value>', 'one setting, e.g. node.name=node-2; may be repeated', repeated)
     .addOption(new Option('--log-level <level>', 'the least level to write').choices(LEVELS))
@@ -66,6 +69,7 @@ true is 0 and false 1.
 Examples:
   runtime run app.yaml
   runtime run app.yaml --set node.name=node-2 --set admin.http=off
+  runtime run app.yaml --nodes 3
   runtime run app.yaml --exec app:greet Ada --loud`
 
 /** Cuts a command line behind `--exec ENTRY`. Only `run` takes it. */
@@ -77,6 +81,7 @@ export function splitExec(argv: readonly string[]): SplitArguments {
 }
 
 async function run(path: string, options: RunOptions, context: RunContext): Promise<number> {
+  if (options.nodes !== undefined) return runSeveral(path, options, options.nodes)
   const output = Output.standard(options)
   const set = [...(options.set ?? [])]
   if (options.logLevel !== undefined) set.push(`logger.level=${options.logLevel}`)
@@ -98,6 +103,25 @@ async function run(path: string, options: RunOptions, context: RunContext): Prom
   } finally {
     await log.close()
   }
+}
+
+async function runSeveral(path: string, options: RunOptions, nodes: string): Promise<number> {
+  if (options.exec !== undefined) throw new CommandFailure(EXIT_USAGE, '--nodes and --exec do not go together')
+  const count = /^\d{1,3}$/.test(nodes) ? Number(nodes) : 0
+  if (count < 1 || count > NODES_MAX)
+    throw new CommandFailure(EXIT_USAGE, `--nodes takes a number from 1 to ${NODES_MAX}`)
+  // What is wrong with the app is said once, and not by every node.
+  const app = await requireApp(path, options)
+  const { format: wanted } = app.settings.logger
+  const asked = options.logFormat ?? wanted
+  const format = asked === 'auto' ? (process.stderr.isTTY ? 'pretty' : 'json') : asked === 'pretty' ? 'pretty' : 'json'
+  const color = options.color && (process.env['NO_COLOR'] ?? '') === '' && process.stderr.isTTY
+  const args = ['run', path, '--json', '--log-format', format]
+  if (!color) args.push('--no-color')
+  if (options.logLevel !== undefined) args.push('--log-level', options.logLevel)
+  for (const file of options.config ?? []) args.push('--config', file)
+  for (const setting of options.set ?? []) args.push('--set', setting)
+  return runNodes({ count, args, format, color, json: options.json === true })
 }
 
 /** @throws CommandFailure when `admin.http` cannot be right on any machine */
@@ -173,6 +197,9 @@ class Session {
       log.write('info', { signal }, `${signal}: stopping; once more stops at once`)
       return { exitCode, force: false }
     })
+    // Started by another program, which has gone: nobody could stop this one any more.
+    process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
+    process.channel?.unref()
     const asked = this.#options.exitAsked.then((exitCode): Ending => ({ exitCode, force: false }))
     const working = work()
     // When the wait ends early, the work fails later: its node is gone.
@@ -218,8 +245,13 @@ class Session {
       output.jsonLine({ event: 'ready', node: name, addresses, services, took_ms: took })
       return
     }
+    const gossip =
+      addresses.gossip === undefined
+        ? ''
+        : ` · gossip ${addresses.gossip}${node.cluster?.isLocalOnly === true ? ' (only this machine can join)' : ''}`
+    const mesh = addresses.mesh === undefined ? '' : ` · mesh ${addresses.mesh}`
     const admin = addresses.admin === undefined ? '' : ` · admin http://${addresses.admin}`
-    output.line(`${what}${admin} · ${plural(services.length, 'service')} · ${took} ms`)
+    output.line(`${what}${gossip}${mesh}${admin} · ${plural(services.length, 'service')} · ${took} ms`)
   }
 
   #tellOutcome(outcome: Outcome): number {

@@ -12,6 +12,8 @@ export interface HostSlots {
 export type Route =
   | { kind: 'here'; host: string; slot: number }
   | { kind: 'unknown-host'; host: string }
+  /** On another node, in this run of it. */
+  | { kind: 'peer'; node: string; epoch: number }
   /** The host exists; the process, its worker or its run of the node does not. */
   | { kind: 'gone' }
 
@@ -19,6 +21,9 @@ export function routeOf(pid: string, self: { node: string | undefined; epoch: nu
   const parts = parsePid(pid)
   if (parts === undefined) return { kind: 'gone' }
   const { host, uniq } = parts
+  if (parts.node !== undefined && self.node !== undefined && parts.node !== self.node) {
+    return { kind: 'peer', node: parts.node, epoch: epochOf(uniq) }
+  }
   const isFunction = isFunctionHost(host)
   if (parts.node !== self.node || !(isFunction || hosts.knowsHost(host))) return { kind: 'unknown-host', host }
   if (epochOf(uniq) !== self.epoch) return { kind: 'gone' }

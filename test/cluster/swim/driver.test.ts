@@ -3,6 +3,11 @@
 import { createSocket } from 'node:dgram'
 import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { Message } from '../../../cluster/swim/core/messages.ts'
+import { Keyring } from '../../../cluster/swim/wire/keyring.ts'
+import { encodeMessage } from '../../../cluster/swim/wire/messages.ts'
+import { compress, sealPackets } from '../../../cluster/swim/wire/packet.ts'
+import { StreamDecoder } from '../../../cluster/swim/wire/stream.ts'
 import { systemEnv } from '../../../runtime/driver.ts'
 import { eventually } from '../../tools/eventually.ts'
 import { openGossip, type TestGossip, type TestGossipOptions } from './gossip-node.ts'
@@ -121,16 +126,129 @@ test('another label keeps nodes apart', async () => {
   expect(two.live()).toEqual(['n2'])
 })
 
-test('a port that is in use is named', async () => {
+test('keys are exchanged while all run', async () => {
+  const [old, next] = [Buffer.alloc(16, 1), Buffer.alloc(32, 2)]
+  const one = await start('n1', { key: old })
+  const two = await start('n2', { key: old, seeds: [one.seed] })
+  for (const node of [one, two]) await reaches(node, 'n1', 'n2')
+  for (const { gossip } of [one, two]) gossip.addKey(next)
+  for (const { gossip } of [one, two]) gossip.useKey(next)
+  for (const { gossip } of [one, two]) gossip.removeKey(old)
+  expect(one.gossip.keys()).toEqual([next])
+  expect(() => one.gossip.removeKey(next)).toThrow('the primary key cannot be removed')
+  expect(() => one.gossip.useKey(old)).toThrow('not in the ring')
+  expect(() => one.gossip.addKey(Buffer.alloc(15))).toThrow('16, 24 or 32 bytes, not 15')
+  const three = await start('n3', { key: next, seeds: [one.seed] })
+  for (const node of [one, two, three]) await reaches(node, 'n1', 'n2', 'n3')
+  const plain = await start('n4')
+  expect(plain.gossip.keys()).toEqual([])
+  expect(() => plain.gossip.addKey(next)).toThrow('gossip is plain text')
+})
+
+test('a key is introduced to a running cluster in two steps', async () => {
+  const key = Buffer.alloc(16, 1)
+  const plain = await start('n1')
+  const half = await start('n2', {
+    key,
+    envelope: { verifyIncoming: false, verifyOutgoing: false },
+    seeds: [plain.seed],
+  })
+  const sealed = await start('n3', { key, envelope: { verifyIncoming: false }, seeds: [half.seed] })
+  await reaches(half, 'n1', 'n2', 'n3')
+  await reaches(plain, 'n1', 'n2', 'n3')
+  await eventually(() => expect(sealed.live()).toContain('n2'))
+})
+
+test('tags change for all; those that are too long are refused with their sizes', async () => {
+  const one = await start('n1')
+  const two = await start('n2', { seeds: [one.seed] })
+  await reaches(one, 'n1', 'n2')
+  two.gossip.setTags(new Map([['zone', 'c']]))
+  await eventually(() => expect(one.events.at(-1)?.tags.get('zone')).toBe('c'))
+  expect(() => two.gossip.setTags(new Map([['long', 'x'.repeat(600)]]))).toThrow(
+    /the tags of this node have 6\d\d bytes, 512 are allowed: long 608/,
+  )
+  await expect(openGossip('n3', { tags: { long: 'x'.repeat(600) } })).rejects.toThrow('512 are allowed')
+})
+
+test('leaving twice is leaving once', async () => {
+  const one = await start('n1')
+  const two = await start('n2', { seeds: [one.seed] })
+  await reaches(one, 'n1', 'n2')
+  await Promise.all([two.gossip.leave(), two.gossip.leave()])
+  await two.gossip.leave()
+  await reaches(one, 'n1')
+  expect(one.events.at(-1)).toMatchObject({ kind: 'left', reason: 'left' })
+})
+
+test('what handlers ask for during a step is done after it', async () => {
+  const one = await start('n1')
+  const two = await start('n2', {
+    seeds: [one.seed],
+    member: (gossip, { kind }) => kind === 'joined' && gossip.setTags(new Map([['saw', 'yes']])),
+  })
+  await reaches(two, 'n1', 'n2')
+  await eventually(() => expect(one.events.at(-1)?.tags.get('saw')).toBe('yes'))
+})
+
+test('a standstill is noticed, and nobody is blamed for it', async () => {
+  const skewed = { ms: 0 }
+  const env = { ...systemEnv, nowMs: () => performance.now() + skewed.ms }
+  const one = await start('n1', { env })
+  const two = await start('n2', { seeds: [one.seed] })
+  await reaches(one, 'n1', 'n2')
+  skewed.ms = 3000
+  await eventually(() => expect(one.logs.map(({ event }) => event)).toContain('local_pause'))
+  expect(one.gossip.statistics()).toMatchObject({ pauses: 1 })
+  expect(one.gossip.statistics().healthScore).toBeGreaterThan(0)
+  expect(one.events.filter(({ kind }) => kind === 'left')).toEqual([])
+  await two.gossip.close()
+})
+
+test('what happens is counted by kind', async () => {
+  const one = await start('n1')
+  const two = await start('n2', { seeds: [one.seed] })
+  await reaches(one, 'n1', 'n2')
+  await eventually(() => {
+    const { messagesIn, messagesOut, packetsIn, bytesOut, streams } = two.gossip.statistics()
+    for (const count of [
+      messagesIn.ack,
+      messagesIn.ping,
+      messagesOut.ping,
+      messagesIn['push-pull'],
+      packetsIn,
+      bytesOut,
+      streams.opened,
+    ])
+      expect(count).toBeGreaterThan(0)
+  })
+  expect(two.gossip.statistics()).toMatchObject({ undecodable: 0, undecryptable: 0, incomingDropped: 0, unsent: 0 })
+})
+
+test('a port that is in use is named, and its owner where the system says', async () => {
   const one = await start('n1')
   const { port } = one.seed
   await expect(openGossip('n2', { bind: { host: '127.0.0.1', port } })).rejects.toThrow(
     `127.0.0.1:${port} (TCP): the port is in use`,
   )
+  if (process.platform === 'linux') {
+    const again = openGossip('n2', { bind: { host: '127.0.0.1', port } })
+    await expect(again).rejects.toThrow(`(process ${process.pid}); choose another cluster.membership.bind_port`)
+  }
   const taken = createSocket('udp4')
   opened.push(taken)
   await new Promise<void>((resolve) => taken.bind(0, '127.0.0.1', resolve))
   await expect(openGossip('n2', { bind: { host: '127.0.0.1', port: taken.address().port } })).rejects.toThrow('(UDP)')
+})
+
+test('an address that nobody can reach this node at is not advertised', async () => {
+  await expect(openGossip('n1', { bind: { host: '0.0.0.0', port: 0 } })).rejects.toThrow(
+    'gossip cannot advertise 0.0.0.0: nobody can be reached there; set cluster.membership.advertise_addr',
+  )
+  const resolve = (): Promise<string[]> => Promise.reject(new Error('no such name'))
+  await expect(openGossip('n1', { advertise: 'me.example', resolve })).rejects.toThrow('me.example: no such name')
+  const v6 = (): Promise<string[]> => Promise.resolve(['fd00::1'])
+  await expect(openGossip('n1', { advertise: 'me.example', resolve: v6 })).rejects.toThrow('no address of the family')
 })
 
 test('an address of another machine is refused', async () => {
@@ -207,6 +325,108 @@ describe('hostile connections', () => {
     await Promise.all([closed(silent), closed(slow)])
   })
 
+  test('one that drips on and on is ended, before its message is whole and after its answer', async () => {
+    const node = await start('n1', { settings: { tcpTimeoutMs: 200 } })
+    const drip = async (first: Buffer): Promise<void> => {
+      const socket = await dial(node)
+      socket.write(first)
+      const tap = setInterval(() => socket.write(Buffer.from([0])), 20)
+      opened.push({ close: () => clearInterval(tap) })
+      await closed(socket)
+      clearInterval(tap)
+    }
+    const nobody: Message = { kind: 'ping', seqNo: 1, node: '' }
+    // A push/pull that promises a state of 20 MiB; a ping; garbage.
+    const promise = Buffer.from('0683a44a6f696ec2a54e6f64657300ac5573657253746174654c656ece01400000', 'hex')
+    await Promise.all([drip(promise), drip(encodeMessage(nobody)), drip(Buffer.from([6, 0xc1]))])
+    await eventually(() => expect(node.gossip.statistics().streams.timedOut).toBe(1))
+  })
+
+  test('one that keeps its end open after the answer holds its place for one leg only', async () => {
+    const node = await start('n1', { settings: { tcpTimeoutMs: 200 } })
+    const sockets = await Promise.all(
+      Array.from({ length: 128 }, async () => {
+        const socket = connect({ host: '127.0.0.1', port: node.seed.port, allowHalfOpen: true })
+        opened.push({ close: () => socket.destroy() })
+        socket.on('error', () => {})
+        await new Promise((resolve) => socket.once('connect', resolve))
+        socket.write(encodeMessage({ kind: 'ping', seqNo: 1, node: '' }))
+        socket.resume()
+        await new Promise((resolve) => socket.once('end', resolve))
+        return socket
+      }),
+    )
+    await dial(node)
+    await eventually(() => expect(node.gossip.statistics().streams.refused).toBe(1))
+    await start('n2', { seeds: [node.seed] })
+    await reaches(node, 'n1', 'n2')
+    for (const socket of sockets) socket.destroy()
+  })
+
+  test('one without the key gets an encrypted refusal', async () => {
+    const key = Buffer.alloc(16, 5)
+    const node = await start('n1', { key })
+    const socket = await dial(node)
+    const envelope = {
+      label: Buffer.alloc(0),
+      keyring: new Keyring(key),
+      encryptionVersion: 1,
+      verifyIncoming: true,
+      verifyOutgoing: true,
+      compression: false,
+    } as const
+    const decoder = new StreamDecoder(envelope, 1)
+    socket.on('data', (piece) => decoder.push(piece))
+    socket.write(encodeMessage({ kind: 'ping', seqNo: 1, node: '' }))
+    await closed(socket)
+    expect(decoder.advance()).toEqual({
+      kind: 'error',
+      text: 'encryption is configured, and the stream is not encrypted',
+    })
+    expect(node.gossip.statistics().undecryptable).toBe(1)
+  })
+
+  test('ones that expand to a multiple are read in turns, and a probe is answered meanwhile', async () => {
+    const node = await start('n1', { settings: { tcpTimeoutMs: 3000 } })
+    // A push/pull with a user state of 16 MiB of zeros, as some 30 KiB.
+    const header = Buffer.from('0683a44a6f696ec2a54e6f64657300ac5573657253746174654c656ece01000000', 'hex')
+    const bomb = compress(Buffer.concat([header, Buffer.alloc(1 << 24)]))
+    const sockets = await Promise.all(Array.from({ length: 12 }, () => dial(node)))
+    const all = Promise.all(sockets.map(closed))
+    for (const socket of sockets) socket.resume().end(bomb)
+    const other = await start('n2', { seeds: [node.seed], settings: { tcpTimeoutMs: 3000 } })
+    await reaches(other, 'n1', 'n2')
+    await all
+    await reaches(node, 'n1', 'n2')
+    expect(node.events.filter(({ kind }) => kind === 'left')).toEqual([])
+  })
+
+  test('more claims than can be acted on are dropped and counted; pings are answered', async () => {
+    const node = await start('n1')
+    const sender = createSocket('udp4')
+    opened.push(sender)
+    const answers: Buffer[] = []
+    sender.on('message', (bytes) => answers.push(bytes))
+    const envelope = {
+      label: Buffer.alloc(0),
+      encryptionVersion: 1,
+      verifyIncoming: true,
+      verifyOutgoing: true,
+      compression: false,
+    } as const
+    const claim = (i: number): Message => ({ kind: 'suspect', incarnation: 1, node: `x${i}`, from: 'y' })
+    const [flood] = sealPackets(
+      Array.from({ length: 255 }, (_, i) => encodeMessage(claim(i))),
+      envelope,
+      false,
+    )
+    for (let i = 0; i < 100; i++) sender.send(flood as Buffer, node.seed.port, '127.0.0.1')
+    sender.send(encodeMessage({ kind: 'ping', seqNo: 77, node: 'n1' }), node.seed.port, '127.0.0.1')
+    await eventually(() => expect(answers).toHaveLength(1))
+    expect(node.gossip.statistics().incomingDropped).toBeGreaterThan(0)
+    await eventually(() => expect(node.gossip.statistics().incomingDepth).toBe(0))
+  })
+
   test('garbage is answered with an error and ended', async () => {
     const node = await start('n1')
     const socket = await dial(node)
@@ -220,7 +440,7 @@ describe('hostile connections', () => {
   })
 
   test('more than are served at once are closed, and the others served', async () => {
-    const node = await start('n1', { settings: { tcpTimeoutMs: 2000 } })
+    const node = await start('n1', { settings: { tcpTimeoutMs: 60_000 } })
     const sockets = await Promise.all(Array.from({ length: 140 }, () => dial(node)))
     await eventually(() => expect(node.gossip.statistics().streams.refused).toBe(12))
     for (const socket of sockets) socket.destroy()

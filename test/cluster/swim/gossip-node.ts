@@ -36,6 +36,10 @@ export interface TestGossipOptions
   readonly settings?: Partial<SwimSettings>
   readonly tags?: Record<string, string>
   readonly bind?: { host: string; port: number }
+  /** Default: the bound host. */
+  readonly advertise?: string
+  /** Hears of members beside `events`. */
+  readonly member?: (gossip: Gossip, event: MemberEvent) => unknown
 }
 
 const PACKET_BYTES = 1400
@@ -65,13 +69,13 @@ export async function openGossip(name: string, options: TestGossipOptions = {}):
   const namesInUse: string[] = []
   const epochs: number[] = []
   const bind = options.bind ?? { host: '127.0.0.1', port: 0 }
-  const gossip = await Gossip.open({
+  const gossip: Gossip = await Gossip.open({
     name,
     clusterId: options.clusterId ?? 'test',
     epoch: options.epoch ?? 1,
     tags: new Map(Object.entries({ role: 'moonmesh', ...options.tags })),
     bind,
-    advertise: { host: bind.host },
+    advertise: { host: options.advertise ?? bind.host },
     seeds: options.seeds ?? [],
     settings: {
       ...defaultSwimSettings,
@@ -81,7 +85,10 @@ export async function openGossip(name: string, options: TestGossipOptions = {}):
     },
     envelope,
     handlers: {
-      member: (event) => events.push(event),
+      member: (event) => {
+        events.push(event)
+        options.member?.(gossip, event)
+      },
       frames: (received) => frames.push(...received),
       exchangeFrames: () => [],
       nameInUse: (address) => namesInUse.push(address),

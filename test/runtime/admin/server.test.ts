@@ -17,6 +17,8 @@ const running: ServiceStatus = { id: HOST, kind: 'process.host', state: 'running
 
 class FakeNode implements AdminNode {
   readonly name = 'n1'
+  cluster: AdminNode['cluster']
+  readonly left: string[] = []
   entries(): { id: string; kind: string; source?: string }[] {
     return [
       { id: 'shop:a', kind: 'process.lua', source: 'secret' },
@@ -28,6 +30,10 @@ class FakeNode implements AdminNode {
 
   services(): ServiceStatus[] {
     return this.statuses
+  }
+
+  async leave(): Promise<void> {
+    this.left.push('left')
   }
 
   async metrics(): ReturnType<AdminNode['metrics']> {
@@ -86,12 +92,15 @@ interface Answer {
 
 interface Ask {
   method?: string
+  /** Sent as JSON. */
+  body?: unknown
   headers?: Record<string, string>
   /** `host:port`; absent: the Unix socket. */
   at?: string | undefined
 }
 
-function ask(path: string, { method = 'GET', headers = {}, at }: Ask = {}): Promise<Answer> {
+function ask(path: string, { method = 'GET', headers: given = {}, body, at }: Ask = {}): Promise<Answer> {
+  const headers = { ...given, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
   const place =
     at === undefined
       ? { socketPath: directory.socketPath }
@@ -111,7 +120,7 @@ function ask(path: string, { method = 'GET', headers = {}, at }: Ask = {}): Prom
       })
     })
     sent.on('error', fail)
-    sent.end()
+    sent.end(body === undefined ? undefined : JSON.stringify(body))
   })
 }
 
@@ -285,6 +294,107 @@ describe('the TCP listener', () => {
   test('listening for other machines is said in the log', async () => {
     await start({ http: '0.0.0.0:0', httpIsDefault: false })
     expect(log.recent()).toMatchObject([{ level: 'warn', text: expect.stringContaining('other machines') }])
+  })
+})
+
+describe('the cluster', () => {
+  const joins: string[][] = []
+  const tags = new Map([
+    ['version', '1.2.3'],
+    ['failure_domain', 'rack-1'],
+    ['internode_port', '7950'],
+    ['raft_role', 'voter'],
+  ])
+  const cluster: AdminNode['cluster'] = {
+    members: () => [
+      {
+        name: 'n1',
+        address: '10.0.0.1:7946',
+        state: 'alive',
+        role: 'voter',
+        isLocal: true,
+        incarnation: 3,
+        rttMs: 1.23456,
+        tags,
+      },
+    ],
+    join: async (addresses) => joins.push([...addresses]),
+    health: () => ({ ok: false, detail: 'health score 6' }),
+  }
+
+  test('/v1/members has a row for every known node', async () => {
+    node.cluster = cluster
+    await start()
+    expect((await ask('/v1/members')).body).toEqual([
+      {
+        name: 'n1',
+        addr: '10.0.0.1:7946',
+        mesh_addr: '10.0.0.1:7950',
+        state: 'alive',
+        role: 'voter',
+        suffrage: 'voter',
+        local: true,
+        incarnation: 3,
+        rtt_ms: 1.23,
+        failure_domain: 'rack-1',
+        tags: Object.fromEntries(tags),
+        version: '1.2.3',
+      },
+    ])
+  })
+
+  test('a node whose clustering is off knows itself, and has nothing to join or leave', async () => {
+    await start()
+    const { body } = await ask('/v1/members')
+    expect(body).toMatchObject([{ name: 'n1', addr: null, role: 'none', state: 'alive', local: true }])
+    for (const path of ['/v1/cluster/join', '/v1/cluster/leave']) {
+      const { status, body } = await ask(path, { method: 'POST', body: { addresses: ['a:1'] } })
+      expect(status).toBe(503)
+      expect((body as ErrorBody).error.message).toContain('set cluster.enabled to true')
+    }
+    expect(node.left).toEqual([])
+  })
+
+  test('joining and leaving', async () => {
+    node.cluster = cluster
+    await start()
+    const addresses = ['10.0.0.2', 'n3/10.0.0.3:7000']
+    expect(await ask('/v1/cluster/join', { method: 'POST', body: { addresses } })).toMatchObject({
+      status: 200,
+      body: { joined: 1 },
+    })
+    expect(joins).toEqual([addresses])
+    for (const body of [{}, { addresses: [] }, { addresses: [5] }, { addresses: 'x' }, [], 'x']) {
+      expect((await ask('/v1/cluster/join', { method: 'POST', body })).status).toBe(400)
+    }
+    expect(await ask('/v1/cluster/leave', { method: 'POST', body: {} })).toMatchObject({ status: 200 })
+    expect(node.left).toEqual(['left'])
+  })
+
+  test('a node that doubts itself is neither alive nor ready', async () => {
+    node.cluster = cluster
+    await start()
+    for (const path of ['/livez', '/readyz']) {
+      const { status, body } = await ask(path)
+      expect(status).toBe(503)
+      expect(body).toContainEqual({ name: 'gossip', ok: false, detail: 'health score 6' })
+    }
+  })
+
+  test('over TCP changes need the token, and reading does not', async () => {
+    node.cluster = cluster
+    const { address: at } = await start({ http: '127.0.0.1:0', httpIsDefault: false, token: 'sesame' })
+    const leave = (headers: Record<string, string>): Promise<Answer> =>
+      ask('/v1/cluster/leave', { method: 'POST', at, body: {}, headers })
+    for (const headers of [{}, { authorization: 'Bearer wrong' }, { authorization: 'Basic sesame' }]) {
+      const { status, body } = await leave(headers as Record<string, string>)
+      expect(status).toBe(403)
+      expect((body as ErrorBody).error.message).toContain('Authorization: Bearer TOKEN')
+    }
+    expect(node.left).toEqual([])
+    expect((await leave({ authorization: 'Bearer sesame', origin: 'http://evil.example' })).status).toBe(403)
+    expect((await leave({ authorization: 'Bearer sesame' })).status).toBe(200)
+    expect((await ask('/v1/members', { at })).status).toBe(200)
   })
 })
 

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import type { ClusterReader, ClusterSection } from '../../../runtime/app/cluster-section.ts'
 import { type App, type Entry, type LoadOptions, type LoadResult, loadApp } from '../../../runtime/app/load.ts'
 import { formatProblem } from '../../../runtime/app/problems.ts'
 
@@ -15,7 +16,13 @@ export function compileStub(_chunkName: string, source: string): { line: number;
   return line < 0 ? undefined : { line: line + 1, text: "unexpected symbol near 'wrong'" }
 }
 
-export const rules = { moduleNames: new Set(['time', 'json', 'process']), compile: compileStub }
+/** Takes any `cluster` section for right, and passes it on as it stands. */
+export const anyCluster: ClusterReader = {
+  textKeys: new Set(['id', 'name']),
+  read: (raw) => ({ settings: { enabled: false, ...(raw as object) } as ClusterSection, problems: [], warnings: [] }),
+}
+
+export const rules = { moduleNames: new Set(['time', 'json', 'process']), compile: compileStub, cluster: anyCluster }
 
 export function appFolder(files: Files): string {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), 'moonmesh-app-')))

@@ -21,6 +21,7 @@ test('an app that says nothing has the defaults', async () => {
     shutdown: { timeoutMs: 30_000 },
     cluster: { enabled: false },
     lua: { engine: 'fengari' },
+    warnings: [],
   })
 })
 
@@ -227,19 +228,6 @@ describe('admin', () => {
 test('the one Lua engine is fengari', async () => {
   expect(await problemsOf('lua: { engine: luajit }')).toEqual([
     'app.yaml:1:16 lua.engine: expected "fengari", found "luajit"',
-  ])
-})
-
-test('a cluster that is enabled is a problem, its other keys are not', async () => {
-  expect(await problemsOf('cluster:\n  enabled: true\n  raft: { max_voters: 4 }\n')).toEqual([
-    'app.yaml:2:12 cluster.enabled: clustering is not available in this version; remove cluster.enabled or set it to false',
-  ])
-  expect(await problemsOf('', { set: ['cluster.enabled=true'] })).toEqual([
-    expect.stringMatching(/^--set cluster\.enabled=… cluster\.enabled: clustering is not available/),
-  ])
-  expect(await problemsOf('cluster: { enabled: false, raft: { max_voters: 4 }, whatever: [1] }\n')).toEqual([])
-  expect(await problemsOf('cluster: { enabled: maybe }')).toEqual([
-    'app.yaml:1:21 cluster.enabled: expected true or false, found "maybe"',
   ])
 })
 

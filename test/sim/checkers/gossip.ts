@@ -1,15 +1,28 @@
-// The invariants of membership, G1 to G4 of cluster.md §13, held against the truth that only the simulator knows.
+// The invariants of membership, G1 to G4 of cluster.md §13, held after every step against the truth that only the simulator
+// knows. G1 and G2 promise something only while nobody cuts, halts or floods: the checker is told of such times.
 
+import type { MemberEvent } from '../../../cluster/swim/core/events.ts'
+import type { Member } from '../../../cluster/swim/core/members.ts'
 import { pushPullIntervalMs } from '../../../cluster/swim/core/push-pull.ts'
 import { defaultSwimSettings, type SwimSettings } from '../../../cluster/swim/core/settings.ts'
 import { suspicionTerms } from '../../../cluster/swim/core/suspicion.ts'
-import type { SwimEffect, SwimInput } from '../../../cluster/swim/core/swim.ts'
+import type { SwimEffect } from '../../../cluster/swim/core/swim.ts'
 import { assert } from '../../../runtime/base/assert.ts'
-import type { SwimNode, SwimObserver } from '../swim-node.ts'
-import type { World } from '../world.ts'
+import { InvariantError } from './invariant-error.ts'
 
-export class InvariantError extends Error {
-  override readonly name = 'InvariantError'
+/** What the checker sees of one run of a node. */
+export interface ObservedNode {
+  readonly name: string
+  readonly epoch: number
+  readonly isRunning: boolean
+  readonly startedAtMs: number
+  readonly process: { readonly lastHaltMs: number }
+  readonly swim: { members(): readonly Member[]; readonly self: Member; readonly healthScore: number }
+}
+
+export interface ObservedWorld {
+  readonly nowMs: number
+  readonly seed: number
 }
 
 export interface FalseDeath {
@@ -18,98 +31,167 @@ export interface FalseDeath {
   readonly victim: string
 }
 
-export class GossipChecker implements SwimObserver {
-  readonly #world: World
-  readonly #nodes: ReadonlyMap<string, SwimNode>
-  /** By observer's run: the highest incarnation seen of each name and epoch. */
-  readonly #incarnations = new WeakMap<SwimNode, Map<string, number>>()
-  readonly #lastViews = new WeakMap<SwimNode, readonly unknown[]>()
-  /** By observer's run: names and epochs that are joined as told. */
-  readonly #joined = new WeakMap<SwimNode, Map<string, number>>()
-  readonly falseDeaths: FalseDeath[] = []
+/** What one run has heard and seen. */
+interface Heard {
+  /** Epochs that are joined, by name. */
+  readonly joined: Map<string, number>
+  /** When a run, `name@epoch`, was first heard of. */
+  readonly firstHeardAtMs: Map<string, number>
+  /** The highest incarnation seen of each `name@epoch`. */
+  readonly incarnations: Map<string, number>
+  view: readonly Member[] | undefined
+}
 
-  /** @param nodes the running nodes by name; the owner keeps it current */
-  constructor(world: World, nodes: ReadonlyMap<string, SwimNode>) {
+export class GossipChecker<Node extends ObservedNode> {
+  readonly #world: ObservedWorld
+  readonly #nodes: ReadonlyMap<string, Node>
+  readonly #settings: SwimSettings
+  readonly #heard = new WeakMap<Node, Heard>()
+  /** Runs that are over, and when they ended. Only the latest of each name can still be believed in for long. */
+  readonly #gone = new Map<string, { epoch: number; atMs: number }>()
+  #calmSinceMs = 0
+  #isDisturbed = false
+  #scoreMax = 0
+  readonly falseDeaths: FalseDeath[] = []
+  /** How often a promise that depends on calm was in force and kept. */
+  readonly kept = { completeness: 0, accuracyMs: 0 }
+  #lastStepMs = 0
+
+  /** @param nodes the latest run of each name; the owner keeps it current */
+  constructor(world: ObservedWorld, nodes: ReadonlyMap<string, Node>, settings: Partial<SwimSettings> = {}) {
     this.#world = world
     this.#nodes = nodes
+    this.#settings = { ...defaultSwimSettings, ...settings }
   }
 
-  stepped(node: SwimNode, _input: SwimInput, effects: readonly SwimEffect[]): void {
-    for (const effect of effects) if (effect.kind === 'member') this.#event(node, effect)
+  /** The network loses much or is cut, or no longer. */
+  disturbed(isDisturbed: boolean): void {
+    if (this.#isDisturbed || isDisturbed) this.#calmSinceMs = this.#world.nowMs
+    this.#isDisturbed = isDisturbed
+    this.#scoreMax = 0
+  }
+
+  /** A run is over, whether it said so or not. */
+  ended(node: Node): void {
+    this.#gone.set(node.name, { epoch: node.epoch, atMs: this.#world.nowMs })
+  }
+
+  stepped(node: Node, _input: unknown, effects: readonly SwimEffect[]): void {
+    const heard = this.#heardBy(node)
+    this.#scoreMax = Math.max(this.#scoreMax, node.swim.healthScore)
+    this.#check(node.swim.healthScore < this.#settings.awarenessMax, `${node.name}: the health score is out of bounds`)
+    const calmMs = this.#calmMs()
+    const boundMs = detectionBoundMs(this.#nodes.size, this.#scoreMax, this.#settings)
+    for (const effect of effects) {
+      if (effect.kind === 'member') this.#event(node, heard, effect.event, calmMs > boundMs / 2)
+    }
+    if (calmMs > boundMs / 2) this.kept.accuracyMs += this.#world.nowMs - this.#lastStepMs
+    this.#lastStepMs = this.#world.nowMs
+    this.#checkCompleteness(node, heard, calmMs, boundMs)
     const view = node.swim.members()
-    if (this.#lastViews.get(node) === view) return
-    this.#lastViews.set(node, view)
-    this.#checkIncarnations(node)
-    this.#check(node.swim.healthScore < defaultSwimSettings.awarenessMax, 'the health score is within its bounds')
+    if (heard.view === view) return
+    heard.view = view
+    this.#checkIncarnations(node, heard)
   }
 
-  /** G4, second half: joined and left alternate per name. */
-  #event(node: SwimNode, { event }: Extract<SwimEffect, { kind: 'member' }>): void {
-    const joined = this.#of(this.#joined, node)
+  /** Milliseconds since anything was cut, flooded or halted. */
+  #calmMs(): number {
+    if (this.#isDisturbed) return 0
+    let sinceMs = this.#calmSinceMs
+    for (const node of this.#nodes.values()) if (node.isRunning) sinceMs = Math.max(sinceMs, node.process.lastHaltMs)
+    return this.#world.nowMs - sinceMs
+  }
+
+  /** G4, second half: joined and left alternate per name. G2: no false death in calm. */
+  #event(node: Node, { joined, firstHeardAtMs }: Heard, event: MemberEvent, isCalm: boolean): void {
     const epoch = joined.get(event.name)
     const what = `${node.name} hears that ${event.name}@${event.epoch} ${event.kind}`
     if (event.kind === 'joined') {
       this.#check(epoch === undefined, `${what}, and it had joined already (G4)`)
       joined.set(event.name, event.epoch)
+      const key = `${event.name}@${event.epoch}`
+      if (!firstHeardAtMs.has(key)) firstHeardAtMs.set(key, this.#world.nowMs)
       return
     }
     this.#check(epoch === event.epoch, `${what}, and ${epoch ?? 'no epoch'} had joined (G4)`)
     if (event.kind === 'updated') return
     joined.delete(event.name)
     const victim = this.#nodes.get(event.name)
-    const isAlive = victim?.isRunning === true && victim.epoch === event.epoch
-    if (event.reason === 'dead' && isAlive) {
-      this.falseDeaths.push({ atMs: this.#world.nowMs, observer: node.name, victim: event.name })
+    if (event.reason !== 'dead' || victim?.isRunning !== true || victim.epoch !== event.epoch) return
+    this.falseDeaths.push({ atMs: this.#world.nowMs, observer: node.name, victim: event.name })
+    this.#check(!isCalm, `${what} (${event.reason}), and it runs (G2)`)
+  }
+
+  /** G1: nobody believes in a run for longer than the bound after it ended. */
+  #checkCompleteness(node: Node, { joined, firstHeardAtMs }: Heard, calmMs: number, boundMs: number): void {
+    const { nowMs } = this.#world
+    for (const [name, { epoch, atMs }] of this.#gone) {
+      if (joined.get(name) !== epoch) continue
+      // Without its disk and with its clock set back, a run may take the epoch of one that nobody had heard of.
+      const latest = this.#nodes.get(name)
+      if (latest?.isRunning === true && latest.epoch === epoch) continue
+      const heardAtMs = firstHeardAtMs.get(`${name}@${epoch}`) ?? 0
+      const forMs = Math.min(nowMs - Math.max(atMs, heardAtMs), calmMs)
+      if (forMs > boundMs) {
+        this.#fail(`${node.name} believes in ${name}@${epoch} ${Math.round(nowMs - atMs)} ms after its end (G1)`)
+      }
+      this.kept.completeness++
     }
   }
 
   /** G4, first half: within an epoch the incarnation of a name never decreases. */
-  #checkIncarnations(node: SwimNode): void {
-    const highest = this.#of(this.#incarnations, node)
+  #checkIncarnations(node: Node, { incarnations }: Heard): void {
     for (const { name, epoch, incarnation } of node.swim.members()) {
       const key = `${name}@${epoch}`
-      const before = highest.get(key) ?? 0
+      const before = incarnations.get(key) ?? 0
       this.#check(
         incarnation >= before,
         `${node.name} sees ${key} fall from incarnation ${before} to ${incarnation} (G4)`,
       )
-      highest.set(key, incarnation)
+      if (incarnation !== before) incarnations.set(key, incarnation)
     }
   }
 
-  #of(maps: WeakMap<SwimNode, Map<string, number>>, node: SwimNode): Map<string, number> {
-    let map = maps.get(node)
-    if (map === undefined) {
-      map = new Map()
-      maps.set(node, map)
+  #heardBy(node: Node): Heard {
+    let heard = this.#heard.get(node)
+    if (heard === undefined) {
+      heard = { joined: new Map(), firstHeardAtMs: new Map(), incarnations: new Map(), view: undefined }
+      this.#heard.set(node, heard)
     }
-    return map
+    return heard
   }
 
   #check(fact: boolean, text: string): void {
-    if (!fact) throw new InvariantError(`${text}; seed ${this.#world.seed}, at ${Math.round(this.#world.nowMs)} ms`)
+    if (!fact) this.#fail(text)
+  }
+
+  #fail(text: string): never {
+    throw new InvariantError(`${text}; seed ${this.#world.seed}, at ${Math.round(this.#world.nowMs)} ms`)
   }
 }
 
 /** Why the views of running nodes differ from the truth and so from each other; undefined when they agree (G3). */
-export function disagreement(nodes: Iterable<SwimNode>): string | undefined {
+export function disagreement(nodes: Iterable<ObservedNode>): string | undefined {
   const running = [...nodes].filter((node) => node.isRunning)
-  const truth = new Map(running.map((node) => [node.name, node]))
+  const truth = new Map(running.map((node) => [node.name, node.swim.self]))
   for (const node of running) {
-    const live = node.live()
-    for (const member of live) {
-      const self = truth.get(member.name)?.swim.self
+    let live = 0
+    for (const member of node.swim.members()) {
+      if (member.state === 'dead' || member.state === 'left') continue
+      live++
+      const self = truth.get(member.name)
+      const who = `${node.name} sees ${member.name}`
       if (self === undefined) return `${node.name} believes that ${member.name}@${member.epoch} lives`
       if (member.state !== 'alive') return `${node.name} holds ${member.name} for ${member.state}`
-      if (member.epoch !== self.epoch)
-        return `${node.name} sees ${member.name} in epoch ${member.epoch}, not ${self.epoch}`
-      if (member.meta !== self.meta) return `${node.name} has old tags of ${member.name}`
-      if (member.address.host !== self.address.host) return `${node.name} has an old address of ${member.name}`
+      if (member.epoch !== self.epoch) return `${who} in epoch ${member.epoch}, not ${self.epoch}`
+      if (member.meta !== self.meta) return `${who} with old tags`
+      if (member.address.host !== self.address.host) return `${who} at an old address`
     }
+    if (live === truth.size) continue
+    const known = new Map(node.swim.members().map((member) => [member.name, member.state]))
     for (const name of truth.keys()) {
-      if (!live.some((member) => member.name === name)) {
-        return `${node.name} does not see ${name} (${node.swim.members().find((each) => each.name === name)?.state ?? 'unknown'})`
-      }
+      const state = known.get(name) ?? 'unknown'
+      if (state !== 'alive') return `${node.name} does not see ${name} (${state})`
     }
   }
   return undefined

@@ -133,7 +133,7 @@ test('what breaks a rule of the protocol is an error', () => {
 test('before the handshake is done nothing but class link is read', () => {
   const decoder = new FrameDecoder({ messageBytesMax: MESSAGE_BYTES_MAX })
   expect(decode(Buffer.concat(encodeFrames([linkFrame(hex('80'))])), decoder)).toEqual([
-    { classId: LINK, seq: 0, bytes: hex('80') },
+    { classId: LINK, seq: 0, bytes: hex('80'), messageBytes: 1 },
   ])
   expect(() => decode(Buffer.concat(encodeFrames(chunks(APP, 1, hex('00')))), decoder)).toThrow('before the handshake')
 })

@@ -24,6 +24,25 @@ local function main()
         t.equal(table.create(10, 5), {})
         t.equal(#table.create(3, 0), 0)
     end)
+    case("pairs meets lists from their first element on", function()
+        local function order(list)
+            local keys = {}
+            for k in pairs(list) do keys[#keys + 1] = tostring(k) end
+            return table.concat(keys, " ")
+        end
+        t.equal({ order({ "a", "b", "c" }), order({ "a" }), order({ "a", nil, "c", nil }), order({ x = 1, "a", "b", y = 2, "c" }) },
+            { "1 2 3", "1", "1 3", "x y 1 2 3" })
+        t.equal({ order({ (function() return 1, 2, 3 end)() }), order(table.pack("a", "b", "c")) }, { "1 2 3", "1 2 3 n" })
+        local long, wanted = {}, {}
+        for i = 1, 130 do long[i], wanted[i] = i, tostring(i) end
+        t.equal(order({ table.unpack(long) }), table.concat(wanted, " "))
+        local list = { 1, 2, 3, 4 }
+        list[2] = nil
+        list[5] = 5
+        t.equal({ order(list), (next({ "a", "b" })) }, { "1 3 4 5", 1 })
+        for k in pairs(list) do list[k] = nil end
+        t.equal({ order(list), #list }, { "", 0 })
+    end)
     case("immutable tables", function()
         local inner = { 1 }
         local list = { 3, 1, 2, inner = inner }

@@ -1,0 +1,397 @@
+// The cluster of one node: builds the layers, bottom up, and closes them in the opposite order. cluster.md §1.1.
+
+import type { Env } from '../runtime/base/env.ts'
+import { MoonmeshError } from '../runtime/base/errors.ts'
+import { GOSSIP_PORT, isLoopback, parseJoinAddress } from './config/addresses.ts'
+import type { TlsFiles } from './config/security.ts'
+import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config.ts'
+import { readMaterial } from './mesh/identity.ts'
+import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
+import type { SecuritySettings } from './mesh/tls.ts'
+import { formatAddress } from './swim/core/address.ts'
+import type { MemberEvent } from './swim/core/events.ts'
+import { isLive, type Member } from './swim/core/members.ts'
+import type { MemberState } from './swim/core/messages.ts'
+import { Gossip, type GossipStatistics } from './swim/driver.ts'
+import { PauseWatch } from './timers.ts'
+
+export interface ClusterOptions {
+  readonly settings: ClusterSettings
+  /** This run of the node's process. */
+  readonly epoch: number
+  readonly packageVersion: string
+  readonly env: Env
+  readonly handlers: ClusterHandlers
+}
+
+/** Why a message to another node was not taken. */
+export type SendRefusal = 'full' | 'too-large' | 'gone'
+
+/** What comes over the sessions with other nodes. A session belongs to one run of a node; nothing is heard of it after its end. */
+export interface PeerHandlers {
+  /** Another node is reached. */
+  up(peer: Peer): void
+  /** What it does not know yet, it will never know; the text says why. */
+  down(peer: Peer, why: string): void
+  /** A message of the session, in order. The bytes may be a view of a larger buffer. */
+  message(peer: Peer, bytes: Uint8Array): void
+}
+
+/** Another node in one run of it, while its session lasts. */
+export interface Peer {
+  readonly name: string
+  readonly epoch: number
+}
+
+export interface ClusterHandlers {
+  /** Strictly alternating joined and left for each name, with updates in between. Not about this node. */
+  member(event: MemberEvent): void
+  /** An earlier run of this node was found to have a later epoch; from now on this one's is beyond it. */
+  epochRaised(epoch: number): void
+  /** This node cannot be part of the cluster after all; the text says why and what to do. */
+  failed(error: MoonmeshError): void
+  log(level: 'info' | 'warn' | 'error', fields: Record<string, string | number>, text: string): void
+}
+
+/** A known node, in any state. */
+export interface ClusterMember {
+  readonly name: string
+  /** Of gossip: `host:port`. */
+  readonly address: string
+  readonly state: MemberState
+  /** `foreign`: it speaks gossip and is no Moonmesh node. */
+  readonly role: 'leader' | 'voter' | 'standby' | 'client' | 'foreign'
+  readonly isLocal: boolean
+  readonly incarnation: number
+  /** Of a probe, averaged; undefined before the first, and for this node. */
+  readonly rttMs: number | undefined
+  readonly tags: ReadonlyMap<string, string>
+}
+
+/** What this version of the mesh speaks. */
+const MESH_PROTOCOL = '1-1'
+/** How long the start waits for a first answer; a cluster that is not there yet is joined later. */
+const SETTLE_ROUNDS = 4
+/** Of the gossip health check. */
+const BOOT_GRACE_MS = 60_000
+const UNWELL_MS_MAX = 30_000
+
+export class Cluster {
+  readonly settings: ClusterSettings
+  readonly #env: Env
+  readonly #gossip: Gossip
+  readonly #startedAtMs: number
+  readonly #pauses: PauseWatch
+  readonly #handlers: ClusterHandlers
+  readonly #tags: ReadonlyMap<string, string>
+  #epoch: number
+  #mesh: Mesh | undefined
+  /** Those that are up, by name. */
+  readonly #peers = new Map<string, Peer>()
+  #closing: Promise<void> | undefined
+
+  private constructor({ settings, env, handlers, epoch }: ClusterOptions, gossip: Gossip, own: OwnParts) {
+    this.settings = settings
+    this.#env = env
+    this.#gossip = gossip
+    this.#handlers = handlers
+    this.#pauses = own.pauses
+    this.#tags = own.tags
+    this.#epoch = epoch
+    this.#startedAtMs = env.nowMs()
+  }
+
+  /**
+   * Listens, announces this node and makes a first attempt to join; the rest happens by itself.
+   * @throws MoonmeshError when a port is in use, an address is none of this machine, or the name is another running node's
+   */
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const { settings, env, handlers, epoch } = options
+    const { membership, name } = settings
+    let refuse: (error: MoonmeshError) => void = handlers.failed
+    const own = { pauses: new PauseWatch(env), tags: tagsOf(options) }
+    let cluster: Cluster | undefined
+    const gossip = await Gossip.open({
+      name,
+      clusterId: settings.id,
+      epoch,
+      tags: own.tags,
+      pauses: own.pauses,
+      bind: { host: membership.bindHost, port: membership.bindPort },
+      advertise: { host: membership.advertiseHost, port: membership.advertisePort },
+      seeds: membership.seeds,
+      settings: swimSettingsOf(settings),
+      envelope: gossipEnvelopeOf(settings),
+      env,
+      handlers: {
+        member: (event) => {
+          if (event.name !== name && cluster !== undefined) cluster.#memberChanged(event)
+        },
+        frames: () => {},
+        exchangeFrames: () => [],
+        nameInUse: (address) => refuse(nameInUse(name, address)),
+        epochRaised: (raised) => {
+          handlers.log('warn', { event: 'epoch_raised', epoch: raised }, EPOCH_TEXT)
+          if (cluster !== undefined) cluster.#epochRaised(raised)
+        },
+        log: (level, event, fields) => handlers.log(level, { event, ...fields }, textOf(event)),
+      },
+    })
+    cluster = new Cluster(options, gossip, own)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        refuse = reject
+        gossip.start()
+        const late = setTimeout(resolve, SETTLE_ROUNDS * membership.tcpTimeoutMs)
+        void gossip.settled.then(() => {
+          clearTimeout(late)
+          resolve()
+        })
+      })
+      refuse = handlers.failed
+      return cluster
+    } catch (error) {
+      await cluster.close()
+      throw error
+    }
+  }
+
+  #memberChanged(event: MemberEvent): void {
+    this.#mesh?.member(event)
+    this.#handlers.member(event)
+  }
+
+  #epochRaised(epoch: number): void {
+    this.#epoch = epoch
+    this.#handlers.epochRaised(epoch)
+  }
+
+  /**
+   * Opens the mesh: from now on other nodes are reached.
+   * @throws MoonmeshError when its port is in use, or the certificates do not hold
+   */
+  async connect(peers: PeerHandlers): Promise<void> {
+    const { settings } = this
+    const { internode } = settings
+    const mesh = await Mesh.open({
+      name: settings.name,
+      epoch: this.#epoch,
+      clusterId: settings.id,
+      bind: { host: internode.bindHost, port: internode.bindPort },
+      security: await securityOf(settings, this.#env),
+      settings: {
+        handshakeTimeoutMs: internode.handshakeTimeoutMs,
+        keepaliveIntervalMs: internode.keepaliveIntervalMs,
+        keepaliveTimeoutMs: internode.keepaliveTimeoutMs,
+        messageBytesMax: internode.messageBytesMax,
+        queueBytesMax: internode.queueBytesMax,
+        totalQueueBytesMax: internode.totalQueueBytesMax,
+        topology: internode.topology,
+      },
+      env: this.#env,
+      pauses: this.#pauses,
+      log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
+    })
+    this.#mesh = mesh
+    mesh.on('node-up', ({ peer: name, epoch }) => {
+      const peer = { name, epoch }
+      this.#peers.set(name, peer)
+      peers.up(peer)
+    })
+    mesh.on('node-down', ({ peer: name, epoch, reason }) => {
+      const peer = this.#peers.get(name)
+      if (peer?.epoch !== epoch) return
+      this.#peers.delete(name)
+      peers.down(peer, reason)
+    })
+    mesh.onMessage('app', ({ peer: name, epoch, bytes }) => {
+      const peer = this.#peers.get(name)
+      if (peer?.epoch === epoch) peers.message(peer, bytes)
+    })
+    for (const member of this.#gossip.members()) {
+      const { name, epoch, address, tags } = member
+      if (name !== settings.name && epoch !== undefined && isLive(member)) {
+        mesh.member({ kind: 'joined', name, epoch, address, tags })
+      }
+    }
+    this.#gossip.setTags(new Map([...this.#tags, ['internode_port', String(mesh.port)], ['mesh', MESH_PROTOCOL]]))
+  }
+
+  /** Queues bytes for another node; nobody may change them afterwards. @param isSignal may go beyond the bound of the queue */
+  send({ name, epoch }: Peer, bytes: Uint8Array, isSignal: boolean): SendRefusal | undefined {
+    const refusal = this.#mesh?.send(name, 'app', bytes, { epoch, isSignal })
+    switch (refusal) {
+      case undefined:
+        return undefined
+      case 'too_large':
+        return 'too-large'
+      case 'queue_full':
+        return 'full'
+      default:
+        return 'gone'
+    }
+  }
+
+  /** Undefined before the mesh is open. */
+  meshStatistics(): MeshStatistics | undefined {
+    return this.#mesh?.statistics()
+  }
+
+  /** Where the mesh listens, `host:port`; undefined before it does. */
+  get meshAddress(): string | undefined {
+    return this.#mesh === undefined
+      ? undefined
+      : formatAddress({ host: this.settings.internode.bindHost, port: this.#mesh.port })
+  }
+
+  /** Where gossip listens, `host:port`. */
+  get gossipAddress(): string {
+    return formatAddress(this.#gossip.boundAddress)
+  }
+
+  /** Nobody but this machine can reach it. */
+  get isLocalOnly(): boolean {
+    return isLoopback(this.#gossip.boundAddress.host)
+  }
+
+  /** Where others reach this node's gossip, `host:port`. */
+  get advertisedAddress(): string {
+    return formatAddress(this.#gossip.self.address)
+  }
+
+  /** Every known node in any state: this one first, the others by name. */
+  members(): ClusterMember[] {
+    const all = this.#gossip.members().map((member) => this.#memberOf(member))
+    return [...all.filter((member) => member.isLocal), ...all.filter((member) => !member.isLocal)]
+  }
+
+  /** How many are alive or suspect and speak for this cluster, this node among them. */
+  get size(): number {
+    return this.#gossip.members().filter((member) => isLive(member) && member.epoch !== undefined).length
+  }
+
+  #memberOf(member: Member): ClusterMember {
+    const isLocal = member.name === this.settings.name
+    return {
+      name: member.name,
+      address: formatAddress(member.address),
+      state: member.state,
+      role: roleOf(member),
+      isLocal,
+      incarnation: member.incarnation,
+      rttMs: isLocal ? undefined : (this.#mesh?.link(member.name)?.rttMs ?? this.#gossip.rttMs(member.name)),
+      tags: member.tags,
+    }
+  }
+
+  /**
+   * Joins through these gossip addresses, `host[:port]` or `name/host[:port]`.
+   * @returns how many answered
+   * @throws MoonmeshError `Invalid` for text that is no address
+   */
+  join(addresses: readonly string[]): Promise<number> {
+    const { bindPort } = this.settings.membership
+    const seeds = addresses.map((text) => {
+      const parsed = parseJoinAddress(text)
+      if ('why' in parsed) throw new MoonmeshError('Invalid', parsed.why, { retryable: false })
+      const { name, host, port } = parsed.value
+      return { name, host, port: port ?? (bindPort === 0 ? GOSSIP_PORT : bindPort) }
+    })
+    return this.#gossip.join(seeds)
+  }
+
+  statistics(): GossipStatistics {
+    return this.#gossip.statistics()
+  }
+
+  /** The gossip health check: a node that doubts itself for long cannot judge others. */
+  health(): { ok: boolean; detail: string } {
+    const nowMs = this.#env.nowMs()
+    const { unwellMs } = this.#gossip
+    const { healthScore } = this.#gossip.statistics()
+    const ok = unwellMs < UNWELL_MS_MAX || nowMs - this.#startedAtMs < BOOT_GRACE_MS
+    const detail = `${this.size} members, health score ${healthScore}${ok ? '' : ` for ${Math.round(unwellMs / 1000)} s`}`
+    return { ok, detail }
+  }
+
+  /** Tells the others that this node leaves, and closes. Idempotent. */
+  leave(): Promise<void> {
+    this.#closing ??= this.#gossip.leave().then(() => this.#close())
+    return this.#closing
+  }
+
+  /** Falls silent at once. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#gossip.close()
+    await this.#mesh?.close()
+    this.#pauses.close()
+  }
+}
+
+interface OwnParts {
+  readonly pauses: PauseWatch
+  readonly tags: ReadonlyMap<string, string>
+}
+
+/** The level that the settings come to. @throws MoonmeshError `Invalid` when a certificate stopped being good since they were read */
+async function securityOf(
+  { security, membership, tls, id, name }: ClusterSettings,
+  env: Env,
+): Promise<SecuritySettings> {
+  if (security.mesh === 'plain') return { kind: 'plain' }
+  if (security.mesh === 'key') return { kind: 'psk', clusterId: id, keys: membership.keys }
+  const { ca, cert, key, crl } = (tls as TlsFiles).pem
+  const files = { ca, cert, key, ...(crl === undefined ? {} : { crl }) }
+  const read = await readMaterial(files, { nodeName: name, nowMs: env.wallMs() })
+  if (read.ok) return { kind: 'certificate', material: read.material }
+  throw new MoonmeshError('Invalid', `cluster.tls: ${read.problems.join('; ')}`, { retryable: false })
+}
+
+const EPOCH_TEXT =
+  'an earlier run of this node had a later epoch; this run counts on from it. Was the data directory lost and the clock set back?'
+
+function tagsOf({ settings, packageVersion }: ClusterOptions): Map<string, string> {
+  return new Map([
+    ['role', 'moonmesh'],
+    ['version', packageVersion],
+    ['failure_domain', settings.failureDomain],
+  ])
+}
+
+function roleOf(member: Member): ClusterMember['role'] {
+  if (member.epoch === undefined) return 'foreign'
+  const role = member.tags.get('raft_role')
+  return role === 'voter' || role === 'standby' ? role : 'client'
+}
+
+function nameInUse(name: string, address: string): MoonmeshError {
+  const text = `node name "${name}" is in use at ${address}; give this node another one, with node.name`
+  return new MoonmeshError('AlreadyExists', text, { retryable: false, details: { address } })
+}
+
+/** What a person reads; the fields say about whom. */
+function textOf(event: string): string {
+  return TEXTS[event] ?? event.replaceAll('_', ' ')
+}
+
+const TEXTS: Readonly<Record<string, string>> = {
+  gossip_decrypt_failed:
+    'gossip that no key of this node decrypts; do all nodes have the same cluster.membership.secret_key?',
+  gossip_unreadable: 'gossip that cannot be read',
+  gossip_join_failed: 'joining through an address failed; it is tried again',
+  gossip_resolve_failed: 'a name among cluster.membership.join_addrs cannot be resolved; it is tried again',
+  gossip_name_conflict: 'two nodes have the same name',
+  gossip_merge_refused: 'a node speaks gossip that not all others understand',
+  gossip_udp_blocked: 'a node answers over TCP and not over UDP: is UDP blocked between the two?',
+  gossip_socket: 'a socket of gossip is in trouble',
+  foreign_cluster_id: 'a node of another cluster was told of; it is passed over. See cluster.id',
+  mesh_up: 'a node is reached',
+  mesh_down: 'a node is not reached any more',
+  mesh_refused: 'a connection to or from another node was refused',
+  local_pause: 'the event loop stood still',
+}

@@ -1,0 +1,222 @@
+// What the relays of two nodes say to each other. Each message is a list: its number, then its fields in a fixed order. cluster.md §10.1.
+
+import { ErrorValue, TableValue } from '../../base/value.ts'
+import type { ProcessQuestion, Reply, SpawnRequest, Telling } from '../../process/port.ts'
+import type { Identity } from '../../security/core/policies.ts'
+import type { Outcome } from '../../services.ts'
+import { type ValueReader, type ValueWriter, WireError } from './values.ts'
+
+/** To or from another node. Only spawns are answered; what cannot be delivered comes back as what it means to the asker. */
+export type PeerMessage =
+  | ProcessQuestion
+  | Telling
+  | { kind: 'spawn'; ref: number; request: SpawnRequest }
+  | Reply
+  | { kind: 'ended'; ref: number; outcome: Outcome }
+  | { kind: 'abandon'; ref: number }
+
+const SEND = 0
+const MONITOR = 1
+const UNMONITOR = 2
+const LINK = 3
+const UNLINK = 4
+const CANCEL = 5
+const TERMINATE = 6
+const EXIT = 7
+const LINK_DOWN = 8
+const SPAWN = 9
+const REPLY = 10
+const ENDED = 11
+const ABANDON = 12
+
+const MESSAGES_MAX = 1024
+
+/** @throws WireError when a value cannot be sent */
+export function writePeerMessage(out: ValueWriter, message: PeerMessage): void {
+  switch (message.kind) {
+    case 'send':
+      out.fields(5).number(SEND).text(message.to).text(message.from).text(message.topic)
+      out.list(message.values, (value) => out.value(value))
+      return
+    case 'monitor':
+      return writePair(out, MONITOR, message)
+    case 'unmonitor':
+      return writePair(out, UNMONITOR, message)
+    case 'link':
+      return writePair(out, LINK, message)
+    case 'unlink':
+      return writePair(out, UNLINK, message)
+    case 'terminate':
+      return writePair(out, TERMINATE, message)
+    case 'cancel':
+      out.fields(4).number(CANCEL).text(message.to).text(message.from).text(message.reason)
+      return
+    case 'down': {
+      const { event, to, from, outcome, atMs } = message
+      out
+        .fields(6)
+        .number(event === 'exit' ? EXIT : LINK_DOWN)
+        .text(to)
+        .text(from)
+        .number(atMs)
+      return writeOutcome(out, outcome)
+    }
+    case 'spawn':
+      out.fields(3).number(SPAWN).number(message.ref)
+      return writeRequest(out, message.request)
+    case 'reply':
+      out.fields(4).number(REPLY).number(message.ref)
+      return writeOutcome(out, message)
+    case 'ended':
+      out.fields(4).number(ENDED).number(message.ref)
+      return writeOutcome(out, message.outcome)
+    case 'abandon':
+      out.fields(2).number(ABANDON).number(message.ref)
+  }
+}
+
+function writePair(out: ValueWriter, code: number, { to, from }: { to: string; from: string }): void {
+  out.fields(3).number(code).text(to).text(from)
+}
+
+/** Two fields. */
+function writeOutcome(out: ValueWriter, outcome: Outcome): void {
+  out.flag(outcome.ok).value(outcome.ok ? outcome.value : outcome.error)
+}
+
+function writeRequest(out: ValueWriter, request: SpawnRequest): void {
+  const { host, entryId, args, from, monitor, link, name, messages, context, identity, wantsEnd } = request
+  out.fields(11).text(host).text(entryId)
+  out.list(args, (value) => out.value(value))
+  out.text(from).flag(monitor).flag(link).text(name)
+  out.list(messages, ({ topic, values }) => {
+    out.fields(2).text(topic)
+    out.list(values, (value) => out.value(value))
+  })
+  out.value(context)
+  writeIdentity(out, identity)
+  out.flag(wantsEnd)
+}
+
+function writeIdentity(out: ValueWriter, identity: Identity | undefined): void {
+  if (identity === undefined) {
+    out.value(undefined)
+    return
+  }
+  const { actor, scope } = identity
+  out.fields(3).text(actor?.id).value(actor?.meta)
+  if (scope === undefined) out.value(undefined)
+  else out.list(scope, (id) => out.text(id))
+}
+
+/** @throws WireError for bytes that are no message */
+export function readPeerMessage(reader: ValueReader): PeerMessage {
+  const count = reader.fields()
+  const code = reader.number()
+  const message = readFields(reader, code)
+  if (count !== FIELDS[code]) throw new WireError('a message with other fields')
+  reader.end()
+  return message
+}
+
+/** How many a message has, by its number. */
+const FIELDS = [5, 3, 3, 3, 3, 4, 3, 6, 6, 3, 4, 4, 2]
+
+function readFields(reader: ValueReader, code: number): PeerMessage {
+  switch (code) {
+    case SEND: {
+      const [to, from, topic] = [reader.text(), reader.text(), reader.text()]
+      return { kind: 'send', to, from, topic, values: reader.list(() => reader.value()) }
+    }
+    case MONITOR:
+      return { kind: 'monitor', ...readPair(reader) }
+    case UNMONITOR:
+      return { kind: 'unmonitor', ...readPair(reader) }
+    case LINK:
+      return { kind: 'link', ...readPair(reader) }
+    case UNLINK:
+      return { kind: 'unlink', ...readPair(reader) }
+    case TERMINATE:
+      return { kind: 'terminate', ...readPair(reader) }
+    case CANCEL:
+      return { kind: 'cancel', ...readPair(reader), reason: reader.text() }
+    case EXIT:
+    case LINK_DOWN: {
+      const pair = readPair(reader)
+      const atMs = reader.number()
+      return { kind: 'down', event: code === EXIT ? 'exit' : 'link-down', ...pair, atMs, outcome: readOutcome(reader) }
+    }
+    case SPAWN:
+      return { kind: 'spawn', ref: reader.number(), request: readRequest(reader) }
+    case REPLY:
+      return { kind: 'reply', ref: reader.number(), ...readOutcome(reader) }
+    case ENDED:
+      return { kind: 'ended', ref: reader.number(), outcome: readOutcome(reader) }
+    case ABANDON:
+      return { kind: 'abandon', ref: reader.number() }
+    default:
+      throw new WireError('a message of an unknown kind')
+  }
+}
+
+function readPair(reader: ValueReader): { to: string; from: string } {
+  const to = reader.text()
+  return { to, from: reader.text() }
+}
+
+function readOutcome(reader: ValueReader): Outcome {
+  const ok = reader.flag()
+  const value = reader.value()
+  if (ok) return { ok, value }
+  if (!(value instanceof ErrorValue)) throw new WireError('expected an error')
+  return { ok, error: value }
+}
+
+function readRequest(reader: ValueReader): SpawnRequest {
+  if (reader.fields() !== 11) throw new WireError('a spawn with other fields')
+  const host = reader.text()
+  const entryId = reader.text()
+  const args = reader.list(() => reader.value())
+  const from = reader.text()
+  const monitor = reader.flag()
+  const link = reader.flag()
+  const name = reader.textOrNil()
+  const messages = reader.list(() => {
+    if (reader.fields() !== 2) throw new WireError('a first message with other fields')
+    const topic = reader.text()
+    return { topic, values: reader.list(() => reader.value()) }
+  })
+  if (messages.length > MESSAGES_MAX) throw new WireError(`more than ${MESSAGES_MAX} first messages`)
+  const context = readTable(reader)
+  const identity = readIdentity(reader)
+  const wantsEnd = reader.flag()
+  // Functions run as processes only for the node that they belong to.
+  const allowsFunction = false
+  return { host, entryId, args, from, monitor, link, name, messages, context, identity, wantsEnd, allowsFunction }
+}
+
+function readIdentity(reader: ValueReader): Identity | undefined {
+  const value = reader.value()
+  if (value === undefined) return undefined
+  const [id, meta, scope] = value instanceof TableValue && value.array.length <= 3 ? value.array : []
+  if (id !== undefined && typeof id !== 'string') throw new WireError('expected an actor')
+  if (meta !== undefined && !(meta instanceof TableValue)) throw new WireError('expected the meta of an actor')
+  return {
+    actor: id === undefined ? undefined : { id, meta: meta ?? new TableValue() },
+    scope: scope === undefined ? undefined : textsOf(scope),
+  }
+}
+
+function textsOf(value: unknown): string[] {
+  if (value instanceof TableValue && value.keys.length === 0) {
+    const texts = value.array.filter((item): item is string => typeof item === 'string')
+    if (texts.length === value.array.length) return texts
+  }
+  throw new WireError('expected a list of strings')
+}
+
+function readTable(reader: ValueReader): TableValue {
+  const value = reader.value()
+  if (!(value instanceof TableValue)) throw new WireError('expected a table')
+  return value
+}

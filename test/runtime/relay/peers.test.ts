@@ -1,0 +1,304 @@
+// Processes of two nodes: messages, monitors, links, spawns and ends between them are those of one node. cluster.md §10.
+
+import { afterEach, describe, expect, test } from 'vitest'
+import type { Plain } from '../../../runtime/base/plain.ts'
+import { record } from '../../../runtime/base/value.ts'
+import { FakeDriver } from '../../tools/fake-driver.ts'
+import { TestNode } from '../../tools/lua.ts'
+import { type Connection, connect } from '../../tools/peers.ts'
+
+const ENTRIES = {
+  'app:echo': `return function()
+    local inbox = process.inbox()
+    while true do
+      local m = inbox:receive()
+      process.send(m:from(), m:topic(), m:payload():data())
+    end
+  end`,
+  'app:idle': 'return function() channel.new():receive() end',
+  'app:polite': 'return function() return process.events():receive().reason end',
+  'app:ok': 'return function(...) return ... end',
+  'app:boom': 'return function(text) error(text or "boom") end',
+  'app:whoami': 'return function() return process.pid() end',
+  'app:parent': 'return function(to) process.send(to, "hello", process.pid()) channel.new():receive() end',
+}
+
+let a: TestNode
+let b: TestNode
+let line: Connection
+
+function start(main = 'return function() end'): void {
+  const driver = new FakeDriver()
+  const entries = { ...ENTRIES, 'app:main': main }
+  a = new TestNode(entries, [], { driver, name: 'one', epoch: 1000 })
+  b = new TestNode(entries, [], { driver, name: 'two', epoch: 2000 })
+  line = connect(a, b)
+}
+
+afterEach(() => {
+  a?.close()
+  b?.close()
+})
+
+/** Runs the body of a process of the first node. */
+function run(source: string, ...args: unknown[]): Plain {
+  start(`return function(...) ${source} end`)
+  return a.run('app:main', args)
+}
+
+/** The same body, with its partner in the same host, another host, another node: it must not matter. */
+const EVERYWHERE = [
+  ['in the same host', 'app:a'],
+  ['in another host', 'app:b'],
+  ['on another node', 'two@app:a'],
+] as const
+
+describe.each(EVERYWHERE)('%s', (_, host) => {
+  test('messages go and come, in order', () => {
+    const source = `local echo = assert(process.spawn("app:echo", ...))
+      for i = 1, 20 do assert(process.send(echo, "n", i)) end
+      local inbox, got = process.inbox(), {}
+      for i = 1, 20 do got[i] = inbox:receive():payload():data() end
+      return table.concat(got, ",")`
+    expect(run(source, host)).toBe(Array.from({ length: 20 }, (_, i) => i + 1).join(','))
+  })
+
+  test('values arrive as they were', () => {
+    const source = `local echo = process.spawn("app:echo", ...)
+      local t = { 1, 2.5, "x\\0\\255", true, nested = { list = { 1, 2 } }, [10] = "ten" }
+      process.send(echo, "t", t)
+      local got = process.inbox():receive():payload():data()
+      return { got[1], math.type(got[1]), got[2], got[3] == t[3], got[4], got.nested.list[2], got[10], #got }`
+    expect(run(source, host)).toEqual([1, 'integer', 2.5, true, true, 2, 'ten', 4])
+  })
+
+  test('a monitor hears the result, once', () => {
+    const source = `local pid = assert(process.spawn_monitored("app:ok", ..., "done"))
+      local events = process.events()
+      local e = events:receive()
+      local more = channel.select({ events:case_receive(), default = true })
+      return { e.kind == process.event.EXIT, e.from == pid, e.result.value, more.default == true }`
+    expect(run(source, host)).toEqual([true, true, 'done', true])
+  })
+
+  test('a monitor hears the failure', () => {
+    const source = `process.spawn_monitored("app:boom", ..., "broken")
+      local e = process.events():receive()
+      return tostring(e.result.error)`
+    expect(run(source, host)).toContain('broken')
+  })
+
+  test('a monitor that was taken back hears nothing', () => {
+    const source = `local pid = process.spawn_monitored("app:polite", ...)
+      assert(process.unmonitor(pid))
+      process.cancel(pid, "1s")
+      local e = channel.select({ process.events():case_receive(), require("time").after("100ms"):case_receive() })
+      return e.channel == process.events()`
+    expect(run(source, host)).toBe(false)
+  })
+
+  test('a link carries a failure to the other end', () => {
+    const source = `process.set_options({ trap_links = true })
+      local pid = process.spawn_linked("app:boom", ...)
+      local e = process.events():receive()
+      return { e.kind == process.event.LINK_DOWN, e.from == pid }`
+    expect(run(source, host)).toEqual([true, true])
+  })
+
+  test('cancel reaches it, and terminate ends it', () => {
+    const source = `local polite = process.spawn_monitored("app:polite", ...)
+      assert(process.cancel(polite, "5s"))
+      local first = process.events():receive()
+      local idle = process.spawn_monitored("app:idle", ...)
+      assert(process.terminate(idle))
+      local second = process.events():receive()
+      return { first.from == polite, second.from == idle, tostring(second.result.error) }`
+    const [isPolite, isIdle, why] = run(source, host) as [boolean, boolean, string]
+    expect([isPolite, isIdle]).toEqual([true, true])
+    expect(why).toContain('terminated')
+  })
+
+  test('an entry that is not there fails the spawn', () => {
+    const source = 'local pid, err = process.spawn("app:nothing", ...) return { pid == nil, err:kind() }'
+    expect(run(source, host)).toEqual([true, 'NotFound'])
+  })
+})
+
+test('a PID tells the node, and the node of a spawn may be the own one', () => {
+  const pids = run(`local e1 = process.spawn_monitored("app:whoami", "two@app:b")
+    local one = process.events():receive().result.value
+    local e2 = process.spawn_monitored("app:whoami", "one@app:b")
+    return { one, e1, process.events():receive().result.value, e2 }`) as string[]
+  expect(pids[0]).toMatch(/^\{two@app:b\|/)
+  expect(pids[0]).toBe(pids[1])
+  expect(pids[2]).toMatch(/^\{one@app:b\|/)
+  expect(pids[2]).toBe(pids[3])
+})
+
+test('a host or a node that is not there fails the spawn', () => {
+  const source = `local out = {}
+    for _, host in ipairs({ "two@app:none", "three@app:a" }) do
+      local _, err = process.spawn("app:idle", host)
+      out[#out + 1] = err:kind() .. " " .. err:message()
+    end
+    return out`
+  expect(run(source)).toEqual(['NotFound host not found: app:none', 'NotFound node is not connected: three'])
+})
+
+test('what is not there any more: a send is on its way, a monitor fires, a link goes down', () => {
+  const source = `process.set_options({ trap_links = true })
+    local gone = process.spawn_monitored("app:ok", "two@app:a")
+    process.events():receive()
+    local sent = process.send(gone, "x")
+    process.monitor(gone)
+    local exit = process.events():receive()
+    process.link(gone)
+    local down = process.events():receive()
+    return { sent, exit.kind == process.event.EXIT, exit.from == gone, tostring(exit.result.error),
+      down.kind == process.event.LINK_DOWN }`
+  expect(run(source)).toEqual([true, true, true, 'noproc', true])
+})
+
+test('a PID of an earlier run of a node is nobody', () => {
+  start(`return function(pid)
+    local sent, err = process.send(pid, "x")
+    return { sent == nil, err:kind() }
+  end`)
+  expect(a.run('app:main', ['{two@app:a|1jj.001}'])).toEqual([true, 'NotFound'])
+  expect(line.log).toEqual([])
+})
+
+test('a child on another node knows whom to answer at once', () => {
+  const source = `local pid = process.spawn("app:parent", "two@app:a", process.pid())
+    local m = process.inbox():receive()
+    return { m:from() == pid, m:payload():data() == pid }`
+  expect(run(source)).toEqual([true, true])
+})
+
+test('the spawner and its rights go along', () => {
+  start()
+  const request = {
+    ...a.request('app:idle', [], 'two@app:a'),
+    identity: { actor: { id: 'ada', meta: record({}) }, scope: ['p:x'] },
+  }
+  a.relay.spawn(request, () => {})
+  a.driver.settle()
+  expect(line.log[0]).toMatchObject({ kind: 'spawn', request: { host: 'app:a', identity: request.identity } })
+})
+
+describe('when the node is lost', () => {
+  test('monitors hear it, links go down, each once, and a waiting spawn fails', () => {
+    start(`return function()
+      process.set_options({ trap_links = true })
+      local watched = process.spawn_monitored("app:idle", "two@app:a")
+      local linked = process.spawn_linked("app:idle", "two@app:a")
+      local seen = {}
+      for i = 1, 2 do
+        local e = process.events():receive()
+        seen[i] = e.kind .. " " .. tostring(e.from == watched) .. " " .. tostring(e.result.error)
+      end
+      local late = channel.select({ process.events():case_receive(), require("time").after("1s"):case_receive() })
+      local sent, err = process.send(watched, "x")
+      return { seen[1], seen[2], late.channel ~= process.events(), err:kind() }
+    end`)
+    const { outcome } = a.spawn('app:main')
+    line.cut()
+    a.driver.advance(2000)
+    const end = outcome()
+    expect(end?.ok === true && (end.value as { array: unknown[] }).array).toEqual([
+      'pid.exit true node down: two',
+      'pid.link.down false node down: two',
+      true,
+      'NotFound',
+    ])
+  })
+
+  test('whoever was watched from there is not watched any more', () => {
+    start()
+    const idle = a.spawn('app:idle').pid
+    b.relay.ask({ kind: 'monitor', to: idle, from: '{two@app:a|1jk.001}' }, () => {})
+    a.driver.settle()
+    line.cut()
+    a.relay.ask({ kind: 'terminate', to: idle, from: '' }, () => {})
+    a.driver.settle()
+    expect(line.log.filter(({ kind }) => kind === 'down')).toEqual([])
+  })
+
+  test('a link to there ends the process that does not trap links', () => {
+    start('return function() process.spawn_linked("app:idle", "two@app:a") channel.new():receive() end')
+    const { outcome } = a.spawn('app:main')
+    line.cut()
+    expect(outcome()).toMatchObject({ ok: false, error: { message: 'linked process failed' } })
+  })
+
+  test('a new session of the same run carries on, and the old one is not heard', () => {
+    start()
+    const old = line
+    line.cut()
+    line = connect(a, b)
+    expect(a.run('app:ok', ['x'], { host: 'two@app:a' })).toBe('x')
+    const idle = a.spawn('app:idle').pid
+    old.forge({ kind: 'terminate', to: idle, from: '' })
+    a.driver.settle()
+    expect([...(a.hosts.get('app:a')?.processes() ?? [])].map(({ pid }) => pid)).toContain(idle)
+  })
+})
+
+test('a full queue is an error of the send, and nothing is lost silently', () => {
+  start(`return function()
+    local pid = process.spawn("app:idle", "two@app:a")
+    process.send("ready", "now")
+    process.inbox():receive()
+    local sent, err = process.send(pid, "x")
+    return { sent == nil, err:kind(), err:retryable(), err:message() }
+  end`)
+  const { pid, outcome } = a.spawn('app:main')
+  line.refuse = 'full'
+  a.send(pid, 'go')
+  a.driver.advance(100)
+  const end = outcome()
+  expect(end?.ok === true && (end.value as { array: unknown[] }).array).toEqual([
+    true,
+    'Unavailable',
+    true,
+    'peer queue full: two',
+  ])
+})
+
+describe('a hostile node', () => {
+  test('speaks for its own processes only', () => {
+    start()
+    const idle = a.spawn('app:idle').pid
+    const other = a.spawn('app:idle').pid
+    for (const from of [other, '{three@app:a|1jk.001}', '{two@app:a|1.001}']) {
+      line.forge({ kind: 'send', to: idle, from, topic: 'x', values: [] })
+      line.forge({ kind: 'terminate', to: idle, from })
+      line.forge({ kind: 'monitor', to: idle, from })
+      line.forge({ kind: 'down', to: idle, from, event: 'link-down', outcome: { ok: true, value: undefined }, atMs: 0 })
+      line.forge({ kind: 'spawn', ref: 1, request: { ...a.request('app:idle'), from } })
+    }
+    a.driver.settle()
+    expect(a.relay.refusedMessages).toBe(15)
+    expect(a.hosts.get('app:a')?.processCount).toBe(2)
+  })
+
+  test('answers only what it was asked, and passes nothing on', () => {
+    start()
+    line.forge({ kind: 'reply', ref: 1, ok: true, value: 'x' })
+    line.forge({ kind: 'ended', ref: 2, outcome: { ok: true, value: undefined } })
+    line.forge({ kind: 'send', to: '{two@app:a|1jk.001}', from: '', topic: 'x', values: [] })
+    line.forge({ kind: 'spawn', ref: 1, request: a.request('app:idle', [], 'two@app:a') })
+    line.forge({ kind: 'abandon', ref: 99 })
+    a.driver.settle()
+    expect(line.log).toEqual([])
+    expect(a.relay.refusedMessages).toBe(3)
+  })
+
+  test('has a bound to what it starts', () => {
+    start()
+    for (let ref = 1; ref <= 4100; ref++) line.forge({ kind: 'spawn', ref, request: a.request('app:none') })
+    a.driver.settle()
+    const refused = line.log.filter((each) => each.kind === 'reply' && !each.ok && each.error.kind === 'Unavailable')
+    expect(refused).toHaveLength(4)
+  })
+})
