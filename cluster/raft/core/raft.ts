@@ -859,6 +859,8 @@ export class Raft {
             ? undefined
             : 'log'
     if (why === undefined && this.#vote === undefined) {
+      // Who only asked whether an election could be won has not voted in this term either.
+      if (this.#role === 'pre-candidate') this.#becomeFollower(this.#term, undefined)
       assert(this.#role === 'follower', 'candidates and leaders have voted')
       this.#vote = from
       this.#isHardStateDirty = true

@@ -124,6 +124,16 @@ describe('elections', () => {
     expect([group.raft('b').term, group.disk('b').vote]).toEqual([1, undefined])
   })
 
+  test('who only asks whether it could win still votes for another in the same term', () => {
+    const group = trio()
+    group.nowMs += 2 * H
+    group.feed('b', { kind: 'campaign' })
+    group.take(() => true)
+    const ask = { kind: 'vote', term: 1, round: 1, last: { index: 9, term: 1 }, isTransfer: false } as const
+    expect(tell(group, 'b', 'c', ask)).toMatchObject([{ granted: true, term: 1 }])
+    expect(group.raft('b').role).toBe('follower')
+  })
+
   test('only voters stand for election', () => {
     const group = new Group({ voters: ['a', 'b', 'c'], standbys: ['s'], others: ['x'] })
     for (const server of ['s', 'x']) {
