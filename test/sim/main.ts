@@ -4,11 +4,13 @@
 //   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
 //   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
 //   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M]          the mesh is troubled instead
+//   npm run sim -- --protocol raft [--seed N] [--seeds COUNT] [--nodes N] [--seconds S]     or the consensus
 
 import { parseArgs } from 'node:util'
 import { accuracy, figures } from './figures.ts'
 import { runChaos } from './gossip.ts'
 import { runMeshChaos } from './mesh.ts'
+import { raftNodesOf, runRaftChaos } from './raft.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 
 const { values } = parseArgs({
@@ -21,7 +23,9 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     figures: { type: 'boolean', default: false },
     accuracy: { type: 'string' },
+    protocol: { type: 'string', default: 'gossip' },
     mesh: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '60' },
     minutes: { type: 'string', default: '30' },
   },
 })
@@ -36,7 +40,9 @@ else if (values.accuracy !== undefined) {
   )
   console.log(text)
   process.exitCode = falseDeaths === 0 ? 0 : 1
-} else if (values.mesh) process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+} else if (values.protocol === 'raft') process.exitCode = raftChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+else if (values.mesh || values.protocol === 'mesh')
+  process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (values.seeds === undefined) one(optionsOf(first))
 else await many(count('seeds', values.seeds))
 
@@ -90,6 +96,39 @@ function meshChaos(seeds: number): boolean {
   }
   console.log(`${seeds} seeds, ${delivered} messages, ${downs} sessions ended, ${resumed} resumed`)
   return isFine
+}
+
+/** One line a failure as it happens, and one about all of them. */
+function raftChaos(seeds: number): boolean {
+  const seconds = count('seconds', values.seconds)
+  const startedAtMs = performance.now()
+  const sum = { failed: 0, steps: 0, elections: 0, committed: 0, completed: 0, slowestMs: 0 }
+  for (let seed = first; seed < first + seeds; seed++) {
+    const nodes = values.nodes === undefined ? raftNodesOf(seed) : count('nodes', values.nodes)
+    try {
+      const report = runRaftChaos({ seed, nodes, seconds })
+      if (values.trace) console.log(report.log.join('\n'))
+      sum.steps += report.steps
+      sum.elections += report.elections
+      sum.committed += report.committed
+      sum.completed += report.completed
+      sum.slowestMs = Math.max(sum.slowestMs, report.leaderMs)
+    } catch (error) {
+      sum.failed++
+      console.error(error instanceof Error ? error.message : String(error))
+      console.error(`again: npm run sim -- --protocol raft --seed ${seed} --nodes ${nodes} --seconds ${seconds}`)
+    }
+  }
+  const { failed, steps, elections, committed, completed, slowestMs } = sum
+  const tookSeconds = ((performance.now() - startedAtMs) / 1000).toFixed(0)
+  console.log(
+    [
+      `${seeds} seeds, ${failed} failed, in ${tookSeconds} s: ${(steps / 1e6).toFixed(1)} million steps, ${elections} elections`,
+      `${committed} entries committed, ${completed} operations answered, all in one order`,
+      `slowest leader ${(slowestMs / 1000).toFixed(1)} s after all healed (L1)`,
+    ].join('\n'),
+  )
+  return failed === 0
 }
 
 function optionsOf(seed: number): SeedOptions {
