@@ -386,6 +386,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   gossip_join_failed: 'joining through an address failed; it is tried again',
   gossip_resolve_failed: 'a name among cluster.membership.join_addrs cannot be resolved; it is tried again',
   gossip_name_conflict: 'two nodes have the same name',
+  gossip_ping_for_other: 'a ping meant another node: who sent it has an old address of that one',
   gossip_merge_refused: 'a node speaks gossip that not all others understand',
   gossip_udp_blocked: 'a node answers over TCP and not over UDP: is UDP blocked between the two?',
   gossip_socket: 'a socket of gossip is in trouble',

@@ -172,6 +172,8 @@ function select(call: Call): Returns {
 
 export const channelModule: LibraryModule = {
   name: 'channel',
+  description: 'channels between the coroutines of a process',
+  tags: ['deterministic'],
   isAlwaysPresent: true,
   build: () => ({
     new: (call) => newChannel(optionalNumber(call, 1, 'new', 0)),

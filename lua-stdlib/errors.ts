@@ -167,6 +167,8 @@ function operand(call: Call, index: number): string {
 
 export const errorsModule: LibraryModule = {
   name: 'errors',
+  description: 'error objects: kinds, details, context',
+  tags: ['deterministic'],
   isAlwaysPresent: true,
   build: () => ({
     ...KINDS,

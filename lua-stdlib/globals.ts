@@ -59,6 +59,8 @@ function frexp(call: Call): Returns {
 
 export const coroutineModule: LibraryModule = {
   name: 'coroutine',
+  description: 'coroutines',
+  tags: ['deterministic'],
   isAlwaysPresent: true,
   build: () => ({ spawn: (call) => processOf(call).startFiber(functionArg(call, 1, 'spawn')) }),
   globals: { print, unpack },
@@ -66,6 +68,8 @@ export const coroutineModule: LibraryModule = {
 
 export const mathModule: LibraryModule = {
   name: 'math',
+  description: 'mathematics and random numbers',
+  tags: ['nondeterministic'],
   isAlwaysPresent: true,
   build: () => ({
     pow: (call) => floatValue(numberArg(call, 1, 'pow') ** numberArg(call, 2, 'pow')),
@@ -82,6 +86,8 @@ export const mathModule: LibraryModule = {
 
 export const tableModule: LibraryModule = {
   name: 'table',
+  description: 'tables',
+  tags: ['deterministic'],
   isAlwaysPresent: true,
   build: () => ({
     getn: (call) => call.engine.length(tableArg(call, 1, 'getn')),

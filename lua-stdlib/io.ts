@@ -5,7 +5,7 @@ import type { Call, LuaValue, Returns } from '../runtime/lua/engine.ts'
 import type { Answer, LibraryModule, Terminal } from '../runtime/services.ts'
 import { booleanArg, optionalNumber, processOf } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
-import { fail, failWith } from './support/fail.ts'
+import { fail, failWith, TRUE_NIL } from './support/fail.ts'
 import { wait, waitAlone } from './support/wait.ts'
 
 const READ_BYTES = 1024
@@ -40,6 +40,8 @@ function answered(done: (values: readonly LuaValue[]) => void): (answer: Answer<
 
 export const ioModule: LibraryModule = {
   name: 'io',
+  description: 'the terminal',
+  tags: ['io', 'nondeterministic'],
   build: () => ({
     write: onTerminal((call, terminal) => write(call, terminal, 'stdout', joined(call, ''))),
     print: onTerminal((call, terminal) => write(call, terminal, 'stdout', `${joined(call, '\t')}\n`)),
@@ -55,8 +57,10 @@ export const ioModule: LibraryModule = {
       return wait(call, (done) => terminal.readLine(answered(done)))
     }),
     raw: onTerminal((call, terminal) => {
-      terminal.setRaw(call.arg(1) === undefined || booleanArg(call, 1, 'raw'))
-      return [true, undefined]
+      const enable = call.arg(1) === undefined || booleanArg(call, 1, 'raw')
+      return waitAlone(call, (done) =>
+        terminal.setRaw(enable, (answer) => done(answer.ok ? TRUE_NIL : failWith(answer.error))),
+      )
     }),
     args: (call) => call.engine.copyIn(new TableValue([...(processOf(call).terminal?.args ?? [])])),
   }),

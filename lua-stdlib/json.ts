@@ -97,4 +97,9 @@ function build(): ModuleTable {
   }
 }
 
-export const jsonModule: LibraryModule = { name: 'json', build }
+export const jsonModule: LibraryModule = {
+  name: 'json',
+  description: 'JSON and back, and JSON Schema',
+  tags: ['encoding', 'deterministic'],
+  build,
+}

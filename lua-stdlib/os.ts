@@ -14,7 +14,7 @@ import {
 import { MONTH_NAMES, modulo, WEEKDAY_NAMES } from './time/civil.ts'
 import { instant, instantFromMs } from './time/instant.ts'
 import { type Reading, readClock, setClock } from './time/wall-clock.ts'
-import { UTC, type Zone, Zones } from './time/zones.ts'
+import { isSummerTime, UTC, type Zone, Zones } from './time/zones.ts'
 
 /** What `os.platform` says. */
 const PLATFORM = 'moonmesh'
@@ -73,7 +73,7 @@ const SPECIFIERS: Readonly<Record<string, Specifier>> = {
   '%': () => '%',
 }
 
-function dateTable(engine: Engine, reading: Reading): LuaTable {
+function dateTable(engine: Engine, reading: Reading, isDst: boolean): LuaTable {
   const table = engine.newTable()
   const fields: Record<string, LuaValue> = {
     year: reading.year,
@@ -84,7 +84,7 @@ function dateTable(engine: Engine, reading: Reading): LuaTable {
     sec: reading.second,
     wday: reading.weekday + 1,
     yday: reading.yearDay,
-    isdst: false,
+    isdst: isDst,
   }
   for (const [name, value] of Object.entries(fields)) engine.set(table, name, value)
   return table
@@ -99,7 +99,7 @@ function date(call: Call, zones: Zones): Returns {
   if (at === undefined) badArgument(2, 'date', 'time out of range')
   const reading = readClock(at, zone)
   const wanted = isUtc ? format.slice(1) : format
-  if (wanted.startsWith('*t')) return dateTable(call.engine, reading)
+  if (wanted.startsWith('*t')) return dateTable(call.engine, reading, isSummerTime(zone, seconds, reading.year))
   return wanted.replace(/%([a-zA-Z%])/g, (whole, letter: string) => {
     const specifier = Object.hasOwn(SPECIFIERS, letter) ? SPECIFIERS[letter] : undefined
     return specifier === undefined ? whole : specifier(reading, zone.abbreviationAt(seconds))
@@ -135,6 +135,8 @@ function time(call: Call, zones: Zones): Returns {
 
 export const osModule: LibraryModule = {
   name: 'os',
+  description: 'dates and the clock',
+  tags: ['time', 'workflow'],
   isAlwaysPresent: true,
   build: () => {
     const zones = new Zones()

@@ -259,6 +259,8 @@ function transcode(call: Call): Returns {
 
 export const payloadModule: LibraryModule = {
   name: 'payload',
+  description: 'values together with the form they are in',
+  tags: ['encoding', 'deterministic'],
   isAlwaysPresent: true,
   build: (engine) => ({
     format: FORMATS,

@@ -10,7 +10,6 @@ import { waitAlone } from './support/wait.ts'
 const SCOPES = { LOCAL: 0, EVENTUAL: 1, CONSISTENT: 2, STRONG: 3 }
 /** What a scope adds to the name of a permission, by its number. */
 const PERMISSION_SUFFIX = ['', '.eventual', '.consistent', '.strong']
-const NAME_BYTES_MAX = 255
 
 /** The scope, or the `nil, err` of one that is not to be had here. */
 function scopeArg(value: LuaValue): number | readonly LuaValue[] {
@@ -29,7 +28,6 @@ function register(call: Call): Returns {
   if (typeof given !== 'string') return fail('Invalid', 'pid must be a string')
   const pid = canonicalPid(given)
   if (pid === undefined) return fail('Invalid', 'invalid pid')
-  if (name === '' || name.length > NAME_BYTES_MAX) return fail('Invalid', `name must have 1 to ${NAME_BYTES_MAX} bytes`)
   const scope = scopeArg(call.arg(3))
   if (typeof scope !== 'number') return scope
   const refused =

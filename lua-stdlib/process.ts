@@ -25,7 +25,7 @@ import type {
 import { ChannelObject, newChannel } from './channel.ts'
 import { PayloadObject } from './payload.ts'
 import { registryModule } from './process-registry.ts'
-import { objectArg, optionalString, processOf, raise, stringArg, tableArg } from './support/args.ts'
+import { isNumber, objectArg, optionalString, processOf, raise, stringArg, tableArg, toNumber } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
 import { contextArg } from './support/context.ts'
 import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
@@ -350,6 +350,13 @@ function getOptions(call: Call): Returns {
   return table
 }
 
+/** How a message names a key of a script's table. */
+function keyText(engine: Engine, key: LuaValue): string {
+  if (typeof key === 'string') return toText(key)
+  if (isNumber(key)) return String(toNumber(key))
+  return typeof key === 'boolean' ? String(key) : `of type ${engine.typeOf(key)}`
+}
+
 function setOptions(call: Call): Returns {
   const invalid = (text: string): readonly LuaValue[] => [false, errorObject('Invalid', text, INVALID)]
   if (call.type(1) !== 'table') return invalid('options parameter must be a table')
@@ -357,8 +364,8 @@ function setOptions(call: Call): Returns {
   const chosen: { trapLinks?: boolean; upgradable?: boolean } = {}
   call.engine.each(call.arg(1) as LuaTable, (key, value) => {
     const field = key === 'trap_links' ? 'trapLinks' : key === 'upgradable' ? 'upgradable' : undefined
-    if (field === undefined) problems.push(`option ${String(key)} is not supported`)
-    else if (typeof value !== 'boolean') problems.push(`${String(key)} must be a boolean`)
+    if (field === undefined) problems.push(`option ${keyText(call.engine, key)} is not supported`)
+    else if (typeof value !== 'boolean') problems.push(`${key} must be a boolean`)
     else chosen[field] = value
   })
   processOf(call).setOptions(chosen)
@@ -447,6 +454,8 @@ function payloadOf(call: Call): Returns {
 
 export const processModule: LibraryModule = {
   name: 'process',
+  description: 'messages, spawning, links and monitors, names',
+  tags: ['process', 'nondeterministic'],
   isAlwaysPresent: true,
   build: () => ({
     pid: (call) => processOf(call).pid,

@@ -121,6 +121,8 @@ function build(engine: Engine): ModuleTable {
 
 export const timeModule: LibraryModule = {
   name: 'time',
+  description: 'times, durations, timers',
+  tags: ['time', 'workflow'],
   build,
   classes: [timeClass, durationClass, locationClass, timerClass, tickerClass],
 }

@@ -29,6 +29,8 @@ function declaredTypes(engine: Engine, types: ChunkTypes): LuaTable {
 /** The string library stays what it is; called, it checks. */
 export const stringModule: LibraryModule = {
   name: 'string',
+  description: 'strings, and the check that a value is one',
+  tags: ['deterministic'],
   isAlwaysPresent: true,
   build: () => ({}),
   call: cast('string', 2),

@@ -252,16 +252,17 @@ export interface Terminal {
   /** Up to `bytesMax` bytes, or one line without its end. The answer is undefined at the end of input. */
   read(bytesMax: number, done: (answer: Answer<string | undefined>) => void): void
   readLine(done: (answer: Answer<string | undefined>) => void): void
-  setRaw(enable: boolean): void
+  /** Counted: raw mode ends when every `true` has met its `false`. Unavailable when the input is no terminal. */
+  setRaw(enable: boolean, done: (answer: Answer<undefined>) => void): void
 }
 
 /** A library module: what `modules:` can name, or a global that is always there. */
 export interface LibraryModule {
   readonly name: string
   /** In one line, for `system.modules()`. */
-  readonly description?: string
+  readonly description: string
   /** What kind of thing it does (lua-libraries.md §0.6); `eval_runner` goes by them. */
-  readonly tags?: readonly ModuleTag[]
+  readonly tags: readonly ModuleTag[]
   /** Built once for each engine. */
   build(engine: Engine): ModuleTable
   /** Instead of the table: the object that `require` yields. */

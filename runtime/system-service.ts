@@ -70,7 +70,7 @@ export class SystemService implements NodeService {
     },
     modules: () =>
       list(
-        this.#modules.map(({ name, description = '', tags = [] }) =>
+        this.#modules.map(({ name, description, tags }) =>
           record({ name: toBytes(name), description: toBytes(description), class: list([...tags]) }),
         ),
       ),

@@ -48,7 +48,12 @@ export class TerminalIo {
         this.#read({ line, ref: message.ref, bytesMax: message.bytesMax })
         break
       case 'terminal-raw':
-        this.#setRaw(message.enable)
+        line.port.post({
+          kind: 'terminal-data',
+          ref: message.ref,
+          bytes: undefined,
+          error: this.#setRaw(message.enable),
+        })
         break
     }
   }
@@ -91,7 +96,7 @@ export class TerminalIo {
         this.#serve()
       })
       stdin.on('end', () => this.#end(undefined))
-      stdin.on('error', (error) => this.#end(new ErrorValue('Internal', toBytes(messageOf(error)))))
+      stdin.on('error', (error) => this.#end(new ErrorValue('Internal', toBytes(messageOf(error)), false)))
     }
     stdin.resume()
   }
@@ -132,9 +137,16 @@ export class TerminalIo {
     return fromUint8Array(all.subarray(0, length - endLength))
   }
 
-  #setRaw(enable: boolean): void {
+  /** Why it cannot be done; undefined when it is. */
+  #setRaw(enable: boolean): ErrorValue | undefined {
     const stdin = this.#streams.stdin as Partial<ReadStream>
-    if (stdin.isTTY === true) stdin.setRawMode?.(enable)
+    if (stdin.isTTY !== true || stdin.setRawMode === undefined) return rawUnavailable('the input is no terminal')
+    try {
+      stdin.setRawMode(enable)
+      return undefined
+    } catch (thrown) {
+      return rawUnavailable(messageOf(thrown))
+    }
   }
 
   close(): void {
@@ -142,4 +154,8 @@ export class TerminalIo {
     this.#reads.clear()
     if (this.#isListening) this.#streams.stdin.pause()
   }
+}
+
+function rawUnavailable(why: string): ErrorValue {
+  return new ErrorValue('Unavailable', toBytes(`raw terminal control unavailable: ${why}`), false)
 }

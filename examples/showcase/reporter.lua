@@ -1,21 +1,40 @@
--- One line a second: the price, and what each trader is worth.
+-- One line a second: the price, what each trader is worth, and the prices on other nodes.
 
 local bank = require("bank")
 local time = require("time")
 
+--- `node-2 101, node-3 98`
+local function abroad_text(abroad)
+    local parts = {}
+    for node, price in pairs(abroad) do
+        parts[#parts + 1] = node .. " " .. price
+    end
+    table.sort(parts)
+    return #parts == 0 and "" or " | abroad: " .. table.concat(parts, ", ")
+end
+
 local function main()
     local prices = process.listen("price")
     local events = process.events()
+    local news = process.listen("abroad")
     local ticks = time.ticker("1s"):channel()
+    assert(process.registry.register("reporter"))
     assert(process.send("ticker", "subscribe"))
 
-    local price = 100
+    local price, abroad = 100, {}
     while true do
-        local got = channel.select({ events:case_receive(), prices:case_receive(), ticks:case_receive() })
+        local got = channel.select({
+            events:case_receive(),
+            prices:case_receive(),
+            news:case_receive(),
+            ticks:case_receive(),
+        })
         if got.channel == events then
             return
         elseif got.channel == prices then
             price = got.value
+        elseif got.channel == news then
+            abroad = got.value
         else
             local report = assert(bank.request("report"))
             local names = {}
@@ -30,7 +49,8 @@ local function main()
                 local is_here = process.registry.lookup(name) ~= nil
                 parts[i] = name .. " " .. account.coins + account.iron * price .. (is_here and "" or " (down)")
             end
-            print("iron " .. price .. " | " .. table.concat(parts, ", ") .. " | " .. report.trades .. " trades")
+            local worth = table.concat(parts, ", ")
+            print("iron " .. price .. " | " .. worth .. " | " .. report.trades .. " trades" .. abroad_text(abroad))
         end
     end
 end

@@ -1,7 +1,7 @@
 // Time zones: which offset and abbreviation hold at an instant. IANA zones come from the tables inside Intl; asking it is slow, so a zone
 // remembers the days it was asked about. A day that starts and ends with one offset has that offset throughout.
 
-import { SECONDS_PER_DAY } from './civil.ts'
+import { daysFromCivil, SECONDS_PER_DAY } from './civil.ts'
 
 /** @see Zones. Instants are UTC seconds since 1970. */
 export interface Zone {
@@ -198,6 +198,15 @@ function ianaZone(name: string, ianaName: string): Zone | undefined {
  */
 export function toUtc(zone: Zone, local: number): number {
   return local - zone.offsetAt(local - zone.offsetAt(local))
+}
+
+/**
+ * Whether clocks in `zone` are ahead of what they show in the other half of that year, on either half of the globe. Zones themselves do
+ * not say which of their offsets is the standard one.
+ */
+export function isSummerTime(zone: Zone, seconds: number, year: number): boolean {
+  const offsetIn = (month: number): number => zone.offsetAt(daysFromCivil(year, month, 15) * SECONDS_PER_DAY)
+  return zone.offsetAt(seconds) > Math.min(offsetIn(1), offsetIn(7))
 }
 
 /** A winter and a summer for readings without a date, which lie in year 0, long before zones had abbreviations. */

@@ -99,7 +99,7 @@ export class Sandbox {
       if (module.isAlwaysPresent !== true) {
         const table = engine.moduleTable(module.name, module.build(engine), module.call)
         this.#modules.set(module.name, module.value?.() ?? table)
-        this.tags.set(module.name, module.tags ?? [])
+        this.tags.set(module.name, module.tags)
       } else {
         extensions.set(module.name, module.build(engine))
         if (module.call !== undefined) calls.set(module.name, module.call)

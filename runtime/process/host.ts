@@ -17,7 +17,7 @@ import {
   terminated,
 } from './core/lifecycle.ts'
 import { Links } from './core/links.ts'
-import { Names } from './core/names.ts'
+import { Names, nameProblem } from './core/names.ts'
 import type {
   FromHost,
   HostFigures,
@@ -462,6 +462,11 @@ export abstract class Host implements ProcessHost {
   }
 
   protected registerName(name: string, pid: string, done: Done<undefined>): void {
+    const problem = nameProblem(name)
+    if (problem !== undefined) return done({ ok: false, error: failure('Invalid', problem) })
+    // The node asks other hosts about theirs.
+    const own = this.#isMine(pid) ? this.#bears(pid) : DONE
+    if (!own.ok) return done(own)
     this.#ask(
       { kind: 'register-name', name, pid },
       { answered: (answer) => done(answer.ok ? DONE : answer), ended: undefined },
@@ -484,6 +489,9 @@ export abstract class Host implements ProcessHost {
         // What another node sends is not answered.
         if (message.ref === NO_REPLY) this.#answerElsewhere(message)
         else this.#reply(message.ref, this.#answerElsewhere(message))
+        break
+      case 'bear-name':
+        this.#reply(message.ref, this.#bears(message.to))
         break
       case 'spawn':
         this.#spawnForNode(message.ref, message.request)
@@ -536,6 +544,10 @@ export abstract class Host implements ProcessHost {
   #answerElsewhere(question: ProcessQuestion): Answer<undefined> {
     const target = this.#processes.get(question.to)
     return target === undefined ? { ok: false, error: this.#gone(question) } : this.#answer(question, target)
+  }
+
+  #bears(pid: string): Answer<undefined> {
+    return this.#processes.has(pid) ? DONE : { ok: false, error: notFound('process not found', pid) }
   }
 
   #reply(ref: number, answer: Answer<Value | undefined>): void {

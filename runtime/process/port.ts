@@ -34,6 +34,13 @@ export type ProcessQuestion =
   | { kind: 'cancel'; to: string; from: string; reason: string }
   | { kind: 'terminate'; to: string; from: string }
 
+/** The node asks the process's host, before it binds the name, whether the process is there to bear it. */
+export interface BearerQuestion {
+  kind: 'bear-name'
+  to: string
+  name: string
+}
+
 export type NameQuestion =
   | { kind: 'register-name'; name: string; pid: string }
   | { kind: 'unregister-name'; name: string }
@@ -76,7 +83,8 @@ export interface ProcessInfo {
 export type TerminalMessage =
   | { kind: 'terminal-write'; stream: 'stdout' | 'stderr'; bytes: string }
   | { kind: 'terminal-read'; ref: number; bytesMax: number | 'line' }
-  | { kind: 'terminal-raw'; enable: boolean }
+  /** Answered like a read, without bytes. */
+  | { kind: 'terminal-raw'; ref: number; enable: boolean }
 
 export interface LogRecord {
   kind: 'log'
@@ -99,7 +107,7 @@ export interface HostFigures {
 }
 
 export type ToHost =
-  | (Question & { ref: number })
+  | ((Question | BearerQuestion) & { ref: number })
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | Telling
@@ -112,7 +120,7 @@ export type ToHost =
   | { kind: 'deliver'; to: string; topic: string; values: readonly Value[] }
   | { kind: 'name'; name: string; pid: string | undefined }
   | { kind: 'terminal-written'; byteCount: number }
-  /** `bytes` is absent at the end of input and when reading failed. */
+  /** `bytes` is absent at the end of input, when it failed, and for what was no read. */
   | { kind: 'terminal-data'; ref: number; bytes: string | undefined; error: ErrorValue | undefined }
   | { kind: 'terminal-args'; args: readonly string[] }
   /** Whoever asked for the spawn `ref` does not wait any more: a process that still loads is dropped. */

@@ -7,11 +7,12 @@ import type { FromHost, Port, ToHost } from './port.ts'
 /** Output that may wait for the node before a writer is made to wait. */
 const WAITING_BYTES_MAX = 1024 * 1024
 
-type ReadDone = (answer: Answer<string | undefined>) => void
+type Done = (answer: Answer<string | undefined>) => void
 
 export class TerminalPort implements Terminal {
   readonly #port: Port<FromHost, ToHost>
-  readonly #reads = new Map<number, ReadDone>()
+  /** Who waits for which answer of the node. */
+  readonly #asked = new Map<number, Done>()
   #drained: (() => void)[] = []
   #args: readonly string[] = []
   #waitingBytes = 0
@@ -50,38 +51,42 @@ export class TerminalPort implements Terminal {
     for (const done of waiting) done()
   }
 
-  read(bytesMax: number, done: ReadDone): void {
-    this.#ask(bytesMax, done)
+  read(bytesMax: number, done: Done): void {
+    this.#port.post({ kind: 'terminal-read', ref: this.#ask(done), bytesMax })
   }
 
-  readLine(done: ReadDone): void {
-    this.#ask('line', done)
+  readLine(done: Done): void {
+    this.#port.post({ kind: 'terminal-read', ref: this.#ask(done), bytesMax: 'line' })
   }
 
-  #ask(bytesMax: number | 'line', done: ReadDone): void {
+  #ask(done: Done): number {
     const ref = this.#nextRef++
-    this.#reads.set(ref, done)
-    this.#port.post({ kind: 'terminal-read', ref, bytesMax })
+    this.#asked.set(ref, done)
+    return ref
   }
 
   arrived(ref: number, bytes: string | undefined, error: ErrorValue | undefined): void {
-    const done = this.#reads.get(ref)
-    this.#reads.delete(ref)
+    const done = this.#asked.get(ref)
+    this.#asked.delete(ref)
     done?.(error === undefined ? { ok: true, value: bytes } : { ok: false, error })
   }
 
-  /** Counted: the mode ends when every `true` has met its `false`. */
-  setRaw(enable: boolean): void {
+  setRaw(enable: boolean, done: (answer: Answer<undefined>) => void): void {
+    // Counted before the answer is there: a process that ends meanwhile must leave no raw mode behind.
     const before = this.#rawCount
     this.#rawCount = Math.max(0, before + (enable ? 1 : -1))
-    if (before > 0 !== this.#rawCount > 0) this.#port.post({ kind: 'terminal-raw', enable })
+    const ref = this.#ask((answer) => {
+      if (!answer.ok) this.#rawCount = before
+      done(answer.ok ? { ok: true, value: undefined } : answer)
+    })
+    this.#port.post({ kind: 'terminal-raw', ref, enable: this.#rawCount > 0 })
   }
 
   /** The process ended: input it asked for is nobody's, raw mode is off. */
   reset(): void {
-    this.#reads.clear()
+    this.#asked.clear()
     this.#drained = []
-    if (this.#rawCount > 0) this.#port.post({ kind: 'terminal-raw', enable: false })
+    if (this.#rawCount > 0) this.#port.post({ kind: 'terminal-raw', ref: this.#nextRef++, enable: false })
     this.#rawCount = 0
   }
 }

@@ -10,6 +10,7 @@ import type { ServiceRequest } from '../node-services.ts'
 import { Links } from '../process/core/links.ts'
 import { Names } from '../process/core/names.ts'
 import type {
+  BearerQuestion,
   FromHost,
   HostFigures,
   LogRecord,
@@ -76,7 +77,7 @@ interface Pending {
   origin: Origin | undefined
   /** Who was asked. */
   target: Line
-  question: Question
+  question: Question | BearerQuestion
   answered: ((answer: Answer<Value>) => void) | undefined
   ended: ((outcome: Outcome) => void) | undefined
   inspected: ((report: Inspection) => void) | undefined
@@ -350,7 +351,7 @@ export class Relay {
   // ---- questions
 
   #ask(
-    question: Question,
+    question: Question | BearerQuestion,
     origin: Pending['origin'],
     answered?: (answer: Answer<Value>) => void,
     ended?: (outcome: Outcome) => void,
@@ -359,9 +360,9 @@ export class Relay {
     const found =
       question.kind === 'spawn'
         ? this.#lineForSpawn(question.request.host)
-        : this.#lineOf((question as ProcessQuestion).to)
+        : this.#lineOf((question as ProcessQuestion | BearerQuestion).to)
     if ('error' in found) {
-      const failed: Answer<Value> = { ok: false, error: found.error }
+      const failed: Answer<Value> = { ok: false, error: unanswerable(question, found.error) }
       if (origin === undefined) answered?.(failed)
       else this.#reply(origin, failed)
       return ref
@@ -428,15 +429,17 @@ export class Relay {
   }
 
   #answer(pending: Pending, answer: Answer<Value>): void {
-    const { question } = pending
+    const { question, origin } = pending
+    if (question.kind === 'bear-name' && answer.ok && origin !== undefined)
+      return this.#bindName(origin, question.name, question.to)
     if (!answer.ok) {
       if (question.kind === 'monitor') this.#links.unmonitor(question.from, question.to)
       if (question.kind === 'link') this.#links.unlink(question.from, question.to)
     } else if (question.kind === 'spawn' && !this.#isOn(pending.target, question.request.from)) {
       this.#spawned(question.request, answer.value as string)
     }
-    if (pending.origin === undefined) pending.answered?.(answer)
-    else this.#reply(pending.origin, answer)
+    if (origin === undefined) pending.answered?.(answer)
+    else this.#reply(origin, answer)
   }
 
   #spawned(request: SpawnRequest, pid: string): void {
@@ -685,9 +688,15 @@ export class Relay {
     const origin = { line, ref }
     const owner = this.#hostLineOf(pid)
     if ('error' in owner) return this.#reply(origin, { ok: false, error: owner.error })
+    // A host answers for its own; of any other process only its host knows whether it is still there.
+    if (owner === line) this.#bindName(origin, name, pid)
+    else this.#ask({ kind: 'bear-name', to: pid, name }, origin)
+  }
+
+  #bindName(origin: Origin, name: string, pid: string): void {
     if (!this.#names.register(name, pid)) {
       const holder = this.#names.lookup(name) as string
-      const details = { name: toText(name), pid: toText(holder) }
+      const details = { name: toText(name), existing_pid: toText(holder) }
       const error = new MoonmeshError('AlreadyExists', 'name already registered', { retryable: false, details })
       return this.#reply(origin, { ok: false, error })
     }
@@ -754,6 +763,12 @@ function unsent({ node }: PeerLine, why: Exclude<PeerSent, 'sent'>): MoonmeshErr
     case 'gone':
       return unreachable(node)
   }
+}
+
+/** Whoever wants to watch a process is told that there is none to watch, wherever that shows; the rest says why (lua-core.md §9.5). */
+function unanswerable(question: Question | BearerQuestion, error: MoonmeshError): MoonmeshError {
+  if (question.kind !== 'monitor' && question.kind !== 'link') return error
+  return notFound(`pid not registered: ${toText(question.to)} (${error.message})`)
 }
 
 function notFound(text: string): MoonmeshError {

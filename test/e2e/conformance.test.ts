@@ -1,5 +1,6 @@
 // The scripting surface, tested in Lua: every app below test/conformance/lua/apps runs through the real command, on every engine. Each of its
-// tests (function.lua entries with meta.type "test") is one test here.
+// tests (function.lua entries with meta.type "test") is one test here, and each of its programs (process.lua entries with meta.type
+// "program"), which runs on a terminal: meta.args and meta.input go in, meta.stdout, meta.stderr and meta.code must come out.
 
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -14,19 +15,36 @@ const APPS = resolve(import.meta.dirname, '../conformance/lua/apps')
 /** Holds what the tests compare with; no app of its own. */
 const LIBRARY = 'expect'
 
-/** What the apps may name: a folder to write to, and variables with and without text. */
+/**
+ * What the apps may name: a folder to write to, and variables with and without text. The local zone is one with summer time, so that it is
+ * never mistaken for UTC.
+ */
 const environment = (dir: string): Record<string, string> => ({
+  TZ: 'America/New_York',
   CONFORMANCE_DIR: dir,
   CONFORMANCE_TEXT: 'some text',
   CONFORMANCE_EMPTY: '',
 })
 
-async function testsOf(path: string): Promise<string[]> {
+interface Program {
+  id: string
+  args: string[]
+  input: string
+  result: { stdout: string; stderr: string; code: number }
+}
+
+async function contentOf(path: string): Promise<{ ids: string[]; programs: Program[] }> {
   const loaded = await loadApp({ path, moduleNames, compile: compileProblem(), env: environment('/tmp') })
   if (!loaded.ok) throw new Error(`${path}: ${loaded.problems.map(({ message }) => message).join('; ')}`)
-  return loaded.app.entries.flatMap(({ id, kind, meta }) =>
-    kind === 'function.lua' && meta['type'] === 'test' ? [id] : [],
-  )
+  const ids: string[] = []
+  const programs: Program[] = []
+  for (const { id, kind, meta } of loaded.app.entries) {
+    if (kind === 'function.lua' && meta['type'] === 'test') ids.push(id)
+    if (kind !== 'process.lua' || meta['type'] !== 'program') continue
+    const { args = [], input = '', stdout = '', stderr = '', code = 0 } = meta as Record<string, never>
+    programs.push({ id, args, input, result: { stdout, stderr, code } })
+  }
+  return { ids, programs }
 }
 
 const apps = await Promise.all(
@@ -35,7 +53,7 @@ const apps = await Promise.all(
     .map(async (name) => ({
       name,
       path: join(APPS, name, 'app.yaml'),
-      ids: await testsOf(join(APPS, name, 'app.yaml')),
+      ...(await contentOf(join(APPS, name, 'app.yaml'))),
     })),
 )
 
@@ -44,7 +62,7 @@ interface Report {
 }
 
 describe.each(ENGINES)('on %s', (engine) => {
-  describe.each(apps)('$name', ({ path, ids }) => {
+  describe.each(apps)('$name', ({ path, ids, programs }) => {
     let cli: Cli
     let report: Report
     beforeAll(async () => {
@@ -62,6 +80,12 @@ describe.each(ENGINES)('on %s', (engine) => {
       const result = report.tests.find((each) => each.id === id)
       expect(result?.error).toBe(null)
       expect(result?.ok).toBe(true)
+    })
+
+    test.each(programs.map((program) => [program.id, program] as const))('%s', async (id, { args, input, result }) => {
+      const run = ['run', path, '--set', `lua.engine=${engine}`, '--exec', id, ...args]
+      const env = environment(join(cli.dir, 'work'))
+      expect(await cli.run(run, { env, input })).toMatchObject(result)
     })
   })
 })

@@ -273,13 +273,16 @@ function anchorsOf(page: string): string[] {
 // ---- nothing is left out
 
 describe('docs/reference/lua.md and the pages of modules', () => {
-  const text = ['docs/reference/lua.md', ...markdownBelow('docs/reference/lua')].map(read).join('\n')
+  const all = ['docs/reference/lua.md', ...markdownBelow('docs/reference/lua')].map(read).join('\n')
   const engine = new FengariEngine()
   test.each(libraryModules.map((module) => [module.name, module] as const))(
     'names every member of %s',
     (name, module) => {
+      const page = `docs/reference/lua/${name}.md`
+      // What has a page of its own is told there: another page may have a member of the same name.
+      const text = existsSync(join(root, page)) ? read(page) : all
       for (const member of membersOf(module.build(engine))) expect(text).toContain(`\`${name}.${member}`)
-      for (const member of Object.keys(module.globals ?? {})) expect(text).toContain(`\`${member}(`)
+      for (const member of Object.keys(module.globals ?? {})) expect(all).toContain(`\`${member}(`)
       for (const { methods } of module.classes ?? []) {
         for (const method of Object.keys(methods)) expect(text).toContain(`:${method}(`)
       }

@@ -1,5 +1,6 @@
 // The showcase: what `npm start` shows within its first seconds.
 
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Cli, logRecords } from '../tools/cli.ts'
@@ -35,4 +36,24 @@ test('a trader crashes and comes back with its account, while everybody else goe
   expect(records.length).toBeLessThan((tookMs / 1000) * LINES_A_SECOND_MAX)
   const failures = records.filter(({ level }) => level === 'error')
   expect(failures.map(({ entry }) => entry)).toEqual(['market:trader'])
+})
+
+test('on three nodes the markets hear of each other, and of the end of one', async () => {
+  const args = ['run', app, '--nodes', '3', '--log-format', 'pretty', '--set', `node.data_dir=${cli.dir}`]
+  const program = cli.start(args)
+  await program.until('3 nodes are ready')
+  for (const [node, others] of [
+    ['node-1', 'node-2 \\d+, node-3 \\d+'],
+    ['node-2', 'node-1 \\d+, node-3 \\d+'],
+    ['node-3', 'node-1 \\d+, node-2 \\d+'],
+  ]) {
+    await program.until(new RegExp(`^${node} .*iron .* abroad: ${others}$`, 'm'))
+  }
+  const pid = Number(readFileSync(join(cli.dir, 'node-3/pid'), 'utf8'))
+  process.kill(pid, 'SIGKILL')
+  await program.until('node-3 | has ended by SIGKILL; the others go on')
+  await program.until(/^node-1 .*no word from node-3 any more: node down: node-3/m)
+  await program.until(/^node-2 .*no word from node-3 any more: node down: node-3/m)
+  program.signal('SIGINT')
+  expect((await program.exit()).code).toBe(130)
 })

@@ -23,6 +23,8 @@ afterEach(() => {
 /** Gives `a` and then `b`; the second only when somebody has asked for a turn of `other`. */
 const probe: LibraryModule = {
   name: 'probe',
+  description: 'what the test looks at',
+  tags: ['io'],
   build: () => {
     let release = (): void => {}
     const released = new Promise<void>((resolve) => {

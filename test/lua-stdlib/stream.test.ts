@@ -74,6 +74,8 @@ afterEach(() => node?.close())
 function withStream(stream: ByteStream, body: string): Promise<unknown> {
   const probe: LibraryModule = {
     name: 'probe',
+    description: 'what the test looks at',
+    tags: ['io'],
     build: () => ({ open: (call) => new StreamObject(call.owner as ScriptProcess, stream) }),
   }
   const source = `

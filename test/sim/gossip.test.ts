@@ -155,7 +155,7 @@ function chaos(options: ChaosOptions): void {
 
 describe('chaos, then agreement', () => {
   test.each(Array.from({ length: 24 }, (_, i) => i + 1))('seed %i', (seed) => {
-    chaos({ seed, nodes: 3 + (seed % 7), steps: 60, clockDrift: 0.01 })
+    chaos({ seed, nodes: 3 + (seed % 7), steps: 40, clockDrift: 0.01 })
   })
 
   test('through the real wire', () => {

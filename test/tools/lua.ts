@@ -47,6 +47,9 @@ export class TestNode {
   readonly lines = new Map<string, HostLine>()
   readonly stoppedHosts: string[] = []
   input: (string | undefined)[] = []
+  /** What raw mode was set to, and why it cannot be. */
+  readonly rawModes: boolean[] = []
+  rawError: ErrorValue | undefined
   readonly #entries: readonly CodeEntry[]
 
   readonly #libraries: readonly LibraryModule[]
@@ -115,6 +118,9 @@ export class TestNode {
       line.port.post({ kind: 'terminal-written', byteCount: message.bytes.length })
     } else if (message.kind === 'terminal-read') {
       line.port.post({ kind: 'terminal-data', ref: message.ref, bytes: this.input.shift(), error: undefined })
+    } else {
+      this.rawModes.push(message.enable)
+      line.port.post({ kind: 'terminal-data', ref: message.ref, bytes: undefined, error: this.rawError })
     }
   }
 

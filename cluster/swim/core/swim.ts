@@ -439,7 +439,11 @@ export class Swim {
 
   #ping(from: Address, ping: Ping): void {
     this.counters.pings++
-    if (!this.#isForUs(ping)) return
+    const isOwnQuestion = ping.sourceNode === this.#name
+    if (!this.#isForUs(ping)) {
+      if (!isOwnQuestion) this.#log('warn', 'gossip_ping_for_other', { from: formatAddress(from), meant: ping.node })
+      return
+    }
     this.#send(ping.source ?? from, ping.sourceNode, [{ kind: 'ack', seqNo: ping.seqNo }])
   }
 

@@ -1,6 +1,20 @@
 // Local names: which PID a name stands for, and which names a PID holds. The node has the authority; every host has a copy, so that looking
 // up never waits. lua-core.md §10.
 
+import { toBytes, toText } from '../../base/bytes.ts'
+
+const BYTES_MAX = 255
+
+/** Why a byte string cannot be a name (cluster.md §6.1), as text; undefined when it can. */
+export function nameProblem(name: string): string | undefined {
+  if (name === '' || name.length > BYTES_MAX) return `name must have 1 to ${BYTES_MAX} bytes`
+  // A brace begins a PID, an @ what the runtime keeps for itself.
+  if (name[0] === '{' || name[0] === '@') return `name cannot begin with ${name[0]}`
+  const text = toText(name)
+  if (toBytes(text) !== name) return 'name must be UTF-8'
+  return /\p{Cc}/u.test(text) ? 'name cannot hold control characters' : undefined
+}
+
 export class Names {
   readonly #pids = new Map<string, string>()
   readonly #names = new Map<string, Set<string>>()

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { readClock, setClock } from '../../../lua-stdlib/time/wall-clock.ts'
-import { FixedZone, offsetNamed, toUtc, UTC, type Zone, Zones } from '../../../lua-stdlib/time/zones.ts'
+import { FixedZone, isSummerTime, offsetNamed, toUtc, UTC, type Zone, Zones } from '../../../lua-stdlib/time/zones.ts'
 
 const zones = new Zones('Europe/Berlin')
 const zone = (name: string): Zone => zones.load(name) as Zone
@@ -49,6 +49,20 @@ describe('offsets and abbreviations', () => {
     const summer = seconds('2024-07-15T00:00:00Z')
     expect([zone(name).offsetAt(winter), zone(name).abbreviationAt(winter)]).toEqual([winterOffset, winterName])
     expect([zone(name).offsetAt(summer), zone(name).abbreviationAt(summer)]).toEqual([summerOffset, summerName])
+  })
+
+  test.each([
+    ['Europe/Berlin', '2024-03-31T00:59:59Z', false],
+    ['Europe/Berlin', '2024-03-31T01:00:00Z', true],
+    ['Europe/Berlin', '2024-10-27T01:00:00Z', false],
+    ['America/New_York', '2024-11-03T05:59:59Z', true],
+    ['America/New_York', '2024-12-31T23:59:59Z', false],
+    ['Australia/Sydney', '2024-01-15T00:00:00Z', true],
+    ['Australia/Sydney', '2024-07-15T00:00:00Z', false],
+    ['Asia/Kolkata', '2024-07-15T00:00:00Z', false],
+    ['UTC', '2024-07-15T00:00:00Z', false],
+  ] as const)('%s at %s: summer time is %s', (name, at, expected) => {
+    expect(isSummerTime(zone(name), seconds(at), 2024)).toBe(expected)
   })
 
   test('changes at the very second of the transition', () => {

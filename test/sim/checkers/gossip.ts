@@ -83,7 +83,7 @@ export class GossipChecker<Node extends ObservedNode> {
     const calmMs = this.#calmMs()
     const boundMs = detectionBoundMs(this.#nodes.size, this.#scoreMax, this.#settings)
     for (const effect of effects) {
-      if (effect.kind === 'member') this.#event(node, heard, effect.event, calmMs > boundMs / 2)
+      if (effect.kind === 'member') this.#event(node, heard, effect.event, calmMs > boundMs / 2 ? boundMs : undefined)
     }
     if (calmMs > boundMs / 2) this.kept.accuracyMs += this.#world.nowMs - this.#lastStepMs
     this.#lastStepMs = this.#world.nowMs
@@ -102,8 +102,12 @@ export class GossipChecker<Node extends ObservedNode> {
     return this.#world.nowMs - sinceMs
   }
 
-  /** G4, second half: joined and left alternate per name. G2: no false death in calm. */
-  #event(node: Node, { joined, firstHeardAtMs }: Heard, event: MemberEvent, isCalm: boolean): void {
+  /**
+   * G4, second half: joined and left alternate per name. G2: no false death in calm.
+   * @param settledMs in calm: age from which a run cannot be hit any more by the verdict over the one before it, since claims
+   *   name no epoch
+   */
+  #event(node: Node, { joined, firstHeardAtMs }: Heard, event: MemberEvent, settledMs: number | undefined): void {
     const epoch = joined.get(event.name)
     const what = `${node.name} hears that ${event.name}@${event.epoch} ${event.kind}`
     if (event.kind === 'joined') {
@@ -119,7 +123,8 @@ export class GossipChecker<Node extends ObservedNode> {
     const victim = this.#nodes.get(event.name)
     if (event.reason !== 'dead' || victim?.isRunning !== true || victim.epoch !== event.epoch) return
     this.falseDeaths.push({ atMs: this.#world.nowMs, observer: node.name, victim: event.name })
-    this.#check(!isCalm, `${what} (${event.reason}), and it runs (G2)`)
+    const isSettled = settledMs !== undefined && this.#world.nowMs - victim.startedAtMs > settledMs
+    this.#check(!isSettled, `${what} (${event.reason}), and it runs (G2)`)
   }
 
   /** G1: nobody believes in a run for longer than the bound after it ended. */

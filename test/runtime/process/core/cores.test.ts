@@ -1,10 +1,11 @@
 // The cores of a host: links and monitors, local names, the fair order, how a process ends.
 
 import { describe, expect, test } from 'vitest'
+import { toBytes } from '../../../../runtime/base/bytes.ts'
 import { ErrorValue } from '../../../../runtime/base/value.ts'
 import { outcomeOfRaise, outcomeOfReturn } from '../../../../runtime/process/core/lifecycle.ts'
 import { Links } from '../../../../runtime/process/core/links.ts'
-import { Names } from '../../../../runtime/process/core/names.ts'
+import { Names, nameProblem } from '../../../../runtime/process/core/names.ts'
 import { RunQueue } from '../../../../runtime/process/core/run-queue.ts'
 
 describe('links and monitors (lua-core.md §8, §9.5)', () => {
@@ -85,6 +86,23 @@ describe('local names (lua-core.md §10)', () => {
     expect([names.lookup('n'), names.namesOf('a'), names.namesOf('b')]).toEqual(['b', [], ['n']])
     expect([names.release('n'), names.release('n')]).toEqual([true, false])
   })
+})
+
+describe('what can be a name (cluster.md §6.1)', () => {
+  test.each(['x', 'x'.repeat(255), toBytes('größe'), 'with space', 'a:b', 'a{b', 'a@b'])('%j', (name) =>
+    expect(nameProblem(name)).toBeUndefined(),
+  )
+  test.each([
+    ['', '1 to 255 bytes'],
+    ['x'.repeat(256), '1 to 255 bytes'],
+    [toBytes('ü'.repeat(128)), '1 to 255 bytes'],
+    ['{a|b}', 'cannot begin with {'],
+    ['@pid/inbox', 'cannot begin with @'],
+    ['\xff', 'UTF-8'],
+    ['a\0b', 'control characters'],
+    ['a\x7f', 'control characters'],
+    [toBytes('a\u0085'), 'control characters'],
+  ])('not %j', (name, text) => expect(nameProblem(name)).toContain(text))
 })
 
 describe('the run queue', () => {

@@ -93,15 +93,40 @@ local function main()
         t.fails("Invalid", "host ID required", system.hosts.processes(""))
     end)
     case("modules", function()
-        local modules = t.count(2, system.modules())
-        local json
+        local modules, err = t.count(2, system.modules())
+        t.equal(err, nil)
+        local classes = {}
         for _, module in ipairs(modules) do
-            t.equal(type(module.name), "string")
-            t.equal(type(module.description), "string")
-            t.equal(type(module.class), "table")
-            if module.name == "store" then json = module end
+            t.truthy(#module.description > 0, "description of " .. module.name)
+            t.truthy(#module.class > 0, "classes of " .. module.name)
+            classes[module.name] = table.concat(module.class, " ")
         end
-        t.equal(json.class, { "storage", "io", "nondeterministic" })
+        for name, wanted in pairs({
+            store = "storage io nondeterministic",
+            fs = "storage io nondeterministic",
+            system = "process nondeterministic",
+            env = "process nondeterministic",
+            eval_runner = "process nondeterministic",
+            process = "process nondeterministic",
+            json = "encoding deterministic",
+            yaml = "encoding deterministic",
+            base64 = "encoding deterministic",
+            compress = "encoding deterministic",
+            uuid = "nondeterministic workflow",
+            hash = "encoding security deterministic",
+            crypto = "security nondeterministic workflow",
+            logger = "io",
+            metrics = "io nondeterministic",
+            security = "security nondeterministic",
+            io = "io nondeterministic",
+            os = "time workflow",
+            expr = "deterministic",
+            text = "deterministic",
+            queue = "io nondeterministic",
+            stream = "io nondeterministic",
+        }) do
+            t.equal(classes[name], wanted, name)
+        end
     end)
     case("exit wants a whole number", function() t.raises("number", system.exit, "soon") end)
     return done()

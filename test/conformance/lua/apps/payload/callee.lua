@@ -1,0 +1,4 @@
+return {
+    echo = function(value) return value end,
+    broken = function() return nil, errors.new{ message = "sold out", kind = errors.CONFLICT } end,
+}

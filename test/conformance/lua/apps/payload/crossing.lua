@@ -1,0 +1,57 @@
+local funcs = require("funcs")
+local t = require("expect")
+
+local F = payload.format
+
+local function main()
+    local case, done = t.cases()
+    local inbox = process.inbox()
+
+    case("a message hands its value out as a payload", function()
+        process.send(process.pid(), "order", { sku = "A1" })
+        local p = t.count(1, inbox:receive():payload())
+        t.equal(type(p), "userdata")
+        t.equal(p:get_format(), F.LUA)
+        t.equal(p:data(), { sku = "A1" })
+        p:data().sku = "changed"
+        t.equal(p:data(), { sku = "A1" })
+    end)
+    case("a message with an error object has a payload of format ERROR", function()
+        process.send(process.pid(), "order", errors.new{ message = "no", kind = errors.CONFLICT })
+        local p = inbox:receive():payload()
+        t.equal(p:get_format(), F.ERROR)
+        t.error(p:data(), "Conflict", "no")
+    end)
+    case("a payload that is sent arrives as its data, whatever its format", function()
+        for _, format in ipairs({ F.LUA, F.JSON, F.YAML, F.MSGPACK }) do
+            local encoded = assert(payload.new({ n = { 1, 2 } }):transcode(format))
+            process.send(process.pid(), "order", encoded)
+            local p = inbox:receive():payload()
+            t.equal(p:get_format(), F.LUA)
+            t.equal(p:data(), { n = { 1, 2 } })
+        end
+        process.send(process.pid(), "order", { deep = payload.new("x") }, payload.new(nil))
+        local payloads = inbox:receive():payload()
+        t.equal(payloads[1]:data(), { deep = "x" })
+        t.values({ nil, n = 1 }, payloads[2]:data())
+    end)
+    case("the same holds for arguments and results", function()
+        local p = assert(payload.new({ 1, 2 }):transcode(F.JSON))
+        t.values({ { 1, 2 }, nil, n = 2 }, funcs.call("payloads:echo", p))
+        t.values({ { 1, 2 }, nil, n = 2 }, process.exec("payloads:process", "payloads:processes", p))
+        t.values({ "text", nil, n = 2 }, funcs.call("payloads:echo", payload.new("text")))
+    end)
+    case("a future brings a payload, or the error object itself", function()
+        local value, ok = assert(funcs.async("payloads:echo", { a = 1 })):response():receive()
+        t.equal(ok, true)
+        t.equal(value:get_format(), F.LUA)
+        t.equal(value:data(), { a = 1 })
+        value = assert(funcs.async("payloads:echo")):response():receive()
+        t.values({ nil, n = 1 }, value:data())
+        value = assert(funcs.async("payloads:broken")):response():receive()
+        t.error(value, "Conflict", "sold out")
+    end)
+    return done()
+end
+
+return { main = main }

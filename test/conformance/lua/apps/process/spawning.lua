@@ -1,0 +1,131 @@
+local t = require("expect")
+local mail = require("mail")
+
+local VARIANTS = { "spawn", "spawn_monitored", "spawn_linked", "spawn_linked_monitored" }
+
+local function main()
+    local case, done = t.cases()
+    local events = process.events()
+    process.set_options({ trap_links = true })
+
+    case("every variant gives the PID, and two values", function()
+        for _, variant in ipairs(VARIANTS) do
+            local pid, err = t.count(2, process[variant]("proc:idle", mail.host))
+            t.equal(err, nil)
+            t.truthy(string.find(pid, "^{proc:processes|[%w.]+}$"), pid)
+            process.unmonitor(pid)
+            process.unlink(pid)
+            mail.stop(pid)
+        end
+        mail.no_events()
+    end)
+    case("arguments become those of the method", function()
+        local pid = assert(process.spawn_monitored("proc:echo", mail.host, 1, nil, { "x" }, nil))
+        t.equal(mail.next(events).result.value, { n = 4, [1] = 1, [3] = { "x" } })
+        t.truthy(pid)
+        t.equal(process.exec("proc:echo", mail.host, print, channel.new()), { n = 2 })
+    end)
+    case("which function runs", function()
+        t.equal(process.exec("proc:main_by_default", mail.host), "main")
+        t.equal(process.exec("proc:bare_function", mail.host, "itself"), "itself")
+    end)
+    case("spawn alone neither monitors nor links", function()
+        local pid = assert(process.spawn("proc:ends", mail.host, "later"))
+        process.send(pid, "raise text")
+        local probe = mail.monitored("proc:ends", "value")
+        t.equal(mail.next(events).from, probe)
+        mail.no_events()
+    end)
+    case("an immediate end is never missed", function()
+        for _ = 1, 20 do
+            local pid = assert(process.spawn_monitored("proc:ends", mail.host, "value"))
+            local event = mail.next(events)
+            t.equal(event.kind, process.event.EXIT)
+            t.equal(event.from, pid)
+            t.equal(event.result, { value = "a value" })
+            pid = assert(process.spawn_linked("proc:ends", mail.host, "raise text"))
+            event = mail.next(events)
+            t.equal(event.kind, process.event.LINK_DOWN)
+            t.equal(event.from, pid)
+            t.error(event.result.error, "Internal", "boom")
+        end
+    end)
+    case("monitored and linked: a trapping spawner gets both", function()
+        local pid = assert(process.spawn_linked_monitored("proc:ends", mail.host, "raise text"))
+        local kinds = {}
+        for _ = 1, 2 do
+            local event = mail.next(events)
+            t.equal(event.from, pid)
+            kinds[event.kind] = true
+        end
+        t.equal(kinds, { [process.event.EXIT] = true, [process.event.LINK_DOWN] = true })
+    end)
+    case("linked: a normal return is silent", function()
+        local pid = assert(process.spawn_linked_monitored("proc:ends", mail.host, "value"))
+        local event = mail.next(events)
+        t.equal(event.kind, process.event.EXIT)
+        t.equal(event.from, pid)
+        mail.no_events()
+    end)
+    case("the spawner's end does not end the child", function()
+        local pid = assert(process.exec("proc:caller", mail.host, "spawn", "proc:told", mail.host))
+        t.values({ true, nil, n = 2 }, process.monitor(pid))
+        process.send(pid, "topic", "alive")
+        t.equal(mail.next(events).result.value, "alive")
+    end)
+
+    -- ---- refusals, the same for every variant
+    for _, variant in ipairs(VARIANTS) do
+        local spawn = process[variant]
+        case(variant .. ": too few arguments", function()
+            local text = variant .. " requires at least id and host arguments"
+            t.fails("Invalid", text, spawn())
+            t.fails("Invalid", text, spawn("proc:idle"))
+        end)
+        case(variant .. ": arguments of another type raise", function()
+            t.raises("bad argument #1 to '" .. variant .. "' (string expected, got nil)", spawn, nil, mail.host)
+            t.raises("bad argument #1 to '" .. variant .. "' (string expected, got table)", spawn, {}, mail.host)
+            t.raises("bad argument #2 to '" .. variant .. "' (string expected, got nil)", spawn, "proc:idle", nil)
+            t.raises("bad argument #2 to '" .. variant .. "' (string expected, got table)", spawn, "proc:idle", {})
+        end)
+        case(variant .. ": unknown host", function()
+            for _, host in ipairs({ "proc:nowhere", "proc:data", "", "n9@proc:processes" }) do
+                local err = t.fails("NotFound", "host not found", spawn("proc:idle", host))
+                t.equal(err:details().host_id, host)
+            end
+        end)
+        case(variant .. ": unknown entry, or none of a process", function()
+            for _, id in ipairs({ "proc:nothing", "proc:data", "proc:function", "proc:mail", "", "idle" }) do
+                local err = t.fails("NotFound", "factory not found", spawn(id, mail.host))
+                t.equal(err:details().factory_id, id)
+            end
+        end)
+        case(variant .. ": method missing", function()
+            t.fails("NotFound", 'method "absent" not found in module', spawn("proc:no_method", mail.host))
+            t.fails("NotFound", 'method "main" not found in module', spawn("proc:no_function", mail.host))
+            t.fails("NotFound", 'method "main" not found in module', spawn("proc:no_table", mail.host))
+        end)
+        case(variant .. ": chunk or import fails", function()
+            t.fails("Internal", "broken chunk", spawn("proc:raises_text", mail.host))
+            t.contains(select(2, spawn("proc:raises_text", mail.host)), "proc:raises_text:1:")
+            local err = t.fails("Conflict", "closed today", spawn("proc:raises_object", mail.host))
+            t.equal(err:details(), { day = "Sunday" })
+            t.fails("Internal", "module 'json' not found", spawn("proc:undeclared", mail.host))
+            t.fails("Internal", "broken library", spawn("proc:broken_import", mail.host))
+            t.fails("Internal", "attempt to yield", spawn("proc:waits_at_top", mail.host))
+        end)
+        case(variant .. ": host not running", function()
+            t.fails("Unavailable", "host is not running", spawn("proc:idle", "proc:asleep"))
+        end)
+        case(variant .. ": host full", function()
+            local pid = assert(process.spawn("proc:idle", "proc:single"))
+            t.fails("LimitExceeded", "max_processes", spawn("proc:idle", "proc:single"))
+            mail.stop(pid)
+            t.truthy(process.exec("proc:who", "proc:single"))
+        end)
+    end
+    case("what was refused left nothing behind", function() mail.no_events() end)
+    return done()
+end
+
+return { main = main }
