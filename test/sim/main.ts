@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
 import { accuracy, figures } from './figures.ts'
 import { runChaos } from './gossip.ts'
 import { runMeshChaos } from './mesh.ts'
-import { raftNodesOf, runRaftChaos } from './raft.ts'
+import { type RaftChaosOptions, RaftFailure, raftNodesOf, runRaftChaos } from './raft.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 
 const { values } = parseArgs({
@@ -105,9 +105,11 @@ function raftChaos(seeds: number): boolean {
   const sum = { failed: 0, steps: 0, elections: 0, committed: 0, completed: 0, slowestMs: 0 }
   for (let seed = first; seed < first + seeds; seed++) {
     const nodes = values.nodes === undefined ? raftNodesOf(seed) : count('nodes', values.nodes)
+    const options = { seed, nodes, seconds }
     try {
-      const report = runRaftChaos({ seed, nodes, seconds })
-      if (values.trace) console.log(report.log.join('\n'))
+      const report = runRaftChaos(
+        values.trace ? { ...options, trace: true, onNote: (line) => console.log(line) } : options,
+      )
       sum.steps += report.steps
       sum.elections += report.elections
       sum.committed += report.committed
@@ -115,6 +117,7 @@ function raftChaos(seeds: number): boolean {
       sum.slowestMs = Math.max(sum.slowestMs, report.leaderMs)
     } catch (error) {
       sum.failed++
+      if (!values.trace) console.error(traceOf(options).join('\n'))
       console.error(error instanceof Error ? error.message : String(error))
       console.error(`again: npm run sim -- --protocol raft --seed ${seed} --nodes ${nodes} --seconds ${seconds}`)
     }
@@ -129,6 +132,16 @@ function raftChaos(seeds: number): boolean {
     ].join('\n'),
   )
   return failed === 0
+}
+
+/** The last steps of a run that fails, from running it again. */
+function traceOf(options: RaftChaosOptions): readonly string[] {
+  try {
+    runRaftChaos({ ...options, trace: true })
+  } catch (error) {
+    return error instanceof RaftFailure ? error.trace : []
+  }
+  return ['it passes when it is run again: something does not come from the seed']
 }
 
 function optionsOf(seed: number): SeedOptions {

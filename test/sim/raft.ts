@@ -25,8 +25,10 @@ export interface RaftWorldOptions {
   readonly bugs?: PlantedBugs
   readonly core?: typeof Raft
   readonly clients?: number
-  /** Keeps the last steps for a failure's report. */
-  readonly trace?: (text: string) => void
+  /** Keeps the last steps, for a failure's report. */
+  readonly trace?: boolean
+  /** Hears every step at once. */
+  readonly onNote?: (line: string) => void
 }
 
 type Call = RegisterOp | { readonly kind: 'read'; readonly key: string }
@@ -105,7 +107,8 @@ export class RaftWorld {
 
   constructor(given: RaftWorldOptions) {
     this.#given = given
-    this.world = new World(given.seed)
+    const { trace = false, onNote } = given
+    this.world = new World(given.seed, { trace, ...(onNote === undefined ? {} : { onNote }) })
     const { chance } = this.world
     this.options = { ...drawOptions(chance), ...given.raft }
     this.network = new Network<Message, ClientRequest, ClientReply>(this.world)
@@ -177,6 +180,7 @@ export class RaftWorld {
 
   note(what: string): void {
     this.#log.push(`${(this.world.nowMs / 1000).toFixed(2)} s: ${what}`)
+    this.world.note(() => `* ${what}`)
   }
 
   fail(text: string): never {
@@ -394,17 +398,27 @@ export interface RaftChaosReport {
   readonly log: readonly string[]
 }
 
-/** Makes trouble for a while, then heals, and holds the group to its promises. @throws InvariantError */
+/** A failure with what was done before it and, when the run was traced, every step that led to it. */
+export class RaftFailure extends Error {
+  override readonly name = 'RaftFailure'
+  readonly trace: readonly string[]
+
+  constructor(group: RaftWorld, cause: Error) {
+    const { readMode, heartbeatTimeoutMs } = group.options
+    super([cause.message, `reads by ${readMode}, H ${heartbeatTimeoutMs} ms`, ...group.log.slice(-25)].join('\n'), {
+      cause,
+    })
+    this.trace = group.world.trace
+  }
+}
+
+/** Makes trouble for a while, then heals, and holds the group to its promises. @throws RaftFailure */
 export function runRaftChaos(options: RaftChaosOptions): RaftChaosReport {
   const group = new RaftWorld(options)
   try {
     return chaos(group, options.seconds)
   } catch (error) {
-    const { readMode, heartbeatTimeoutMs } = group.options
-    const tail = group.log.slice(-25).join('\n')
-    throw new InvariantError(`${(error as Error).message}\nreads by ${readMode}, H ${heartbeatTimeoutMs} ms\n${tail}`, {
-      cause: error,
-    })
+    throw new RaftFailure(group, error as Error)
   }
 }
 

@@ -1,6 +1,7 @@
 // The invariants of consensus, R1 to R14 of cluster.md §13, held against every step of every server. The checker keeps what
 // was ever true: who led in a term, what an index was committed as, what was acknowledged.
 
+import { describeEffect, describeInput } from '../../../cluster/raft/core/describe.ts'
 import type { RaftEffect, RaftInput } from '../../../cluster/raft/core/effects.ts'
 import type { Entry } from '../../../cluster/raft/core/entry.ts'
 import { membersOf } from '../../../cluster/raft/core/membership.ts'
@@ -73,6 +74,9 @@ export class RaftChecker implements RaftObserver {
   }
 
   stepped(node: RaftNode, input: RaftInput, effects: readonly RaftEffect[]): void {
+    this.#world.note(() =>
+      [`${node.id} ← ${describeInput(input)}`, ...effects.map(describeEffect)].join('\n             '),
+    )
     const view = this.#views.get(node) as View
     const { raft } = node
     for (const effect of effects) {
@@ -151,6 +155,9 @@ export class RaftChecker implements RaftObserver {
       const allowedMs = 1.2 * heartbeatTimeoutMs + 50
       this.#check(node, silentMs <= allowedMs, `it leads without a majority for ${Math.round(silentMs)} ms (§5.2)`)
       const status = node.raft.status()
+      const { uncommittedBytes, last, commit } = status
+      const isCounted = last.index > commit ? uncommittedBytes > 0 : uncommittedBytes === 0
+      this.#check(node, isCounted, `${uncommittedBytes} bytes are said to be uncommitted (M3)`)
       for (const follower of status.followers) {
         const isBounded = follower.inflightCount <= this.#options.inflightMax
         this.#check(node, isBounded, `${follower.inflightCount} appends to ${follower.server} are under way (M3)`)
