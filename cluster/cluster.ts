@@ -1,13 +1,12 @@
 // The cluster of one node: builds the layers, bottom up, and closes them in the opposite order. cluster.md §1.1.
 
 import type { Env } from '../runtime/base/env.ts'
-import { MoonmeshError } from '../runtime/base/errors.ts'
+import { MoonmeshError, messageOf } from '../runtime/base/errors.ts'
 import { GOSSIP_PORT, isLoopback, parseJoinAddress } from './config/addresses.ts'
-import type { TlsFiles } from './config/security.ts'
+import { readSmallFile } from './config/machine.ts'
 import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config.ts'
-import { readMaterial } from './mesh/identity.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
-import type { SecuritySettings } from './mesh/tls.ts'
+import { Secrets } from './secrets.ts'
 import { formatAddress } from './swim/core/address.ts'
 import type { MemberEvent } from './swim/core/events.ts'
 import { isLive, type Member } from './swim/core/members.ts'
@@ -82,6 +81,8 @@ export class Cluster {
   readonly #gossip: Gossip
   readonly #startedAtMs: number
   readonly #pauses: PauseWatch
+  readonly #secrets: Secrets
+  #stopWatching: () => void = () => {}
   readonly #handlers: ClusterHandlers
   readonly #tags: ReadonlyMap<string, string>
   #epoch: number
@@ -96,6 +97,7 @@ export class Cluster {
     this.#gossip = gossip
     this.#handlers = handlers
     this.#pauses = own.pauses
+    this.#secrets = new Secrets({ settings, wallMs: () => env.wallMs(), readFile: readSmallFile })
     this.#tags = own.tags
     this.#epoch = epoch
     this.#startedAtMs = env.nowMs()
@@ -163,6 +165,7 @@ export class Cluster {
 
   #epochRaised(epoch: number): void {
     this.#epoch = epoch
+    this.#mesh?.raiseEpoch(epoch)
     this.#handlers.epochRaised(epoch)
   }
 
@@ -178,7 +181,7 @@ export class Cluster {
       epoch: this.#epoch,
       clusterId: settings.id,
       bind: { host: internode.bindHost, port: internode.bindPort },
-      security: await securityOf(settings, this.#env),
+      security: (await this.#secrets.read()).security,
       settings: {
         handshakeTimeoutMs: internode.handshakeTimeoutMs,
         keepaliveIntervalMs: internode.keepaliveIntervalMs,
@@ -193,6 +196,7 @@ export class Cluster {
       log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
     })
     this.#mesh = mesh
+    this.#stopWatching = this.#secrets.watch(() => void this.reload())
     mesh.on('node-up', ({ peer: name, epoch }) => {
       const peer = { name, epoch }
       this.#peers.set(name, peer)
@@ -215,6 +219,35 @@ export class Cluster {
       }
     }
     this.#gossip.setTags(new Map([...this.#tags, ['internode_port', String(mesh.port)], ['mesh', MESH_PROTOCOL]]))
+  }
+
+  /** Reads keys and certificates anew. What is wrong with them is logged, and the old ones stay. @returns whether the new ones are in use */
+  async reload(): Promise<boolean> {
+    try {
+      const { keys, security } = await this.#secrets.read()
+      const [primary] = keys
+      if (primary !== undefined) {
+        for (const key of keys) this.#gossip.addKey(key)
+        this.#gossip.useKey(primary)
+        const isKept = (key: Uint8Array): boolean => keys.some((each) => Buffer.compare(each, key) === 0)
+        for (const key of [...this.#gossip.keys()]) if (!isKept(key)) this.#gossip.removeKey(key)
+      }
+      this.#mesh?.reload(security)
+      this.#handlers.log(
+        'info',
+        { event: 'secrets_reloaded', keys: keys.length },
+        'keys and certificates were read anew',
+      )
+      return true
+    } catch (error) {
+      const reason = messageOf(error)
+      this.#handlers.log(
+        'error',
+        { event: 'secrets_refused', reason },
+        'new keys or certificates cannot be used; the old ones stay',
+      )
+      return false
+    }
   }
 
   /** Queues bytes for another node; nobody may change them afterwards. @param isSignal may go beyond the bound of the queue */
@@ -327,6 +360,7 @@ export class Cluster {
   }
 
   async #close(): Promise<void> {
+    this.#stopWatching()
     await this.#gossip.close()
     await this.#mesh?.close()
     this.#pauses.close()
@@ -336,20 +370,6 @@ export class Cluster {
 interface OwnParts {
   readonly pauses: PauseWatch
   readonly tags: ReadonlyMap<string, string>
-}
-
-/** The level that the settings come to. @throws MoonmeshError `Invalid` when a certificate stopped being good since they were read */
-async function securityOf(
-  { security, membership, tls, id, name }: ClusterSettings,
-  env: Env,
-): Promise<SecuritySettings> {
-  if (security.mesh === 'plain') return { kind: 'plain' }
-  if (security.mesh === 'key') return { kind: 'psk', clusterId: id, keys: membership.keys }
-  const { ca, cert, key, crl } = (tls as TlsFiles).pem
-  const files = { ca, cert, key, ...(crl === undefined ? {} : { crl }) }
-  const read = await readMaterial(files, { nodeName: name, nowMs: env.wallMs() })
-  if (read.ok) return { kind: 'certificate', material: read.material }
-  throw new MoonmeshError('Invalid', `cluster.tls: ${read.problems.join('; ')}`, { retryable: false })
 }
 
 const EPOCH_TEXT =

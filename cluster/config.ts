@@ -39,6 +39,8 @@ export interface MembershipSettings {
   readonly seeds: readonly Seed[]
   /** 16, 24 or 32 bytes each, the one that encrypts first; empty: gossip is plain text. */
   readonly keys: readonly Uint8Array[]
+  /** Those of them that only decrypt, and come from the settings themselves. */
+  readonly decryptKeys: readonly Uint8Array[]
   /** The file they came from, to be read again when it changes. */
   readonly keyFile: string | undefined
   readonly verifyIncoming: boolean
@@ -299,6 +301,7 @@ function membershipOf(
     advertisePort: given.advertise_port === 0 ? undefined : given.advertise_port,
     seeds: given.join_addrs.map(({ name, host, port }) => ({ name, host, port: port ?? seedPort })),
     keys,
+    decryptKeys: given.decrypt_keys,
     keyFile: file,
     verifyIncoming: given.gossip_verify_incoming,
     verifyOutgoing: given.gossip_verify_outgoing,

@@ -2,7 +2,7 @@
 
 import { clusterReader } from '../cluster/config/machine.ts'
 import type { ClusterSettings } from '../cluster/config.ts'
-import { Cluster, type ClusterMember, type MemberEvent, registerClusterMetrics } from '../cluster/index.ts'
+import type { Cluster, ClusterMember, MemberEvent } from '../cluster/index.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
 import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
@@ -365,6 +365,8 @@ export class Node {
   /** Comes before everything that makes PIDs: an epoch that is raised now is in all of them. */
   async #startCluster(directory: NodeDirectory): Promise<void> {
     if (this.app.settings.cluster?.enabled !== true) return
+    // A node without a cluster starts faster without its code.
+    const { Cluster, registerClusterMetrics } = await import('../cluster/index.ts')
     let raised = Promise.resolve()
     this.#cluster = await Cluster.start({
       // The loader knows no more of them than that they are the cluster's; clusterOfThisMachine made them.
@@ -694,6 +696,11 @@ export class Node {
     if (this.#cluster === undefined) return {}
     const { gossipAddress: gossip, meshAddress: mesh } = this.#cluster
     return { gossip, ...(mesh === undefined ? {} : { mesh }) }
+  }
+
+  /** Reads keys and certificates anew, where there are any. */
+  async reload(): Promise<void> {
+    await this.#cluster?.reload()
   }
 
   /** Undefined: clustering is off. */

@@ -165,9 +165,12 @@ export class Connection {
 
   #read(): void {
     let messages: ReceivedMessage[] = []
+    let isHeard = false
     const hand = (): void => {
       const windowBytes = this.#takeBytes()
-      if (messages.length === 0 && windowBytes === 0) return
+      // Half a frame is a sign of life, too.
+      if (messages.length === 0 && windowBytes === 0 && (isHeard || !this.#isGreeted)) return
+      isHeard = true
       const assemblingBytes = { bulk: this.#decoder.assemblingBytes(BULK), rlog: this.#decoder.assemblingBytes(RLOG) }
       const batch = { messages, windowBytes, assemblingBytes }
       messages = []

@@ -144,6 +144,10 @@ interface Traffic {
 const OWN_FEATURES = ['resume', 'deflate']
 const CONNECTIONS_MAX = 4096
 const TRAFFIC_KEPT_MS = 600_000
+const DAY_MS = 86_400_000
+const EXPIRY_CHECK_MS = 3_600_000
+const EXPIRY_WARN_DAYS = 14
+const EXPIRY_URGENT_DAYS = 3
 /** How long goodbyes may take when the node stops. */
 const LINGER_MS = 1000
 
@@ -170,6 +174,7 @@ export class Mesh {
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelWake: () => void = () => {}
   #handshakes = { count: 0, seconds: 0 }
+  #expiryWarnedAtMs: number | undefined
   #closing: Promise<void> | undefined
   #unwatch: () => void = () => {}
 
@@ -204,6 +209,7 @@ export class Mesh {
       accept(socket)
     })
     mesh.#listener.server.maxConnections = CONNECTIONS_MAX
+    mesh.#watchExpiry()
     mesh.#unwatch = options.pauses?.subscribe((pausedMs) => mesh.#feed({ kind: 'paused', pausedMs })) ?? (() => {})
     return mesh
   }
@@ -219,6 +225,11 @@ export class Mesh {
     if (name === this.#options.name) return
     if (kind === 'left') this.#feed({ kind: 'gone', name, epoch, reason })
     else this.#feed({ kind: 'member', member: meshMember(event) })
+  }
+
+  /** Gossip found that an earlier run had a later epoch: from now on this run has this one, and all sessions begin anew. */
+  raiseEpoch(epoch: number): void {
+    this.#feed({ kind: 'epoch', epoch })
   }
 
   /** What this node says of itself in handshakes to come. */
@@ -327,6 +338,8 @@ export class Mesh {
   /** Keys or certificates for connections to come; those that are live stay. The level of security cannot change. */
   reload(security: SecuritySettings): void {
     this.#transport.reload(security)
+    this.#expiryWarnedAtMs = undefined
+    this.#warnOfExpiry()
   }
 
   statistics(): MeshStatistics {
@@ -377,6 +390,27 @@ export class Mesh {
   }
 
   // --- The core and its effects ---------------------------------------------------------------------------------------
+
+  #watchExpiry(): void {
+    this.#warnOfExpiry()
+    this.#timers.after(EXPIRY_CHECK_MS, () => this.#watchExpiry())
+  }
+
+  /** Once below two weeks, then daily below three days. */
+  #warnOfExpiry(): void {
+    const { notAfterMs } = this.#transport
+    if (notAfterMs === undefined) return
+    const nowMs = this.#env.wallMs()
+    const leftDays = (notAfterMs - nowMs) / DAY_MS
+    if (leftDays >= EXPIRY_WARN_DAYS) return
+    const warnedMs = this.#expiryWarnedAtMs
+    if (warnedMs !== undefined && (leftDays >= EXPIRY_URGENT_DAYS || nowMs - warnedMs < DAY_MS)) return
+    this.#expiryWarnedAtMs = nowMs
+    this.#options.log('warn', 'mesh_cert_expires', {
+      days: Math.floor(leftDays),
+      notAfter: new Date(notAfterMs).toISOString(),
+    })
+  }
 
   #send(
     peer: string,

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { packageInfo } from '../admin/package.ts'
 import { MoonmeshError, messageOf } from '../base/errors.ts'
+import { addCert } from './commands/cert.ts'
 import { addCheck } from './commands/check.ts'
 import { addCluster } from './commands/cluster.ts'
 import { addInit } from './commands/init.ts'
@@ -38,6 +39,7 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addPs(command('ps'), end)
   addCluster(program.command('cluster'), end)
   addKeygen(command('keygen'), end)
+  addCert(program.command('cert'), end)
   addVersion(command('version'), end)
   try {
     await program.parseAsync([...own], { from: 'user' })

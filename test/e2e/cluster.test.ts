@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { MemberRow } from '../../runtime/admin/shapes.ts'
-import { Cli, logRecords, type Program } from '../tools/cli.ts'
+import { addressesOf, Cli, logRecords, type Program } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
 
 let cli: Cli
@@ -76,11 +76,6 @@ async function start(name: string, ...set: string[]): Promise<RunningNode> {
   const program = cli.start(args)
   await program.until('"event":"ready"')
   return { program, address: addressesOf(program).gossip ?? '' }
-}
-
-function addressesOf(program: Program): { gossip?: string; admin?: string } {
-  const ready = logRecords(program.stderr).find((record) => record['event'] === 'ready')
-  return (ready?.['addresses'] ?? {}) as { gossip?: string; admin?: string }
 }
 
 const joining = (node: RunningNode): string => `cluster.membership.join_addrs=${node.address}`

@@ -3,13 +3,14 @@
 //   npm run sim -- --seeds 1000 [--seed FIRST] …                            many, on all cores
 //   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
 //   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
-//   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M]          the mesh is troubled instead
-//   npm run sim -- --protocol raft [--seed N] [--seeds COUNT] [--nodes N] [--seconds S]     or the consensus
+//   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
+//   npm run sim -- --protocol raft [--seed N] [--seeds COUNT] [--nodes N] [--seconds S] [--trace]  consensus; internals/raft.md
 
 import { parseArgs } from 'node:util'
 import { accuracy, figures } from './figures.ts'
 import { runChaos } from './gossip.ts'
 import { runMeshChaos } from './mesh.ts'
+import { runGossipMesh } from './mesh-world.ts'
 import { type RaftChaosOptions, RaftFailure, raftNodesOf, runRaftChaos } from './raft.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 
@@ -25,8 +26,8 @@ const { values } = parseArgs({
     accuracy: { type: 'string' },
     protocol: { type: 'string', default: 'gossip' },
     mesh: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '60' },
-    minutes: { type: 'string', default: '30' },
   },
 })
 const first = count('seed', values.seed)
@@ -88,10 +89,18 @@ function meshChaos(seeds: number): boolean {
       delivered += report.delivered
       downs += report.downs
       resumed += report.resumed
+      const steps = count('steps', values.steps)
+      const outcome = runGossipMesh({ seed, nodes: nodes + 1, steps, clockDrift: 0.01, trace: values.trace })
+      if (!outcome.ok) throw new Error([...outcome.trace, outcome.problem].join('\n'))
+      delivered += outcome.report.delivered
+      downs += outcome.report.downs
+      resumed += outcome.report.resumed
     } catch (error) {
       isFine = false
       console.error(`${error instanceof Error ? error.message : String(error)}`)
-      console.error(`again: npm run sim -- --mesh --seed ${seed} --nodes ${nodes} --minutes ${minutes}`)
+      console.error(
+        `again: npm run sim -- --mesh --seed ${seed} --nodes ${nodes} --minutes ${minutes} --steps ${values.steps} --trace`,
+      )
     }
   }
   console.log(`${seeds} seeds, ${delivered} messages, ${downs} sessions ended, ${resumed} resumed`)

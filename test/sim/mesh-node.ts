@@ -15,7 +15,7 @@ import {
 } from '../../cluster/mesh/wire/handshake.ts'
 import { ProtocolError } from '../../cluster/mesh/wire/protocol-error.ts'
 import { unreachable } from '../../runtime/base/assert.ts'
-import type { Env } from '../../runtime/base/env.ts'
+import { SimProcess } from './process.ts'
 import type { StreamEnd, StreamNetwork } from './streams.ts'
 import type { ClockOptions, World } from './world.ts'
 
@@ -28,6 +28,8 @@ export interface MeshNodeOptions {
   readonly clusterId?: string
   readonly features?: readonly string[]
   readonly clock?: ClockOptions
+  /** The program that it is a part of; absent: one of its own. */
+  readonly process?: SimProcess
 }
 
 /** Who watches; called after every step of a node. */
@@ -48,12 +50,11 @@ interface Open {
 
 export class MeshNode {
   readonly name: string
-  readonly epoch: number
+  epoch: number
   readonly address: string
   readonly core: MeshCore
-  readonly env: Env
+  readonly process: SimProcess
   readonly effects: MeshEffect[] = []
-  isRunning = true
   /** Called for every message of the layers above. */
   onDeliver: (peer: string, epoch: number, message: ReceivedMessage, consumed: () => void) => void = (
     ...[, , , done]
@@ -61,22 +62,24 @@ export class MeshNode {
   readonly #world: World
   readonly #network: StreamNetwork
   readonly #observer: MeshObserver | undefined
-  readonly #rate: number
   readonly #open = new Map<number, Open>()
   readonly #settings: MeshSettings
   #wakeAtMs = Number.POSITIVE_INFINITY
   #isStepping = false
-  #frozen: (() => void)[] | undefined
 
   constructor(world: World, network: StreamNetwork, options: MeshNodeOptions, observer?: MeshObserver) {
     this.#world = world
     this.#network = network
     this.#observer = observer
-    this.#rate = options.clock?.rate ?? 1
+    this.process = options.process ?? new SimProcess(world, options.clock)
     this.name = options.name
     this.epoch = options.epoch
     this.address = options.address
-    this.env = world.env(options.clock)
+    const { onPause } = this.process
+    this.process.onPause = (pausedMs) => {
+      onPause(pausedMs)
+      this.feed({ kind: 'paused', pausedMs })
+    }
     this.#settings = { ...defaultMeshSettings, ...options.settings }
     this.core = new MeshCore(
       {
@@ -86,7 +89,7 @@ export class MeshNode {
         features: options.features ?? ['resume', 'deflate'],
         settings: this.#settings,
       },
-      this.env,
+      this.process.env,
     )
     network.listen(options.address, (end, from) => this.#when(() => this.#accept(end, from)))
   }
@@ -104,25 +107,19 @@ export class MeshNode {
     return { name: this.name, epoch: this.epoch, endpoints: [{ host, port: Number(port) }], isRaftMember: false }
   }
 
-  crash(): void {
-    this.isRunning = false
-    this.#network.crash(this.address)
+  /** Counts as another run from now on. */
+  raiseEpoch(epoch: number): void {
+    this.feed({ kind: 'epoch', epoch })
+    this.epoch = epoch
   }
 
-  /** The process stands still; what arrives waits. */
-  freeze(durationMs: number): void {
-    if (this.#frozen !== undefined) return
-    this.#frozen = []
-    for (const { end } of this.#open.values()) if (end !== undefined) end.isReading = false
-    this.#world.after(durationMs, () => {
-      const waiting = this.#frozen ?? []
-      this.#frozen = undefined
-      if (!this.isRunning) return
-      this.feed({ kind: 'paused', pausedMs: durationMs * this.#rate })
-      for (const { end } of this.#open.values()) if (end !== undefined) end.isReading = true
-      for (const act of waiting) act()
-      this.feed({ kind: 'wake' })
-    })
+  get isRunning(): boolean {
+    return this.process.isRunning
+  }
+
+  crash(): void {
+    this.process.kill()
+    this.#network.crash(this.address)
   }
 
   send(peer: string, classId: number, bytes: Uint8Array, options?: OfferOptions, epoch?: number): string | undefined {
@@ -145,19 +142,17 @@ export class MeshNode {
   }
 
   #when(act: () => void): void {
-    if (!this.isRunning) return
-    if (this.#frozen !== undefined) this.#frozen.push(act)
-    else act()
+    this.process.input(act)
   }
 
   #wake(): void {
     const dueMs = this.core.nextDueMs
     if (dueMs >= this.#wakeAtMs || dueMs === Number.POSITIVE_INFINITY) return
     this.#wakeAtMs = dueMs
-    this.#world.after((dueMs - this.env.nowMs()) / this.#rate, () => {
+    this.process.timer(dueMs - this.process.env.nowMs(), () => {
       if (this.#wakeAtMs !== dueMs) return
       this.#wakeAtMs = Number.POSITIVE_INFINITY
-      if (this.#frozen === undefined) this.feed({ kind: 'wake' })
+      this.feed({ kind: 'wake' })
     })
   }
 
@@ -170,7 +165,7 @@ export class MeshNode {
         const attempt = this.#network.connect(
           this.address,
           `${endpoint?.host}:${endpoint?.port}`,
-          effect.timeoutMs / this.#rate,
+          this.process.trueMs(effect.timeoutMs),
           (result) =>
             this.#when(() => {
               if (this.#open.get(connection) !== open) return typeof result === 'string' ? undefined : result.close()

@@ -3,7 +3,8 @@
 
 import { APP, BULK, PG, RAFT, RLOG, SYSTEM } from '../../cluster/mesh/core/classes.ts'
 import type { MeshSettings } from '../../cluster/mesh/core/settings.ts'
-import { MeshChecker, MeshInvariantError } from './checkers/mesh.ts'
+import { InvariantError } from './checkers/invariant-error.ts'
+import { MeshChecker } from './checkers/mesh.ts'
 import { MeshNode } from './mesh-node.ts'
 import { quietStreams, StreamNetwork } from './streams.ts'
 import { World } from './world.ts'
@@ -107,11 +108,11 @@ export class MeshWorld {
   }
 
   fail(what: string): never {
-    throw new MeshInvariantError(`${what}; seed ${this.world.seed}\n${this.log.slice(-30).join('\n')}`)
+    throw new InvariantError(`${what}; seed ${this.world.seed}\n${this.log.slice(-30).join('\n')}`)
   }
 }
 
-/** @throws MeshInvariantError */
+/** @throws InvariantError */
 export function runMeshChaos(options: MeshChaosOptions): MeshChaosReport {
   const mesh = new MeshWorld(options)
   const { world, network, checker } = mesh
@@ -228,7 +229,7 @@ function act(mesh: MeshWorld): void {
         const node = chance.pick(running)
         const durationMs = chance.between(500, 30_000)
         mesh.note(`freeze ${node.name} for ${Math.round(durationMs)} ms`)
-        node.freeze(durationMs)
+        node.process.freeze(durationMs)
         return
       }
       network.faults = {

@@ -48,10 +48,17 @@ export class StreamNetwork {
   readonly #listeners = new Map<string, (end: StreamEnd, from: string) => void>()
   readonly #cuts = new Set<string>()
   readonly #pipes = new Set<Pipe>()
+  readonly #isCutElsewhere: (from: string, to: string) => boolean
   faults: StreamFaults
 
-  constructor(world: World, faults: StreamFaults = quietStreams) {
+  /** @param isCutElsewhere cuts of another network between the same places */
+  constructor(
+    world: World,
+    faults: StreamFaults = quietStreams,
+    isCutElsewhere: (from: string, to: string) => boolean = () => false,
+  ) {
     this.#world = world
+    this.#isCutElsewhere = isCutElsewhere
     this.#chance = world.chance.fork()
     this.faults = { ...faults }
   }
@@ -129,7 +136,7 @@ export class StreamNetwork {
   }
 
   passes(from: string, to: string): boolean {
-    return !this.#cuts.has(`${from}>${to}`)
+    return !this.#cuts.has(`${from}>${to}`) && !this.#isCutElsewhere(from, to)
   }
 
   delayMs(): number {

@@ -59,6 +59,9 @@ export class SwimNode {
   readonly swim: Swim
   readonly events: MemberEvent[] = []
   readonly frames: Frame[] = []
+  /** Another protocol of the same program that lives by what gossip says. */
+  onMember: (event: MemberEvent) => void = () => {}
+  onEpochRaised: (epoch: number) => void = () => {}
   readonly process: SimProcess
   readonly startedAtMs: number
   epoch: number
@@ -176,6 +179,7 @@ export class SwimNode {
       }
       case 'member':
         this.events.push(effect.event)
+        this.onMember(effect.event)
         this.#world.note(() => {
           const { kind, name, epoch, reason } = effect.event
           return `${this.name} hears: ${name}@${epoch} ${kind}${reason === undefined ? '' : ` (${reason})`}`
@@ -192,6 +196,7 @@ export class SwimNode {
         return
       case 'epoch-raised':
         this.epoch = effect.epoch
+        this.onEpochRaised(effect.epoch)
         this.#world.note(() => `${this.name} raises its epoch to ${effect.epoch}`)
         return
       case 'left':

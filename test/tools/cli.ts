@@ -172,6 +172,12 @@ export class Program {
   }
 }
 
+/** What the ready line of a node says, once it stands in its JSON log. */
+export function addressesOf(program: Program): { gossip?: string; mesh?: string; admin?: string } {
+  const ready = logRecords(program.stderr).find((record) => record['event'] === 'ready')
+  return (ready?.['addresses'] ?? {}) as { gossip?: string; mesh?: string; admin?: string }
+}
+
 /** The records of a JSON log, without a last line that is still being written. */
 export function logRecords(stderr: string): Record<string, unknown>[] {
   const lines = stderr.split('\n').slice(0, -1)

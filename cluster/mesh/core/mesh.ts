@@ -58,6 +58,8 @@ export type MeshInput =
   /** A live member, new or changed. */
   | { kind: 'member'; member: MeshMember }
   | { kind: 'gone'; name: string; epoch: number; reason: GoneReason }
+  /** An earlier run of this node had a later epoch: this one counts on from it, as another run for everybody. */
+  | { kind: 'epoch'; epoch: number }
   /** What this node says of itself in handshakes. */
   | { kind: 'self'; storeId: string; formationId: string; raftSession?: number }
   | { kind: 'dialed'; connection: number; security: Security }
@@ -98,6 +100,8 @@ export type DownReason =
   | 'session_lost'
   | 'overflow'
   | 'violation'
+  /** This node's own epoch was raised: for the peer it is another run. */
+  | 'own_epoch'
   | 'shutdown'
 
 export type MeshEffect =
@@ -249,6 +253,7 @@ const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,126}[A-Za-z0-9])?$/
 
 export class MeshCore {
   readonly #options: MeshOptions
+  #epoch: number
   readonly #settings: MeshSettings
   readonly #env: Env
   readonly #budget: QueueBudget
@@ -285,6 +290,7 @@ export class MeshCore {
     const { keepaliveIntervalMs, keepaliveTimeoutMs } = options.settings
     assert(keepaliveTimeoutMs >= 2 * keepaliveIntervalMs, 'keepaliveTimeoutMs >= 2 * keepaliveIntervalMs')
     this.#options = options
+    this.#epoch = options.epoch
     this.#settings = options.settings
     this.#env = env
     this.#budget = new QueueBudget(options.settings.totalQueueBytesMax)
@@ -360,6 +366,9 @@ export class MeshCore {
         break
       case 'gone':
         this.#gone(input.name, input.epoch, input.reason)
+        break
+      case 'epoch':
+        this.#raiseEpoch(input.epoch)
         break
       case 'self': {
         const { kind: _, ...facts } = input
@@ -510,8 +519,11 @@ export class MeshCore {
   #chooseTopology(): void {
     if (this.#settings.topology !== 'auto') return
     const members = this.#links.size + 1
-    if (!this.#isLazy && members > FULL_MEMBERS_MAX) this.#isLazy = true
-    else if (this.#isLazy && members < FULL_AGAIN_MEMBERS) {
+    if (!this.#isLazy && members > FULL_MEMBERS_MAX) {
+      this.#isLazy = true
+      // Nobody looked at the traffic before: all connections were used just now.
+      for (const link of this.#links.values()) link.lastTrafficMs = this.#env.nowMs()
+    } else if (this.#isLazy && members < FULL_AGAIN_MEMBERS) {
       this.#isLazy = false
       for (const name of this.#names) this.#plan(this.#links.get(name) as Link)
     }
@@ -529,7 +541,7 @@ export class MeshCore {
   }
 
   #demand(link: Link): void {
-    link.lastTrafficMs = this.#env.nowMs()
+    if (this.#isLazy) link.lastTrafficMs = this.#env.nowMs()
     if (link.hasDemand) return
     link.hasDemand = true
     link.isDormant = false
@@ -611,9 +623,9 @@ export class MeshCore {
   }
 
   #introduction(): Omit<Hello, 'kind' | 'versions' | 'session' | 'received' | 'to' | 'toEpoch' | 'dialCount'> {
-    const { features, clusterId, name, epoch } = this.#options
+    const { features, clusterId, name } = this.#options
     const limits = { frameBytesMax: FRAME_BYTES_MAX, messageBytesMax: this.#settings.messageBytesMax }
-    return { features, clusterId, name, epoch, ...this.#self, nonce: this.#randomHex(NONCE_BYTES), limits }
+    return { features, clusterId, name, epoch: this.#epoch, ...this.#self, nonce: this.#randomHex(NONCE_BYTES), limits }
   }
 
   // --- Handshake -------------------------------------------------------------------------------------------------------
@@ -640,7 +652,8 @@ export class MeshCore {
   }
 
   #hello(connection: Connection, hello: Hello): void {
-    const { name, epoch, clusterId } = this.#options
+    const { name, clusterId } = this.#options
+    const epoch = this.#epoch
     connection.hello = hello
     if (hello.clusterId !== clusterId) {
       return this.#refuse(connection, 'cluster_id', `this is cluster ${clusterId}, not ${hello.clusterId}`)
@@ -1021,6 +1034,22 @@ export class MeshCore {
     this.#retry(link, AFTER_VIOLATION_MS)
   }
 
+  #raiseEpoch(epoch: number): void {
+    assert(epoch > this.#epoch, 'an epoch only rises')
+    this.#epoch = epoch
+    for (const name of this.#names) this.#endSession(this.#links.get(name) as Link, 'own_epoch')
+    for (const connection of [...this.#connections.values()]) {
+      const { link } = connection
+      this.#close(connection, 'this node counts as another run', 'session_over')
+      if (link !== undefined) link.attempts = 0
+    }
+    for (const name of this.#names) {
+      const link = this.#links.get(name) as Link
+      link.nextDialMs = this.#env.nowMs() + (this.#isPreferred(name) ? 0 : SECOND_DIALER_MS)
+      this.#plan(link)
+    }
+  }
+
   #drain(): void {
     this.#isDraining = true
     for (const connection of [...this.#connections.values()]) this.#close(connection, 'the node stops', 'shutdown')
@@ -1052,7 +1081,11 @@ export class MeshCore {
         // One is enough to know that the dialer has the WELCOME.
         if (connection.held.length > 0) return
       }
-    } else connection.heldBytes += input.messages.reduce((sum, { bytes }) => sum + bytes.length + 256, 256)
+    } else {
+      // Frames count, not messages: half a message is held by the decoder.
+      connection.heldBytes += input.windowBytes + CONTROL_BYTES
+      for (const { classId, bytes } of input.messages) if (classId === RAFT) connection.heldBytes += bytes.length
+    }
     if (connection.heldBytes > HELD_BYTES_MAX)
       return this.#violation(connection, 'too much before gossip knows the peer')
     connection.held.push(input)

@@ -60,7 +60,8 @@ const LEFTOVERS_MS = 500
 const FORCED_STOP_MS_MAX = 1_000
 
 const HELP = `
-The first SIGINT (Ctrl-C) or SIGTERM stops everything in order; a second one stops at once.
+The first SIGINT (Ctrl-C) or SIGTERM stops everything in order; a second one stops at once. SIGHUP makes a node of a cluster read its keys
+and certificates anew.
 
 Exit codes: 0 after SIGTERM, 130 after SIGINT, 1 when the app failed to start, 2 when it or the command line is wrong.
 With --exec the program's result decides: a failure is 1 with its message on stderr, a string is printed, a number is the code itself,
@@ -200,6 +201,9 @@ class Session {
     // Started by another program, which has gone: nobody could stop this one any more.
     process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
     process.channel?.unref()
+    // A node without a cluster has nothing to read anew, and ends as every program does when its terminal goes.
+    const hangUp = (): void => void node.reload()
+    if (node.app.settings.cluster?.enabled === true) process.on('SIGHUP', hangUp)
     const asked = this.#options.exitAsked.then((exitCode): Ending => ({ exitCode, force: false }))
     const working = work()
     // When the wait ends early, the work fails later: its node is gone.
@@ -219,6 +223,7 @@ class Session {
       await Promise.race([node.stop({ force }), forced])
       clearTimeout(hurry)
       this.#signals.close()
+      process.off('SIGHUP', hangUp)
     }
   }
 

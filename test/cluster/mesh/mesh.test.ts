@@ -316,6 +316,7 @@ test('certificates decide who is who', async () => {
   await up(a, b)
   expect(a.mesh.link('b')?.security).toBe('certificate')
   expect(a.mesh.statistics().certificateSeconds).toBeGreaterThan(80_000)
+  expect(a.logs.filter((line) => line.startsWith('mesh_cert_expires'))).toHaveLength(1)
   // Holds a good certificate, but of another node.
   const mallory = await start('c', { security: await security('mallory') })
   introduce(a, mallory)

@@ -5,10 +5,7 @@ import { APP, CHANNEL_CLASSES, isResumed, PG, SYSTEM } from '../../../cluster/me
 import type { MeshEffect, ReceivedMessage } from '../../../cluster/mesh/core/mesh.ts'
 import { defaultMeshSettings } from '../../../cluster/mesh/core/settings.ts'
 import type { MeshNode } from '../mesh-node.ts'
-
-export class MeshInvariantError extends Error {
-  override readonly name = 'MeshInvariantError'
-}
+import { InvariantError } from './invariant-error.ts'
 
 interface Stream {
   /** Numbers sent, in order, since the sender's session began. */
@@ -59,11 +56,11 @@ export class MeshChecker {
     for (const effect of effects) {
       if (effect.kind === 'node-up') {
         const key = `${node.name}/${node.epoch}>${effect.peer}/${effect.epoch}`
-        if (this.#up.has(key)) throw new MeshInvariantError(`M2: ${key} is up twice`)
+        if (this.#up.has(key)) throw new InvariantError(`M2: ${key} is up twice`)
         this.#up.add(key)
       } else if (effect.kind === 'node-down') {
         const key = `${node.name}/${node.epoch}>${effect.peer}/${effect.epoch}`
-        if (!this.#up.delete(key)) throw new MeshInvariantError(`M2: ${key} is down without having been up`)
+        if (!this.#up.delete(key)) throw new InvariantError(`M2: ${key} is down without having been up`)
         this.downs++
       } else if (effect.kind === 'session-over') this.#sessionOver(node, effect.peer, effect.epoch)
     }
@@ -78,16 +75,15 @@ export class MeshChecker {
 
   #delivered(from: MeshNode, to: MeshNode, { classId, bytes }: ReceivedMessage): void {
     const number = Buffer.from(bytes.buffer, bytes.byteOffset, 6).readUIntBE(0, 6)
-    if (bytes.some((byte, i) => i >= 6 && byte !== (number & 255)))
-      throw new MeshInvariantError('M1: a message is damaged')
+    if (bytes.some((byte, i) => i >= 6 && byte !== (number & 255))) throw new InvariantError('M1: a message is damaged')
     const stream = this.#stream(from, to, classId)
     const at = stream.sent.indexOf(number, stream.at)
     const what = `${CHANNEL_CLASSES[classId]} ${from.name} > ${to.name}, message ${number}`
-    if (at < 0) throw new MeshInvariantError(`M1: ${what} comes twice, out of order or from nowhere`)
+    if (at < 0) throw new InvariantError(`M1: ${what} comes twice, out of order or from nowhere`)
     if (isResumed(classId) && at > stream.at) {
       // A gap is allowed where a session ended on the sender's side and another began.
       const early = stream.sent.slice(stream.at, at).find((each) => !stream.lost.has(each))
-      if (early !== undefined) throw new MeshInvariantError(`M1: ${what} comes before ${early}`)
+      if (early !== undefined) throw new InvariantError(`M1: ${what} comes before ${early}`)
     }
     stream.at = at + 1
     this.delivered++
@@ -110,7 +106,7 @@ export class MeshChecker {
       for (const [classId, bytes] of link.queueBytes.entries()) {
         const limit = classId === APP ? 2 * node.queueBytesMax : (LIMITS[classId] ?? 0)
         if (bytes > Math.max(limit, largest + 64)) {
-          throw new MeshInvariantError(
+          throw new InvariantError(
             `M3: ${CHANNEL_CLASSES[classId]} of ${node.name} > ${link.peer} holds ${bytes} bytes`,
           )
         }
@@ -118,7 +114,7 @@ export class MeshChecker {
     }
     const total = node.core.totalQueueBytes
     if (total > node.totalQueueBytesMax + links * largest) {
-      throw new MeshInvariantError(`M3: queues of ${node.name} hold ${total} bytes`)
+      throw new InvariantError(`M3: queues of ${node.name} hold ${total} bytes`)
     }
   }
 

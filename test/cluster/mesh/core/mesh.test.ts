@@ -293,7 +293,7 @@ test('a full queue refuses, signals get twice the room, then the session ends on
   const pair = new Pair({ settings: { queueBytesMax: 1024 * KIB } })
   pair.meet()
   pair.run(100)
-  pair.b.freeze(600_000)
+  pair.b.process.freeze(600_000)
   const chunk = Buffer.alloc(64 * KIB)
   let refusal: string | undefined
   for (let i = 0; i < 100 && refusal === undefined; i++) refusal = pair.a.send('b', APP, chunk)
@@ -412,6 +412,21 @@ test('with more than 64 members connections are made on demand, below 48 all aga
   expect(node.core.links().every(({ state }) => state === 'connecting')).toBe(true)
 })
 
+test('a run that counts as a later one begins all sessions anew', () => {
+  const pair = new Pair()
+  pair.meet()
+  pair.run(100)
+  pair.b.raiseEpoch(7)
+  pair.run(100)
+  expect(kinds(pair.b, 'node-down')).toEqual(['node-down own_epoch'])
+  expect(kinds(pair.a, 'node-down')).toEqual(['node-down session_lost'])
+  pair.a.feed({ kind: 'gone', name: 'b', epoch: 1, reason: 'epoch' })
+  pair.a.feed({ kind: 'member', member: pair.b.member })
+  pair.run(5000)
+  expect(pair.a.core.link('b')).toMatchObject({ epoch: 7, state: 'connected', isUp: true })
+  expect(pair.b.core.link('a')).toMatchObject({ state: 'connected', isUp: true })
+})
+
 test('a node that stops says so, and refuses who comes', () => {
   const pair = new Pair()
   pair.meet()
@@ -436,7 +451,7 @@ test('a pause of our own is not the peer being silent', () => {
   const pair = new Pair()
   pair.meet()
   pair.run(100)
-  pair.a.freeze(14_000)
+  pair.a.process.freeze(14_000)
   pair.run(16_000)
   expect(kinds(pair.a, 'connection-lost')).toEqual([])
 })
