@@ -57,6 +57,22 @@ export class DiskImage {
     this.base = base
   }
 
+  /** An image to go back to. */
+  copy(): DiskImage {
+    const copy = new DiskImage()
+    copy.become(this)
+    return copy
+  }
+
+  /** Holds what `other` holds, as after restoring a backup. */
+  become(other: DiskImage): void {
+    this.hardState = other.hardState
+    this.base = other.base
+    this.entries.splice(0, this.entries.length, ...other.entries)
+    this.snapshots.splice(0, this.snapshots.length, ...other.snapshots)
+    this.partial = other.partial
+  }
+
   load(): StoredState {
     const runs: Run[] = []
     for (const { index, term } of this.entries)

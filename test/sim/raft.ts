@@ -79,7 +79,8 @@ function drawOptions(chance: Chance): RaftOptions {
   }
 }
 
-interface Place {
+/** A name, and the store it has at the moment. */
+export interface Place {
   readonly name: string
   server: string
   disk: SimDisk

@@ -130,5 +130,5 @@ export type RaftEffect =
   | { kind: 'configuration'; index: number; configuration: Configuration }
   /** `server` has lost entries that it had acknowledged. */
   | { kind: 'regressed'; server: ServerId }
-  /** Our leader says that our store has lost entries: it must be made anew. */
+  /** Our leader says that our store has lost entries: it must be made anew. Nothing follows after it. */
   | { kind: 'reset-required' }

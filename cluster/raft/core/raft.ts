@@ -131,6 +131,7 @@ export interface RaftStatus {
   readonly configuration: PlacedConfiguration
   readonly snapshotIndex: number
   readonly isReady: boolean
+  /** Its disk has failed, or its store must be made anew: it is silent. */
   readonly isFailed: boolean
   readonly uncommittedBytes: number
   readonly heldCount: number
@@ -399,8 +400,8 @@ export class Raft {
   }
 
   step(input: RaftInput): RaftEffect[] {
-    // After a failed write nothing in memory can be trusted to be on disk: this server is over, the driver makes a new one
-    // from what a reopened disk holds.
+    // After a failed write nothing in memory can be trusted to be on disk, and a store that has lost entries must be made
+    // anew: this server is over, the driver makes another one.
     if (this.#isFailed) return []
     this.#nowMs = this.#env.nowMs()
     this.#handle(input)
@@ -459,12 +460,16 @@ export class Raft {
         if (this.#role !== 'leader' && this.#isVoter()) this.#preVote()
         return
       case 'storage-failed':
-        this.#becomeFollower(this.#term, undefined)
-        this.#isFailed = true
-        return
+        return this.#end()
       default:
         return unreachable(input)
     }
+  }
+
+  /** Falls silent for good. */
+  #end(): void {
+    this.#becomeFollower(this.#term, undefined)
+    this.#isFailed = true
   }
 
   /** Ends a step: one write for all that changed, then what may leave now, then what can be applied. */
@@ -821,8 +826,10 @@ export class Raft {
         return
       }
       case 'reset-required':
-        if (message.term === this.#term && this.#leader === from) this.#effects.push({ kind: 'reset-required' })
-        return
+        if (message.term !== this.#term || this.#leader !== from) return
+        this.#effects.push({ kind: 'reset-required' })
+        // Only this leader remembers what we have lost; the next one would count us again.
+        return this.#end()
       default:
         return unreachable(message)
     }
