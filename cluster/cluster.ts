@@ -414,5 +414,11 @@ const TEXTS: Readonly<Record<string, string>> = {
   mesh_up: 'a node is reached',
   mesh_down: 'a node is not reached any more',
   mesh_refused: 'a connection to or from another node was refused',
+  mesh_dial_failed: 'a node cannot be reached; it is tried again',
+  mesh_protocol_error: 'a connection was closed: the other end breaks the protocol of the mesh',
+  mesh_cert_expires: "this node's certificate ends soon; `runtime cert issue` makes another",
+  mesh_cert_expired: 'a connection was closed: the certificate of the other node has ended',
+  mesh_handler_failed: 'a message or request of another node could not be handled here',
+  duplicate_or_stale_self: 'others know a later run of this node: is there another with the same name?',
   local_pause: 'the event loop stood still',
 }

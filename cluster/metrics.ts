@@ -2,6 +2,7 @@
 
 import type { Registry } from 'prom-client'
 import type { Cluster } from './cluster.ts'
+import { registerMeshMetrics } from './mesh/metrics.ts'
 import type { GossipStatistics } from './swim/driver.ts'
 
 type Prom = typeof import('prom-client')
@@ -125,4 +126,5 @@ export function registerClusterMetrics(prom: Prom, registry: Registry, cluster: 
     [],
     gossip(({ pauses }) => [[{}, pauses]]),
   )
+  registerMeshMetrics(prom, registry, () => cluster.meshStatistics())
 }

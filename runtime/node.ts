@@ -81,6 +81,8 @@ const FUNCTION_HOST = 'system:functions'
 /** Stands in when the app declares no terminal host. */
 const TERMINAL_HOST = 'system:terminal'
 const PROCESS_COUNT_MAX = 1_000_000
+const EPOCH_TOO_LATE =
+  'others know a later run of this node than this one: was its data directory lost, and the clock set back? It stops; the next start is beyond that run'
 const EXIT_OK = 0
 const EXIT_FAILED = 1
 const MAILBOX_COUNT_MAX = 1_000_000
@@ -378,18 +380,22 @@ export class Node {
         member: (event) => this.#memberChanged(event),
         epochRaised: (epoch) => {
           raised = directory.raiseEpoch(epoch)
-          raised.catch((error: unknown) => this.#log.write('error', {}, messageOf(error)))
+          const written = raised.catch((error: unknown) => this.#log.write('error', {}, messageOf(error)))
+          // PIDs of before would pass for those of the earlier run, and others would not hear of this one's.
+          if (this.#relay !== undefined) void written.then(() => this.#clusterFailed(EPOCH_TOO_LATE))
         },
-        failed: (error) => {
-          this.#log.write('error', { event: 'cluster_failed' }, error.message)
-          this.#exit(EXIT_FAILED)
-        },
+        failed: (error) => this.#clusterFailed(error.message),
         log: (level, fields, text) => this.#log.write(level, { ...fields, node: this.name }, text),
       },
     })
     await raised
     const cluster = this.#cluster
     this.#metrics.addSource((prom, registry) => registerClusterMetrics(prom, registry, cluster))
+  }
+
+  #clusterFailed(why: string): void {
+    this.#log.write('error', { event: 'cluster_failed', node: this.name }, why)
+    this.#exit(EXIT_FAILED)
   }
 
   /** From now on processes of other nodes are reached, and reach ours. */

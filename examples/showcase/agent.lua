@@ -6,6 +6,9 @@ local function main(home)
     local prices = process.listen("price")
     local events = process.events()
     local ticks = time.ticker("1s"):channel()
+    while not process.registry.lookup("ticker") do
+        time.sleep("100ms") -- the market of this node is not open yet
+    end
     assert(process.send("ticker", "subscribe"))
 
     local price

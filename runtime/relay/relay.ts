@@ -401,18 +401,14 @@ export class Relay {
 
   /** Workers of one host take turns. `node@host` is a host of another node. */
   #lineForSpawn(wanted: string): Line | { error: MoonmeshError } {
-    const at = wanted.indexOf('@')
-    const node = at < 0 ? undefined : wanted.slice(0, at)
-    if (node !== undefined && node !== this.#self.node) return this.#peers.get(node) ?? { error: unreachable(node) }
-    const hostId = wanted.slice(at + 1)
+    const node = nodeOf(wanted)
+    if (node !== undefined && node !== this.#self.node) {
+      return this.#peers.get(node) ?? { error: noHost(wanted, `node is not connected: ${toText(node)}`) }
+    }
+    const hostId = hostWithoutNode(wanted)
     const lines = this.linesOf(hostId)
     if (lines.length === 0) {
-      if (!this.#knownHosts.has(hostId)) {
-        const details = { host_id: toText(hostId) }
-        return {
-          error: new MoonmeshError('NotFound', `host not found: ${toText(hostId)}`, { retryable: false, details }),
-        }
-      }
+      if (!this.#knownHosts.has(hostId)) return { error: noHost(wanted) }
       return { error: new MoonmeshError('Unavailable', `host is not running: ${toText(hostId)}`, { retryable: true }) }
     }
     const turn = this.#turns.get(hostId) ?? 0
@@ -734,10 +730,22 @@ const NO_FIGURES: HostFigures = {
 /** Spawns that one other node may have under way here. */
 const PEER_SPAWNS_MAX = 4096
 
-/** The host's own name alone: it is another's, or this node's own. */
+/** Of `node@host`. */
+function nodeOf(host: string): string | undefined {
+  const at = host.indexOf('@')
+  return at < 0 ? undefined : host.slice(0, at)
+}
+
+const hostWithoutNode = (host: string): string => host.slice(host.indexOf('@') + 1)
+
 function onThisNode({ kind, request }: Question & { kind: 'spawn' }): Question & { kind: 'spawn' } {
-  const at = request.host.indexOf('@')
-  return at < 0 ? { kind, request } : { kind, request: { ...request, host: request.host.slice(at + 1) } }
+  if (nodeOf(request.host) === undefined) return { kind, request }
+  return { kind, request: { ...request, host: hostWithoutNode(request.host) } }
+}
+
+function noHost(host: string, why?: string): MoonmeshError {
+  const text = `host not found: ${toText(host)}${why === undefined ? '' : ` (${why})`}`
+  return new MoonmeshError('NotFound', text, { retryable: false, details: { host_id: toText(host) } })
 }
 
 function unreachable(node: string): MoonmeshError {

@@ -31,6 +31,7 @@ test('a section that says nothing has the defaults of the specification', () => 
         advertisePort: undefined,
         seeds: [],
         keys: [],
+        decryptKeys: [],
         keyFile: undefined,
         verifyIncoming: true,
         verifyOutgoing: true,

@@ -171,7 +171,7 @@ export class MeshNode {
               if (this.#open.get(connection) !== open) return typeof result === 'string' ? undefined : result.close()
               if (typeof result === 'string') {
                 this.#open.delete(connection)
-                return this.feed({ kind: 'dial-failed', connection, reason: result, isRefused: result === 'refused' })
+                return this.feed({ kind: 'dial-failed', connection, reason: result })
               }
               this.#attach(open, result)
               result.write(PREAMBLE)
@@ -221,7 +221,6 @@ export class MeshNode {
       case 'session-over':
       case 'room':
       case 'connection-lost':
-      case 'port-closed':
       case 'stale-self':
       case 'log':
         return

@@ -4,7 +4,7 @@
 import { assert, unreachable } from '../../../runtime/base/assert.ts'
 import { backoffMs } from '../../../runtime/base/backoff.ts'
 import type { Env } from '../../../runtime/base/env.ts'
-import { APP, BULK, CHANNEL_CLASSES, CLASS_COUNT, isCredited, PG, RAFT, RLOG } from './classes.ts'
+import { APP, BULK, CHANNEL_CLASSES, CHUNK_BYTES, CLASS_COUNT, isCredited, PG, RAFT, RLOG } from './classes.ts'
 import type { Control, GoodbyeReason } from './control.ts'
 import { FIRST, type Frame, frameBytes } from './frames.ts'
 import {
@@ -63,8 +63,7 @@ export type MeshInput =
   /** What this node says of itself in handshakes. */
   | { kind: 'self'; storeId: string; formationId: string; raftSession?: number }
   | { kind: 'dialed'; connection: number; security: Security }
-  /** `isRefused`: the peer's machine answered that nobody listens. */
-  | { kind: 'dial-failed'; connection: number; reason: string; isRefused: boolean; code?: RefuseCode }
+  | { kind: 'dial-failed'; connection: number; reason: string; code?: RefuseCode }
   /** An accepted connection did not get as far as the handshake of the mesh. */
   | { kind: 'accept-refused'; from: string; reason: string; code?: RefuseCode }
   | { kind: 'accepted'; connection: number; security: Security; from: string }
@@ -122,9 +121,7 @@ export type MeshEffect =
   /** A queue whose producer was refused has room again. */
   | { kind: 'room'; peer: string; classId: number }
   /** A connection broke that nobody closed; gossip may want to look. */
-  | { kind: 'connection-lost'; peer: string; epoch: number; reason: string }
-  /** Nobody listens at any endpoint of a peer whose connection broke. */
-  | { kind: 'port-closed'; peer: string; epoch: number }
+  | { kind: 'connection-lost'; peer: string; epoch: number; endpoints: readonly Endpoint[]; reason: string }
   /** A newer run of this node's name is out there. */
   | { kind: 'stale-self'; knownEpoch: number; peer: string }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; event: string; fields: Record<string, string | number> }
@@ -234,7 +231,6 @@ interface Link {
   hasDemand: boolean
   isUnreachable: boolean
   lastTrafficMs: number
-  wasBroken: boolean
   rttMs: number | undefined
   reconnects: number
   /** Of the connection `receiptsOf`, the current or the last one. */
@@ -249,6 +245,8 @@ const SESSION_ID_BYTES = 8
 const NONCE_BYTES = 16
 const CONTROL_BYTES = 48
 const FRAME_BYTES_MAX = 64 * 1024
+/** A chunk and what stands before it. */
+const FRAME_BYTES_MIN = CHUNK_BYTES + 10
 const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,126}[A-Za-z0-9])?$/
 
 export class MeshCore {
@@ -485,7 +483,6 @@ export class MeshCore {
       hasDemand: false,
       isUnreachable: false,
       lastTrafficMs: nowMs,
-      wasBroken: false,
       rttMs: undefined,
       reconnects: 0,
       receipts: new Receipts(),
@@ -602,15 +599,12 @@ export class MeshCore {
   }
 
   #dialFailed(input: MeshInput & { kind: 'dial-failed' }): void {
-    const { reason, isRefused, code } = input
+    const { reason, code } = input
     const connection = this.#connections.get(input.connection)
     const link = connection?.link
     if (connection === undefined || link === undefined || link.dial !== connection) return
     if (code !== undefined) return this.#refusedByUs(connection, link, code, reason)
     this.#forget(connection)
-    if (isRefused && link.wasBroken && link.connection === undefined) {
-      this.#out.push({ kind: 'port-closed', peer: link.name, epoch: link.epoch })
-    }
     this.#complain(`dial ${link.name}`, 'warn', 'mesh_dial_failed', { peer: link.name, reason })
     this.#retry(link)
   }
@@ -667,6 +661,7 @@ export class MeshCore {
       return this.#refuse(connection, 'cert_name', text)
     }
     if (!NODE_NAME.test(hello.name)) return this.#violation(connection, 'a name that no node can have')
+    if (hello.limits.frameBytesMax < FRAME_BYTES_MIN) return this.#violation(connection, 'reads no chunks of 32 KiB')
     if (hello.to !== name || hello.name === name) {
       return this.#refuse(connection, 'wrong_node', `this is ${name}, not ${hello.to}`)
     }
@@ -810,6 +805,7 @@ export class MeshCore {
     if (welcome.version < PROTOCOL_VERSIONS[0] || welcome.version > PROTOCOL_VERSIONS[1] || welcome.session === '') {
       return this.#violation(connection, 'welcome with a version or session that was not offered')
     }
+    if (welcome.limits.frameBytesMax < FRAME_BYTES_MIN) return this.#violation(connection, 'reads no chunks of 32 KiB')
     link.dial = undefined
     connection.phase = 'open'
     connection.features = commonFeatures(this.#options.features, welcome.features)
@@ -895,7 +891,6 @@ export class MeshCore {
     link.receiptsOf = connection.id
     if (!connection.isDialed) this.#strangers--
     link.nextDialMs = 0
-    link.wasBroken = false
     link.isDormant = false
     link.lastTrafficMs = this.#env.nowMs()
     if (link.dial !== undefined && link.dial !== connection) this.#close(link.dial, 'the peer dialed')
@@ -994,9 +989,9 @@ export class MeshCore {
     if (wasOpen) {
       link.reconnects++
       this.counters.reconnects++
-      link.wasBroken = true
       if (connection.isConfirmed && livedMs >= SETTLED_MS) link.attempts = 0
-      this.#out.push({ kind: 'connection-lost', peer: link.name, epoch: link.epoch, reason })
+      const { name: peer, epoch, member } = link
+      this.#out.push({ kind: 'connection-lost', peer, epoch, endpoints: member.endpoints, reason })
       if (link.challenger?.hello !== undefined) {
         const { challenger } = link
         link.challenger = undefined

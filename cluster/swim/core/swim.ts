@@ -444,7 +444,12 @@ export class Swim {
       if (!isOwnQuestion) this.#log('warn', 'gossip_ping_for_other', { from: formatAddress(from), meant: ping.node })
       return
     }
-    this.#send(ping.source ?? from, ping.sourceNode, [{ kind: 'ack', seqNo: ping.seqNo }])
+    this.#send(this.#replyTo(ping.source, from), ping.sourceNode, [{ kind: 'ack', seqNo: ping.seqNo }])
+  }
+
+  /** Where an answer goes: where the asker says, unless nodes cannot be there. */
+  #replyTo(source: Address | undefined, from: Address): Address {
+    return source !== undefined && isHostAllowed(source.host, this.#settings.allowedCidrs) ? source : from
   }
 
   #streamPing(id: number, ping: Ping): void {
@@ -466,7 +471,7 @@ export class Swim {
   }
 
   #indirectPing(from: Address, request: IndirectPing): void {
-    const to = request.source ?? from
+    const to = this.#replyTo(request.source, from)
     if (this.#relays.size >= RELAYS_MAX || !isHostAllowed(request.target.host, this.#settings.allowedCidrs)) {
       this.counters.relaysRefused++
       return

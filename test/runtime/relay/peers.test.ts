@@ -142,7 +142,10 @@ test('a host or a node that is not there fails the spawn', () => {
       out[#out + 1] = err:kind() .. " " .. err:message()
     end
     return out`
-  expect(run(source)).toEqual(['NotFound host not found: app:none', 'NotFound node is not connected: three'])
+  expect(run(source)).toEqual([
+    'NotFound host not found: app:none',
+    'NotFound host not found: three@app:a (node is not connected: three)',
+  ])
 })
 
 test('what is not there any more: a send is on its way, a monitor fires, a link goes down', () => {

@@ -437,16 +437,6 @@ test('a node that stops says so, and refuses who comes', () => {
   expect(codes(pair.a)[0]).toMatch(/^draining/)
 })
 
-test('a closed port after a broken connection is told at once', () => {
-  const pair = new Pair()
-  pair.meet()
-  pair.run(100)
-  pair.b.crash()
-  pair.run(500)
-  expect(kinds(pair.a, 'connection-lost')).toHaveLength(1)
-  expect(kinds(pair.a, 'port-closed')[0]).toBe('port-closed')
-})
-
 test('a pause of our own is not the peer being silent', () => {
   const pair = new Pair()
   pair.meet()

@@ -242,6 +242,14 @@ describe('duties towards others', () => {
   })
 })
 
+test('a ping cannot send an answer to where no node may be', () => {
+  rig = new Rig({ settings: { allowedCidrs: [{ bytes: Uint8Array.of(10, 0, 0, 0), bits: 8 }] } })
+  const ping = { kind: 'ping', seqNo: 1, node: '' } as const
+  rig.hear({ ...ping, source: { host: '192.0.2.1', port: 53 } }, at(6))
+  rig.hear({ ...ping, source: { host: '10.0.0.7', port: 7946 } }, at(6))
+  expect(rig.all('send').map(({ to }) => to.host)).toEqual([at(6).host, '10.0.0.7'])
+})
+
 describe('gossip (§3.7)', () => {
   test('goes to live nodes and the recently dead, never to those that left', () => {
     rig = new Rig({ settings: { gossipNodes: 10 } })
