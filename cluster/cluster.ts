@@ -5,6 +5,7 @@ import { MoonmeshError, messageOf } from '../runtime/base/errors.ts'
 import { GOSSIP_PORT, isLoopback, parseJoinAddress } from './config/addresses.ts'
 import { readSmallFile } from './config/machine.ts'
 import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config.ts'
+import { areClosed, askWitness, tellEvidence } from './crash-evidence.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
 import { Secrets } from './secrets.ts'
 import { formatAddress } from './swim/core/address.ts'
@@ -125,6 +126,11 @@ export class Cluster {
       settings: swimSettingsOf(settings),
       envelope: gossipEnvelopeOf(settings),
       env,
+      evidence: {
+        areClosed,
+        ask: (peer, about, timeoutMs) =>
+          askWitness(cluster === undefined ? undefined : cluster.#mesh, peer, about, timeoutMs),
+      },
       handlers: {
         member: (event) => {
           if (event.name !== name && cluster !== undefined) cluster.#memberChanged(event)
@@ -197,6 +203,7 @@ export class Cluster {
     })
     this.#mesh = mesh
     this.#stopWatching = this.#secrets.watch(() => void this.reload())
+    tellEvidence(mesh, this.#gossip)
     mesh.on('node-up', ({ peer: name, epoch }) => {
       const peer = { name, epoch }
       this.#peers.set(name, peer)
@@ -409,6 +416,8 @@ const TEXTS: Readonly<Record<string, string>> = {
   gossip_ping_for_other: 'a ping meant another node: who sent it has an old address of that one',
   gossip_merge_refused: 'a node speaks gossip that not all others understand',
   gossip_udp_blocked: 'a node answers over TCP and not over UDP: is UDP blocked between the two?',
+  gossip_crash_found:
+    'a node has crashed: its connections broke, its ports are closed and it is silent, for another member too',
   gossip_socket: 'a socket of gossip is in trouble',
   foreign_cluster_id: 'a node of another cluster was told of; it is passed over. See cluster.id',
   mesh_up: 'a node is reached',

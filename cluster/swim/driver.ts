@@ -8,6 +8,7 @@ import { Queue } from '../../runtime/base/queue.ts'
 import { PauseWatch, Timers } from '../timers.ts'
 import { type Address, formatAddress, isSameAddress } from './core/address.ts'
 import type { MemberEvent } from './core/events.ts'
+import type { Finding } from './core/inquiries.ts'
 import type { Member } from './core/members.ts'
 import type { Exchange, Frame, Message } from './core/messages.ts'
 import type { SwimSettings } from './core/settings.ts'
@@ -53,6 +54,19 @@ export interface GossipHandlers {
   log(level: 'info' | 'warn', event: string, fields: Record<string, string | number>): void
 }
 
+/** What the mesh knows of nodes whose connection broke. Nothing here throws or rejects. */
+export interface CrashEvidence {
+  /** Whether every port of the node refuses connections; a port that does not answer does not refuse. */
+  areClosed(member: Member, timeoutMs: number): Promise<boolean>
+  /** What another member found; `unknown` when it does not say within the time. */
+  ask(peer: RunOfNode, about: RunOfNode, timeoutMs: number): Promise<Finding>
+}
+
+export interface RunOfNode {
+  readonly name: string
+  readonly epoch: number
+}
+
 export interface GossipOptions {
   readonly name: string
   readonly clusterId: string
@@ -67,6 +81,8 @@ export interface GossipOptions {
   readonly settings: SwimSettings
   readonly envelope: Envelope
   readonly handlers: GossipHandlers
+  /** Absent: crashes are found by probes alone. */
+  readonly evidence?: CrashEvidence
   readonly env: Env
   /** One for all protocols of the node; absent: an own one. */
   readonly pauses?: PauseWatch
@@ -165,6 +181,7 @@ export class Gossip {
   /** The last datagrams of the current step: a round of gossip says the same to several nodes. */
   #sealed: { parts: readonly Message[]; withCrc: boolean; packets: readonly Buffer[] } | undefined
   readonly #replies = new Map<number, (answer: StreamMessage | undefined) => void>()
+  readonly #questions = new Map<number, (finding: Finding) => void>()
   /** Joins that somebody asked for and waits for. */
   readonly #joins = new Set<Waiting>()
   /** Milliseconds, by name. */
@@ -311,6 +328,21 @@ export class Gossip {
     this.#feed({ kind: 'broadcast', frame, key })
   }
 
+  /** The mesh connection to a node broke, and neither side had closed it. */
+  linkLost(node: RunOfNode): void {
+    this.#feed({ kind: 'link-lost', node: node.name, epoch: node.epoch })
+  }
+
+  /** What this node found about another one, for a member that asks. @param isLinked the own mesh connection to it stands */
+  finding(about: RunOfNode, isLinked: boolean): Promise<Finding> {
+    if (this.#isClosed) return Promise.resolve('unknown')
+    return new Promise((resolve) => {
+      const id = this.#nextId++
+      this.#questions.set(id, resolve)
+      this.#feed({ kind: 'finding-asked', id, node: about.name, epoch: about.epoch, isLinked })
+    })
+  }
+
   /** Keys of the ring, the one that encrypts first; none: gossip is plain text. */
   keys(): readonly Uint8Array[] {
     return this.#options.envelope.keyring?.keys ?? []
@@ -369,6 +401,8 @@ export class Gossip {
     this.#others.clear()
     for (const waiting of this.#joins) waiting.done(waiting.reached)
     this.#joins.clear()
+    for (const say of this.#questions.values()) say('unknown')
+    this.#questions.clear()
     this.#settle()
     this.#left()
     await this.#sockets.close()
@@ -447,6 +481,24 @@ export class Gossip {
         return handlers.epochRaised(effect.epoch)
       case 'left':
         return this.#left()
+      case 'check-ports': {
+        const { id, member, timeoutMs } = effect
+        const check = this.#options.evidence?.areClosed(member, timeoutMs) ?? Promise.resolve(false)
+        void check.then((areClosed) => this.#feed({ kind: 'ports-checked', id, areClosed }))
+        return
+      }
+      case 'ask-witness': {
+        const { id, peer, peerEpoch, node, epoch, timeoutMs } = effect
+        const asked = this.#options.evidence?.ask({ name: peer, epoch: peerEpoch }, { name: node, epoch }, timeoutMs)
+        void (asked ?? Promise.resolve('unknown' as const)).then((finding) =>
+          this.#feed({ kind: 'witness-said', id, finding }),
+        )
+        return
+      }
+      case 'say-finding':
+        this.#questions.get(effect.id)?.(effect.finding)
+        this.#questions.delete(effect.id)
+        return
       default:
         return unreachable(effect)
     }

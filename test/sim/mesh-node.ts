@@ -55,6 +55,7 @@ export class MeshNode {
   readonly core: MeshCore
   readonly process: SimProcess
   readonly effects: MeshEffect[] = []
+  onConnectionLost: (peer: string, epoch: number) => void = () => {}
   /** Called for every message of the layers above. */
   onDeliver: (peer: string, epoch: number, message: ReceivedMessage, consumed: () => void) => void = (
     ...[, , , done]
@@ -216,11 +217,12 @@ export class MeshNode {
         )
         return
       }
+      case 'connection-lost':
+        return this.onConnectionLost(effect.peer, effect.epoch)
       case 'node-up':
       case 'node-down':
       case 'session-over':
       case 'room':
-      case 'connection-lost':
       case 'stale-self':
       case 'log':
         return

@@ -6,6 +6,8 @@ import { meshMember } from '../../cluster/mesh/core/members.ts'
 import type { MeshSettings } from '../../cluster/mesh/core/settings.ts'
 import { formatAddress } from '../../cluster/swim/core/address.ts'
 import type { MemberEvent } from '../../cluster/swim/core/events.ts'
+import type { Finding } from '../../cluster/swim/core/inquiries.ts'
+import type { Member } from '../../cluster/swim/core/members.ts'
 import { convergenceBoundMs, detectionBoundMs } from './checkers/gossip.ts'
 import { InvariantError } from './checkers/invariant-error.ts'
 import { MeshChecker } from './checkers/mesh.ts'
@@ -40,7 +42,8 @@ export class GossipMeshWorld extends GossipWorld {
     this.#settings = options.mesh ?? {}
     const gossipOf = (address: string): string => address.replace(/:\d+$/, `:${GOSSIP_PORT}`)
     const isCut = (from: string, to: string): boolean => !this.network.passes(gossipOf(from), gossipOf(to))
-    this.streams = new StreamNetwork(this.world, quietStreams, isCut)
+    const isRejected = (from: string, to: string): boolean => this.network.rejects(gossipOf(from), gossipOf(to))
+    this.streams = new StreamNetwork(this.world, quietStreams, isCut, isRejected)
     for (let i = 1; i <= options.nodes; i++) this.start(`n${i}`)
   }
 
@@ -67,7 +70,71 @@ export class GossipMeshWorld extends GossipWorld {
       mesh.raiseEpoch(epoch)
       this.#runs.set(`${name}/${epoch}`, mesh)
     }
+    mesh.onConnectionLost = (peer, epoch) => node.feed({ kind: 'link-lost', node: peer, epoch })
+    node.evidence = {
+      areClosed: (member, timeoutMs, done) => this.#knock(node, member, timeoutMs, done),
+      ask: (peer, about, timeoutMs, done) => this.#ask(node, peer, about, timeoutMs, done),
+    }
     return node
+  }
+
+  /** Connects to the ports of a member, gossip first, as a real node does. */
+  #knock(node: SwimNode, { address }: Member, timeoutMs: number, done: (areClosed: boolean) => void): void {
+    const { world, network, streams } = this
+    const [from, to] = [node.key, formatAddress(address)]
+    world.after(2 * streams.delayMs(), () => {
+      const answer = network.answerAt(from, to)
+      if (answer === 'open') return done(false)
+      if (answer === 'silence') return world.after(timeoutMs, () => done(false))
+      const own = this.meshes.get(node.name)?.address ?? ''
+      streams.connect(own, formatAddress({ host: address.host, port: MESH_PORT }), timeoutMs / 2, (result) => {
+        if (typeof result !== 'string') result.close()
+        done(result === 'refused')
+      })
+    })
+  }
+
+  /** A question over the mesh: it comes as far as the connection does. */
+  #ask(
+    node: SwimNode,
+    name: string,
+    about: { node: string; epoch: number },
+    timeoutMs: number,
+    done: (finding: Finding) => void,
+  ): void {
+    const { world, network, streams } = this
+    const peer = this.nodes.get(name)
+    const isLinked = (a: string, b: string): boolean => this.meshes.get(a)?.core.link(b)?.state === 'connected'
+    let isOver = false
+    const finish = (finding: Finding): void => {
+      if (!isOver) done(finding)
+      isOver = true
+    }
+    world.after(timeoutMs, () => finish('unknown'))
+    if (peer === undefined || !isLinked(node.name, name)) return world.after(0, () => finish('unknown'))
+    world.after(streams.delayMs(), () => {
+      if (!peer.isRunning || !network.passes(node.key, peer.key)) return
+      peer.process.input(() =>
+        peer.question({ ...about, isLinked: isLinked(name, about.node) }, (finding) =>
+          world.after(streams.delayMs(), () => {
+            if (network.passes(peer.key, node.key)) finish(finding)
+          }),
+        ),
+      )
+    })
+  }
+
+  /**
+   * A firewall between two hosts answers with resets: connections break, and no port seems to be open.
+   * @param withDatagrams what gossip sends is thrown away too
+   */
+  reject(from: string, to: string, withDatagrams: boolean): void {
+    const [a, b] = [this.node(from), this.node(to)]
+    this.note(`a firewall rejects ${from} > ${to}${withDatagrams ? ', datagrams too' : ''}`)
+    this.network.reject(a.key, b.key)
+    if (withDatagrams) this.network.cut(a.key, b.key)
+    const [one, other] = [this.meshes.get(from)?.address ?? '', this.meshes.get(to)?.address ?? '']
+    this.streams.reset((x, y) => (x === one && y === other) || (x === other && y === one))
   }
 
   override crash(name: string): void {
@@ -131,6 +198,17 @@ const STREAM_FAULTS: Record<string, Fault> = {
     const count = streams.reset((a, b) => a === address || b === address)
     target.note(`${count} connections of ${address} are reset`)
   },
+  firewall(target, chance) {
+    const cluster = target as GossipMeshWorld
+    const running = cluster.running()
+    if (running.length < 2) return
+    const from = chance.pick(running)
+    const to = chance.pick(running.filter((node) => node !== from))
+    const withDatagrams = chance.chance(0.5)
+    // Without its datagrams a pair is a partition; with them nobody may be taken for dead.
+    if (withDatagrams) cluster.disturbed(true)
+    cluster.reject(from.name, to.name, withDatagrams)
+  },
   streams(target, chance) {
     const { streams } = target as GossipMeshWorld
     streams.faults = {
@@ -151,6 +229,9 @@ export interface MeshReport {
   readonly downs: number
   readonly resumed: number
   readonly falseDeaths: number
+  /** Broken connections that were looked into, and verdicts that came of it. */
+  readonly inquiries: number
+  readonly inquiryVerdicts: number
 }
 
 export type MeshOutcome = { ok: true; report: MeshReport } | { ok: false; problem: string; trace: readonly string[] }
@@ -194,7 +275,20 @@ function chaos(cluster: GossipMeshWorld, steps: number): MeshReport {
     .running()
     .reduce((sum, { name }) => sum + (cluster.meshes.get(name)?.core.counters.resumed ?? 0), 0)
   const falseDeaths = cluster.checker.falseDeaths.length
-  return { steps: world.steps, virtualMs: world.nowMs, delivered, downs, resumed, falseDeaths }
+  const sum = (count: (node: SwimNode) => number): number =>
+    cluster.running().reduce((all, node) => all + count(node), 0)
+  const inquiries = sum(({ swim }) => swim.counters.inquiries)
+  const inquiryVerdicts = sum(({ swim }) => swim.counters.inquiryVerdicts)
+  return {
+    steps: world.steps,
+    virtualMs: world.nowMs,
+    delivered,
+    downs,
+    resumed,
+    falseDeaths,
+    inquiries,
+    inquiryVerdicts,
+  }
 }
 
 function troubleAndTalk(cluster: GossipMeshWorld, plan: Plan, count: number): void {

@@ -51,6 +51,8 @@ export class Network<Packet, Request, Reply> {
   readonly #endpoints = new Map<string, Endpoint<Packet, Request, Reply>>()
   /** `from>to` of addresses whose traffic does not pass. */
   readonly #cuts = new Set<string>()
+  /** `from>to` of addresses whose streams a firewall refuses. */
+  readonly #rejections = new Set<string>()
   /** When the link of a host is free again. */
   readonly #busyUntilMs = new Map<string, number>()
   /** When the last packet of a channel arrives. */
@@ -91,13 +93,30 @@ export class Network<Packet, Request, Reply> {
     }
   }
 
-  /** Removes every cut. */
+  /** A firewall refuses the streams that one opens to the other, as if nobody listened there. Datagrams pass. */
+  reject(from: string, to: string): void {
+    this.#rejections.add(`${from}>${to}`)
+  }
+
+  /** Removes every cut and every firewall. */
   heal(): void {
     this.#cuts.clear()
+    this.#rejections.clear()
   }
 
   get isWhole(): boolean {
-    return this.#cuts.size === 0
+    return this.#cuts.size === 0 && this.#rejections.size === 0
+  }
+
+  rejects(from: string, to: string): boolean {
+    return this.#rejections.has(`${from}>${to}`)
+  }
+
+  /** How a connection is answered; `silence`: not at all. */
+  answerAt(from: string, to: string): 'open' | 'refused' | 'silence' {
+    if (this.rejects(from, to)) return 'refused'
+    if (!this.passes(from, to) || !this.passes(to, from)) return 'silence'
+    return this.#endpoints.has(to) ? 'open' : 'refused'
   }
 
   passes(from: string, to: string): boolean {
@@ -146,6 +165,7 @@ export class Network<Packet, Request, Reply> {
     const fails = this.#chance.chance(this.faults.streamFailures)
     const queuedMs = this.#queue(from, options.bytes)
     this.#world.after(queuedMs + this.#delayMs() + this.#delayMs() + this.#delayMs(), () => {
+      if (this.rejects(from, to)) return finish(undefined)
       if (fails || !this.passes(from, to) || !this.passes(to, from)) return
       const endpoint = this.#endpoints.get(to)
       if (endpoint === undefined) return finish(undefined)

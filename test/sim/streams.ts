@@ -49,14 +49,18 @@ export class StreamNetwork {
   readonly #cuts = new Set<string>()
   readonly #pipes = new Set<Pipe>()
   readonly #isCutElsewhere: (from: string, to: string) => boolean
+  /** A firewall answers what goes from one to the other with a reset, as if nobody listened there. */
+  readonly isRejected: (from: string, to: string) => boolean
   faults: StreamFaults
 
-  /** @param isCutElsewhere cuts of another network between the same places */
+  /** @param isCutElsewhere cuts of another network between the same places  @param isRejected its firewalls */
   constructor(
     world: World,
     faults: StreamFaults = quietStreams,
     isCutElsewhere: (from: string, to: string) => boolean = () => false,
+    isRejected: (from: string, to: string) => boolean = () => false,
   ) {
+    this.isRejected = isRejected
     this.#world = world
     this.#isCutElsewhere = isCutElsewhere
     this.#chance = world.chance.fork()
@@ -116,6 +120,7 @@ export class StreamNetwork {
     this.#world.after(timeoutMs, () => finish('timeout'))
     const attempt = (): void => {
       if (isOver) return
+      if (this.isRejected(from, to)) return this.#world.after(this.delayMs(), () => finish('refused'))
       if (!this.passes(from, to) || !this.passes(to, from)) return this.#world.after(RETRY_MS, attempt)
       const accept = this.#listeners.get(to)
       if (accept === undefined) return this.#world.after(this.delayMs(), () => finish('refused'))
@@ -223,7 +228,8 @@ class End implements StreamEnd {
 
   write(bytes: Uint8Array): void {
     if (this.#pipe.isOver || this.#isClosing) return
-    if (this.#network.isReset()) return this.#world.after(0, () => this.#pipe.reset('connection reset'))
+    if (this.#network.isReset() || this.#network.isRejected(this.#from, this.#to))
+      return this.#world.after(0, () => this.#pipe.reset('connection reset'))
     const { pieceBytesMax } = this.#network.faults
     for (let at = 0; at < bytes.length; at += pieceBytesMax) {
       this.#buffer.push(bytes.slice(at, at + pieceBytesMax))

@@ -3,6 +3,7 @@
 
 import { type Address, formatAddress, parseHost } from '../../cluster/swim/core/address.ts'
 import type { MemberEvent } from '../../cluster/swim/core/events.ts'
+import type { Finding } from '../../cluster/swim/core/inquiries.ts'
 import type { Member } from '../../cluster/swim/core/members.ts'
 import type { Exchange, Frame, Message, Ping } from '../../cluster/swim/core/messages.ts'
 import { defaultSwimSettings, type SwimSettings } from '../../cluster/swim/core/settings.ts'
@@ -40,6 +41,11 @@ export interface SwimNodeOptions {
   readonly tamper?: Tamper
 }
 
+export interface SimEvidence {
+  areClosed(member: Member, timeoutMs: number, done: (areClosed: boolean) => void): void
+  ask(peer: string, about: { node: string; epoch: number }, timeoutMs: number, done: (finding: Finding) => void): void
+}
+
 export interface Tamper {
   /** What the core gets instead; undefined: nothing. */
   input?(node: SwimNode, input: SwimInput): SwimInput | undefined
@@ -62,6 +68,8 @@ export class SwimNode {
   /** Another protocol of the same program that lives by what gossip says. */
   onMember: (event: MemberEvent) => void = () => {}
   onEpochRaised: (epoch: number) => void = () => {}
+  /** What a mesh beside gossip knows of crashes; without one nobody asks. */
+  evidence: SimEvidence | undefined
   readonly process: SimProcess
   readonly startedAtMs: number
   epoch: number
@@ -74,6 +82,7 @@ export class SwimNode {
   readonly #options: SwimNodeOptions
   readonly #codec = new MessageCodec()
   readonly #replies = new Map<number, (reply: SwimRequest | undefined) => void>()
+  readonly #questions = new Map<number, (finding: Finding) => void>()
   #nextId = 1
 
   constructor(world: World, network: SwimNetwork, options: SwimNodeOptions, observer?: SwimObserver) {
@@ -123,6 +132,13 @@ export class SwimNode {
   /** Gives the core an input as soon as the process runs. */
   feed(input: SwimInput): void {
     this.process.input(() => this.#step(input))
+  }
+
+  /** What this node found about another one, for a member that asks over the mesh. */
+  question(about: { node: string; epoch: number; isLinked: boolean }, say: (finding: Finding) => void): void {
+    const id = this.#nextId++
+    this.#questions.set(id, say)
+    this.feed({ kind: 'finding-asked', id, ...about })
   }
 
   /** Live members as this node sees them, itself included. */
@@ -198,6 +214,22 @@ export class SwimNode {
         this.epoch = effect.epoch
         this.onEpochRaised(effect.epoch)
         this.#world.note(() => `${this.name} raises its epoch to ${effect.epoch}`)
+        return
+      case 'check-ports': {
+        const { id, member, timeoutMs } = effect
+        const done = (areClosed: boolean): void => this.feed({ kind: 'ports-checked', id, areClosed })
+        if (this.evidence === undefined) return this.process.timer(0, () => done(false))
+        return this.evidence.areClosed(member, this.process.trueMs(timeoutMs), done)
+      }
+      case 'ask-witness': {
+        const { id, peer, node, epoch, timeoutMs } = effect
+        const done = (finding: Finding): void => this.feed({ kind: 'witness-said', id, finding })
+        if (this.evidence === undefined) return this.process.timer(0, () => done('unknown'))
+        return this.evidence.ask(peer, { node, epoch }, this.process.trueMs(timeoutMs), done)
+      }
+      case 'say-finding':
+        this.#questions.get(effect.id)?.(effect.finding)
+        this.#questions.delete(effect.id)
         return
       case 'left':
         this.hasLeft = true

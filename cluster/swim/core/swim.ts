@@ -8,6 +8,13 @@ import { Awareness } from './awareness.ts'
 import { Broadcasts, PART_OVERHEAD_BYTES, transmitLimit } from './broadcasts.ts'
 import { type MemberEvent, MemberEvents } from './events.ts'
 import { FrameQueues } from './frame-queues.ts'
+import {
+  Inquiries,
+  type InquiryEffect,
+  type InquiryInput,
+  type InquirySurroundings,
+  type InquiryTimer,
+} from './inquiries.ts'
 import { Departed, isLive, type Member, Members } from './members.ts'
 import type {
   Alive,
@@ -52,6 +59,7 @@ export type SwimInput =
   /** The event loop stood still. */
   | { kind: 'paused'; pausedMs: number }
   | { kind: 'leave' }
+  | Exclude<InquiryInput, InquiryTimer>
   | SwimTimer
 
 export type SeedPurpose = 'join' | 'seed-check'
@@ -72,6 +80,7 @@ export type SwimTimer =
   | { kind: 'tags-due' }
   | { kind: 'leave-announced' }
   | { kind: 'leave-due' }
+  | InquiryTimer
 
 export type SwimEffect =
   /** One datagram where the parts fit; `probe` names the probe that a refusal of the network stack fails. */
@@ -97,6 +106,7 @@ export type SwimEffect =
   | { kind: 'epoch-raised'; epoch: number }
   /** The leave is told, or nobody is there to hear it. */
   | { kind: 'left' }
+  | InquiryEffect
 
 export interface SwimOptions {
   readonly name: string
@@ -130,6 +140,9 @@ export interface SwimCounters {
   pushPulls: number
   pushPullFailures: number
   pushPullsRefused: number
+  /** Broken mesh connections that were looked into, and the deaths that were found so. */
+  inquiries: number
+  inquiryVerdicts: number
 }
 
 /** The longest meta that memberlist takes. */
@@ -206,6 +219,7 @@ export class Swim {
   readonly #relays = new Map<number, Relay>()
   readonly #checks = new Map<number, Check>()
   readonly #exchanges = new Map<number, PendingExchange>()
+  readonly #inquiries: Inquiries
   #probe: Probe | undefined
   #epoch: number
   #tags: ReadonlyMap<string, string>
@@ -243,6 +257,8 @@ export class Swim {
     pushPulls: 0,
     pushPullFailures: 0,
     pushPullsRefused: 0,
+    inquiries: 0,
+    inquiryVerdicts: 0,
   }
 
   constructor(options: SwimOptions, env: Env) {
@@ -263,6 +279,7 @@ export class Swim {
     // Accusations and refutations are keyed by node, so the table bounds them; serf's intent has a key of its own.
     this.#broadcasts = new Broadcasts({ countMax: settings.membersMax + 1, lengthOf })
     this.#frames = new FrameQueues({ countMax: settings.userFramesMax, lengthOf })
+    this.#inquiries = this.#newInquiries()
     // A previous run's acks may still be on their way.
     this.#seqNo = env.randomInt(0x40000000)
     const meta = this.#ownMeta()
@@ -348,6 +365,7 @@ export class Swim {
         this.#awareness.apply(Math.floor(input.pausedMs / 1000))
         // Acks and refutations may have waited, or been dropped, while nobody read them: that is not the others' fault.
         this.#probe = undefined
+        this.#inquiries.abandon()
         return this.#postponeVerdicts(input.pausedMs)
       case 'leave':
         return this.#startLeave()
@@ -383,6 +401,15 @@ export class Swim {
         return this.#leaveAnnounced()
       case 'leave-due':
         return this.#endLeave()
+      case 'link-lost':
+        if (this.#leave === 'no') this.#inquiries.step(input)
+        return
+      case 'ports-checked':
+      case 'witness-said':
+      case 'finding-asked':
+      case 'inquiry-due':
+      case 'question-due':
+        return this.#inquiries.step(input)
       default:
         return unreachable(input)
     }
@@ -407,6 +434,7 @@ export class Swim {
   // ── Packets ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #message(from: Address, message: Message): void {
+    this.#inquiries.heard(from)
     switch (message.kind) {
       case 'ping':
         return this.#ping(from, message)
@@ -454,6 +482,7 @@ export class Swim {
 
   #streamPing(id: number, ping: Ping): void {
     this.counters.pings++
+    if (ping.sourceNode !== undefined) this.#inquiries.heardOf(ping.sourceNode)
     if (this.#isForUs(ping)) this.#out.push({ kind: 'stream-ack', id, seqNo: ping.seqNo })
     else this.#out.push({ kind: 'stream-refuse', id })
   }
@@ -502,6 +531,7 @@ export class Swim {
       this.#send(relay.to, relay.name, [{ kind: 'ack', seqNo: relay.seqNo }])
       return
     }
+    this.#inquiries.acked(seqNo)
     this.#checkAnswered(seqNo)
   }
 
@@ -563,13 +593,23 @@ export class Swim {
     probe.isIndirect = true
     const { target, seqNo } = probe
     const { name, address } = target
+    probe.nacksExpected += this.#pingThroughOthers(target, seqNo)
+    if (this.#settings.tcpPings && target.versions[1] >= PMAX_STREAM_PING) {
+      const timeoutMs = Math.max(0, probe.deadlineMs - this.#env.nowMs())
+      this.#out.push({ kind: 'stream-ping', to: address, ping: this.#pingTo(name, seqNo), timeoutMs })
+    }
+  }
+
+  /** Asks some others to ping a node. @returns how many of them will say so when it does not answer */
+  #pingThroughOthers({ name, address }: Member, seqNo: number): number {
+    let nacksExpected = 0
     const relays = this.#members.choose(
       this.#settings.indirectChecks,
       (member) => member.state === 'alive' && member.name !== this.#name && member.name !== name,
     )
     for (const relay of relays) {
       const wantsNack = relay.versions[1] >= PMAX_NACK
-      if (wantsNack) probe.nacksExpected++
+      if (wantsNack) nacksExpected++
       const request: IndirectPing = {
         kind: 'indirect-ping',
         seqNo,
@@ -581,10 +621,7 @@ export class Swim {
       }
       this.#send(relay.address, relay.name, [request])
     }
-    if (this.#settings.tcpPings && target.versions[1] >= PMAX_STREAM_PING) {
-      const timeoutMs = Math.max(0, probe.deadlineMs - this.#env.nowMs())
-      this.#out.push({ kind: 'stream-ping', to: address, ping: this.#pingTo(name, seqNo), timeoutMs })
-    }
+    return nacksExpected
   }
 
   #endProbe(probe: Probe): void {
@@ -599,6 +636,38 @@ export class Swim {
     this.#awareness.apply(probe.nacksExpected > 0 ? Math.max(0, probe.nacksExpected - probe.nacks) : 1)
     const { name, incarnation } = probe.target
     this.#suspect({ kind: 'suspect', incarnation, node: name, from: this.#name })
+  }
+
+  // ── Broken mesh connections ────────────────────────────────────────────────────────────────────────────────────────
+
+  #newInquiries(): Inquiries {
+    const around: InquirySurroundings = {
+      member: (name) => (name === this.#name ? undefined : this.#members.get(name)),
+      patienceMs: () => this.#awareness.scaleMs(this.#settings.probeTimeoutMs),
+      newId: () => this.#nextId++,
+      choosePeer: (accepts) =>
+        this.#members.choose(
+          1,
+          (member) =>
+            member.state === 'alive' && member.epoch !== undefined && member.name !== this.#name && accepts(member),
+        )[0],
+      ping: ({ name, address, incarnation }, isAccused) => {
+        const seqNo = this.#newSeqNo()
+        const parts: Message[] = [this.#pingTo(name, seqNo)]
+        if (isAccused) parts.push({ kind: 'suspect', incarnation, node: name, from: this.#name })
+        this.#send(address, name, parts)
+        return seqNo
+      },
+      pingThroughOthers: (member, seqNo) => void this.#pingThroughOthers(member, seqNo),
+      suspect: ({ name, incarnation }) => this.#suspect({ kind: 'suspect', incarnation, node: name, from: this.#name }),
+      declareDead: ({ name, epoch = 0, incarnation, address }) => {
+        this.#log('info', 'gossip_crash_found', { peer: name, epoch, address: formatAddress(address) })
+        this.#dead({ kind: 'dead', incarnation, node: name, from: this.#name })
+      },
+      timer: (afterMs, then) => this.#timer(afterMs, then),
+      effect: (effect) => this.#out.push(effect),
+    }
+    return new Inquiries(around, this.counters)
   }
 
   // ── Claims about nodes ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -940,6 +1009,7 @@ export class Swim {
 
   #exchangeRequest(id: number, exchange: Exchange): void {
     const departed = exchange.sender === undefined ? undefined : this.#departed.get(exchange.sender)
+    if (exchange.sender !== undefined) this.#inquiries.heardOf(exchange.sender)
     // The answer goes out before the merge: it says what was known until now.
     this.#out.push({ kind: 'exchange-reply', id, exchange: this.#ownExchange(exchange.join, departed) })
     this.#merge(exchange)
@@ -1090,6 +1160,7 @@ export class Swim {
     if (this.#leave !== 'no') return
     this.#leave = 'announcing'
     this.#probe = undefined
+    this.#inquiries.abandon()
     this.#timer(LEAVE_MS, { kind: 'leave-due' })
     if (!this.#settings.speaksSerf) return this.#leaveAnnounced()
     // serf shows a node as left only if the intent arrived before the death, so the intent gets a round of its own.
