@@ -12,7 +12,7 @@ export interface GroupCommitOptions {
   readonly commit: (operations: readonly Operation[], sizeBytes: number) => Promise<void>
   /** A batch is closed when it has grown to this; one write may be larger. */
   readonly batchBytesMax: number
-  /** More than this is not taken in. */
+  /** More than this is not taken in; a disk so far behind counts as failed. */
   readonly waitingBytesMax: number
 }
 
@@ -52,7 +52,9 @@ export class GroupCommit {
       sizeBytes += operation.key.length + (operation.kind === 'put' ? operation.value.length : 0)
     if (this.#waitingBytes > 0 && this.#waitingBytes + sizeBytes > waitingBytesMax) {
       const message = `${path}: ${this.#waitingBytes} bytes already wait for the disk, which is too slow for what it is given`
-      return Promise.reject(new MoonmeshError('LimitExceeded', message, { retryable: true }))
+      // For good: a later write that found room again would stand on one that is missing. What waits is still written.
+      this.#failure = new MoonmeshError('LimitExceeded', message, { retryable: true })
+      return Promise.reject(this.#failure)
     }
     this.#waitingBytes += sizeBytes
     return new Promise((resolve, reject) => {

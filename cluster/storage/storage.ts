@@ -25,7 +25,7 @@ export interface Storage {
    * Applies all operations, in their order, or none; resolves when they are durable. Calls take effect in their order, also
    * those that share a sync. After one failure every later call fails in the same way: what the disk holds of the failed
    * ones is unknown until it is opened anew.
-   * @throws MoonmeshError of a failed disk (failure.ts); `LimitExceeded` when too much is waiting for the disk
+   * @throws MoonmeshError of a failed disk (failure.ts); `LimitExceeded` when too much is waiting for the disk, which ends writing too
    */
   write(operations: readonly Operation[]): Promise<void>
 

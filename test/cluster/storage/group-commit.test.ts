@@ -79,17 +79,27 @@ describe('group commit', () => {
     await commits.close()
   })
 
-  test('more than the limit is refused and not queued', async () => {
+  test('more than the limit is refused, and so is what would stand on it', async () => {
     const { batches, commits } = slowDisk({ waitingBytesMax: 100 })
     const first = commits.write([put(1, 90)])
-    await expect(commits.write([put(2, 50)])).rejects.toMatchObject({ kind: 'LimitExceeded' })
+    const refused = commits.write([put(2, 50)])
+    const next = commits.write([put(3, 1)])
+    await expect(refused).rejects.toMatchObject({ kind: 'LimitExceeded' })
+    await expect(next).rejects.toMatchObject({ kind: 'LimitExceeded' })
     await settled()
     batches[0]?.finish()
     await first
-    const large = commits.write([put(3, 500)])
+    await expect(commits.write([put(4)])).rejects.toBe(commits.failure)
+    expect(batches.map(({ keys }) => keys)).toEqual([[1]])
+  })
+
+  test('one write is taken in whatever its size', async () => {
+    const { batches, commits } = slowDisk({ waitingBytesMax: 100 })
+    const large = commits.write([put(1, 500)])
     await settled()
-    batches[1]?.finish()
+    batches[0]?.finish()
     await large
+    expect(commits.failure).toBeUndefined()
   })
 
   test('closing answers what is waiting', async () => {
