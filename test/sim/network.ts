@@ -55,6 +55,8 @@ export class Network<Packet, Request, Reply> {
   readonly #rejections = new Set<string>()
   /** When the link of a host is free again. */
   readonly #busyUntilMs = new Map<string, number>()
+  /** When the last packet of a channel arrives. */
+  readonly #arrivals = new Map<string, number>()
   readonly traffic = new Map<string, Traffic>()
   faults: NetworkFaults
 
@@ -121,8 +123,11 @@ export class Network<Packet, Request, Reply> {
     return !this.#cuts.has(`${from}>${to}`)
   }
 
-  /** @param bytes what it counts as in the traffic of the sender */
-  send(from: string, to: string, packet: Packet, bytes: number): void {
+  /**
+   * @param bytes what it counts as in the traffic of the sender
+   * @param channel packets of one channel arrive in the order in which they were sent, but for those that faults hold back
+   */
+  send(from: string, to: string, packet: Packet, bytes: number, channel?: string): void {
     const traffic = this.#trafficOf(from)
     traffic.packets++
     traffic.bytes += bytes
@@ -133,7 +138,7 @@ export class Network<Packet, Request, Reply> {
     for (let i = 0; i < copies; i++) {
       if (this.#chance.chance(loss)) continue
       const held = this.#chance.chance(reordering) ? this.#chance.between(0, delayMaxMs * 10) : 0
-      this.#world.after(queuedMs + this.#delayMs() + held, () => {
+      this.#world.after(this.#arrivalMs(queuedMs, channel && `${from}>${to} ${channel}`) + held, () => {
         if (this.passes(from, to)) this.#endpoints.get(to)?.packet(from, packet)
       })
     }
@@ -181,6 +186,16 @@ export class Network<Packet, Request, Reply> {
     // What is thrown away does not use the link.
     if (freeAtMs - nowMs <= QUEUE_MS) this.#busyUntilMs.set(from, freeAtMs)
     return freeAtMs - nowMs
+  }
+
+  /** How long until a packet that leaves after `queuedMs` arrives. */
+  #arrivalMs(queuedMs: number, channel: string | undefined): number {
+    const delayMs = queuedMs + this.#delayMs()
+    if (channel === undefined) return delayMs
+    const nowMs = this.#world.nowMs
+    const atMs = Math.max(nowMs + delayMs, this.#arrivals.get(channel) ?? 0)
+    this.#arrivals.set(channel, atMs)
+    return atMs - nowMs
   }
 
   #delayMs(): number {
