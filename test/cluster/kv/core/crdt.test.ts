@@ -48,7 +48,7 @@ describe('a hybrid clock', () => {
       }),
     )
     fc.assert(
-      fc.property(fc.array(event, { maxLength: 100 }), (events) => {
+      fc.property(fc.array(event, { maxLength: 100, size: 'max' }), (events) => {
         const env = new FakeEnv()
         const clock = new HybridClock({ skewMaxMs: 1000 }, env)
         let last = clock.latest
@@ -155,7 +155,7 @@ describe('the digest', () => {
       entry,
     })
     fc.assert(
-      fc.property(fc.array(action, { maxLength: 50 }), (actions) => {
+      fc.property(fc.array(action, { maxLength: 50, size: 'max' }), (actions) => {
         const { store, env } = storeOf('n9', { retentionMs: 600_000 })
         for (const { what, key, entry: each } of actions) {
           if (what === 'set') store.set('s', key, bytes(key))

@@ -37,7 +37,7 @@ describe('members of a scope', () => {
       count: fc.integer({ min: 1, max: 3 }),
     })
     fc.assert(
-      fc.property(fc.array(change, { maxLength: 60 }), (changes) => {
+      fc.property(fc.array(change, { maxLength: 60, size: 'max' }), (changes) => {
         const members = new Members()
         const plain = new PlainMembers()
         for (const { isJoin, group, node, process, count } of changes) {
