@@ -101,9 +101,12 @@ export class CrdtStore {
   readonly #hash: Hash
   readonly #namespaces = new Map<string, SortedMap<Held>>()
   readonly digest = new Digest()
-  /** Values whose deadline comes, by wall time; deletes whose time comes, by the monotonic clock. Both may name what is there no more. */
+  /** Values whose deadline comes and deletes that age, by wall time; deletes to drop, by the monotonic clock. All may name what is gone. */
   readonly #deadlines = new Heap<Held>()
   readonly #deletes = new Heap<Held>()
+  /** Deletes whose time has come by the wall clock: no longer part of the digest, so that nodes are equal whichever still holds them. */
+  readonly #aged = new Set<Held>()
+  readonly #ages = new Heap<Held>()
   readonly #since: Hlc
   #floor: Hlc = ZERO_HLC
   #entries = 0
@@ -206,7 +209,7 @@ export class CrdtStore {
 
   /** Something of an earlier run of this node: it is taken as it is, however late the clock now runs. */
   restore(entry: Entry): void {
-    const before = this.digest.get(keyHashOf(entry.namespace, entry.key, this.#hash))
+    const before = this.#namespaces.get(entry.namespace)?.get(entry.key)
     if (before !== undefined && compareEntries(entry, before.entry) <= 0) return
     this.clock.observe(entry.hlc)
     this.#put(entry)
@@ -219,14 +222,15 @@ export class CrdtStore {
     const nowMs = this.clock.readMs()
     for (let i = 0; i < countMax && (this.#deadlines.nextKey ?? Number.POSITIVE_INFINITY) <= nowMs; i++) {
       const due = this.#deadlines.pop() as Held
-      if (this.digest.get(due.keyHash) !== due) continue
+      if (!this.#isHeld(due)) continue
       this.counters.expired++
       this.#put({ ...due.entry, value: undefined })
     }
+    this.#age(nowMs)
     const monotonicMs = this.#env.nowMs()
     for (let i = 0; i < countMax && (this.#deletes.nextKey ?? Number.POSITIVE_INFINITY) <= monotonicMs; i++) {
       const due = this.#deletes.pop() as Held
-      if (this.digest.get(due.keyHash) !== due) continue
+      if (!this.#isHeld(due)) continue
       const leftMs = endMs(due.entry) + this.settings.retentionMs - nowMs
       // The wall clock went back, or the stamp is of the future.
       if (leftMs > 0) this.#deletes.push(monotonicMs + leftMs, due)
@@ -241,8 +245,9 @@ export class CrdtStore {
   /** Milliseconds until `expire` has something to do, as of now. */
   get nextDueMs(): number {
     const deadline = (this.#deadlines.nextKey ?? Number.POSITIVE_INFINITY) - this.clock.readMs()
+    const age = (this.#ages.nextKey ?? Number.POSITIVE_INFINITY) - this.clock.readMs()
     const collection = (this.#deletes.nextKey ?? Number.POSITIVE_INFINITY) - this.#env.nowMs()
-    return Math.max(0, Math.min(deadline, collection))
+    return Math.max(0, Math.min(deadline, age, collection))
   }
 
   /** Namespaces with anything in them, ascending. */
@@ -287,7 +292,7 @@ export class CrdtStore {
 
   #judge(entry: Entry): MergeResult {
     assert(isExpiry(entry.expiryMs), 'a deadline has 48 bits')
-    const before = this.digest.get(keyHashOf(entry.namespace, entry.key, this.#hash))
+    const before = this.#namespaces.get(entry.namespace)?.get(entry.key)
     if (before !== undefined) {
       const order = compareEntries(entry, before.entry)
       if (order < 0) return 'older'
@@ -321,16 +326,46 @@ export class CrdtStore {
     const map = getOrAdd(this.#namespaces, entry.namespace, () => new SortedMap<Held>())
     const next = held(entry, keyHashOf(entry.namespace, entry.key, this.#hash), this.#hash)
     const before = map.set(entry.key, next)
-    if (before !== undefined) this.#count(before.entry, -1)
+    if (before !== undefined) {
+      this.#count(before.entry, -1)
+      this.#aged.delete(before)
+    }
     this.#count(entry, 1)
-    this.digest.put(next)
+    if (entry.value === undefined && this.#isPastRetention(entry)) {
+      this.digest.remove(next.keyHash)
+      this.#aged.add(next)
+    } else this.digest.put(next)
     if (entry.value !== undefined) {
       if (entry.expiryMs > 0) this.#deadlines.push(entry.expiryMs, next)
       return
     }
     const { retentionMs } = this.settings
     // Held as long by the clock that nobody sets, too: a jump of the wall clock must not make deletes be forgotten.
-    if (retentionMs > 0) this.#deletes.push(this.#env.nowMs() + retentionMs, next)
+    if (retentionMs > 0) {
+      this.#ages.push(endMs(entry) + retentionMs, next)
+      this.#deletes.push(this.#env.nowMs() + retentionMs, next)
+    }
+  }
+
+  #isHeld({ entry }: Held): boolean {
+    return this.#namespaces.get(entry.namespace)?.get(entry.key)?.entry === entry
+  }
+
+  /** Takes deletes out of the digest when they are old enough, and back into it should the wall clock go back. */
+  #age(nowMs: number): void {
+    while ((this.#ages.nextKey ?? Number.POSITIVE_INFINITY) <= nowMs) {
+      const due = this.#ages.pop() as Held
+      if (!this.#isHeld(due)) continue
+      this.#aged.add(due)
+      this.digest.remove(due.keyHash)
+    }
+    for (const each of this.#aged) {
+      const agesAtMs = endMs(each.entry) + this.settings.retentionMs
+      if (agesAtMs <= nowMs) continue
+      this.#aged.delete(each)
+      this.digest.put(each)
+      this.#ages.push(agesAtMs, each)
+    }
   }
 
   #forget(found: Held): void {
@@ -339,6 +374,7 @@ export class CrdtStore {
     map?.delete(entry.key)
     if (map?.size === 0) this.#namespaces.delete(entry.namespace)
     this.digest.remove(keyHash)
+    this.#aged.delete(found)
     this.#count(entry, -1)
     if (compareHlc(entry.hlc, this.#floor) > 0) this.#floor = entry.hlc
   }
@@ -351,9 +387,8 @@ export class CrdtStore {
 
   /** What is rewritten often leaves many dead items in the heaps. */
   #prune(): void {
-    for (const heap of [this.#deadlines, this.#deletes]) {
-      if (heap.count > 1024 && heap.count > 2 * this.#entries)
-        heap.prune((item) => this.digest.get(item.keyHash) === item)
+    for (const heap of [this.#deadlines, this.#deletes, this.#ages]) {
+      if (heap.count > 1024 && heap.count > 2 * this.#entries) heap.prune((item) => this.#isHeld(item))
     }
   }
 }

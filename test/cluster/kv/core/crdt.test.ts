@@ -169,12 +169,14 @@ describe('the digest', () => {
         let count = 0
         for (const namespace of store.namespaces()) {
           for (const [, { entry: each }] of store.view(namespace).range()) {
+            count++
+            const endMs = Math.max(each.hlc.ms, each.expiryMs)
+            if (each.value === undefined && endMs + 600_000 <= store.clock.readMs()) continue
             const { keyHash, hash } = held(each, keyHashOf(each.namespace, each.key, sha256), sha256)
             for (let i = 0; i < SHARD_HASH_BYTES; i++) {
               const at = keyHash.charCodeAt(0) * SHARD_HASH_BYTES + i
               plain[at] = (plain[at] as number) ^ hash.charCodeAt(i)
             }
-            count++
           }
         }
         expect(store.digest.hashes).toEqual(plain)
@@ -287,6 +289,29 @@ describe('deletes (C3)', () => {
     env.advance(24 * HOUR_MS)
     store.expire()
     expect([store.tombstoneCount, store.entryCount, store.namespaces()]).toEqual([0, 0, []])
+  })
+
+  test('are out of the digest when their time has come, whichever node still holds them', () => {
+    const { store, env } = storeOf('a')
+    const late = storeOf('b')
+    written(store, 'k', 'v')
+    const end = deleted(store, 'k')
+    for (const each of [env, late.env]) each.advance(20 * HOUR_MS)
+    late.store.merge(end)
+    for (const each of [env, late.env]) each.advance(5 * HOUR_MS)
+    store.expire()
+    late.store.expire()
+    expect([store.entryCount, late.store.entryCount]).toEqual([0, 1])
+    expect(late.store.digest.hashes).toEqual(store.digest.hashes)
+    expect(
+      late.store.merge({ ...end, isDelete: false, value: bytes('old'), hlc: { ms: end.hlc.ms - 1, counter: 0 } }),
+    ).toBe('older')
+    late.env.wall -= 10 * HOUR_MS
+    late.store.expire()
+    expect(late.store.digest.differing(store.digest.hashes)).not.toEqual([])
+    late.env.wall += 10 * HOUR_MS
+    late.store.expire()
+    expect(late.store.digest.differing(store.digest.hashes)).toEqual([])
   })
 
   test('retention 0 keeps them for ever', () => {
