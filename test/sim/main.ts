@@ -3,16 +3,20 @@
 //   npm run sim -- --seeds 1000 [--seed FIRST] …                            many, on all cores
 //   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
 //   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
+//   npm run sim -- --groups | --crdt | --kv [--seed N] [--seeds COUNT] [--minutes M] [--nodes N]   P, C and V of the specification
 //   npm run sim -- --actors [--seed N] [--seeds COUNT] [--minutes M]           processes on several nodes: A1
 //   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
 
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../runtime/base/errors.ts'
 import { runActors } from './actors.ts'
+import { runCrdtChaos } from './crdt.ts'
 import { accuracy, figures } from './figures.ts'
 import { runChaos } from './gossip.ts'
+import { runKvChaos } from './kv.ts'
 import { runMeshChaos } from './mesh.ts'
 import { runGossipMesh } from './mesh-world.ts'
+import { runPgChaos } from './pg.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 
 const { values } = parseArgs({
@@ -27,6 +31,9 @@ const { values } = parseArgs({
     accuracy: { type: 'string' },
     mesh: { type: 'boolean', default: false },
     actors: { type: 'boolean', default: false },
+    groups: { type: 'boolean', default: false },
+    crdt: { type: 'boolean', default: false },
+    kv: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '3' },
   },
 })
@@ -42,9 +49,42 @@ else if (values.accuracy !== undefined) {
   console.log(text)
   process.exitCode = falseDeaths === 0 ? 0 : 1
 } else if (values.actors) process.exitCode = actorChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
-else if (values.mesh) process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+else if (values.groups) {
+  process.exitCode = chaos('groups', (seed, nodes, minutes) => runPgChaos({ seed, nodes, minutes })) ? 0 : 1
+} else if (values.crdt) {
+  process.exitCode = chaos('crdt', (seed, nodes, minutes) =>
+    runCrdtChaos({ seed, nodes, minutes, loss: (seed % 3) / 2 }),
+  )
+    ? 0
+    : 1
+} else if (values.kv) {
+  process.exitCode = chaos('kv', (seed, nodes) => runKvChaos({ seed, clients: nodes, operations: 60 })) ? 0 : 1
+} else if (values.mesh) process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (values.seeds === undefined) one(optionsOf(first))
 else await many(count('seeds', values.seeds))
+
+/** Many seeds of a world that reports in numbers, which are added up. */
+function chaos<Report extends object>(
+  name: string,
+  run: (seed: number, nodes: number, minutes: number) => Report,
+): boolean {
+  const seeds = count('seeds', values.seeds ?? '1')
+  const minutes = count('minutes', values.minutes)
+  const sums: Record<string, number> = {}
+  let failed = 0
+  for (let seed = first; seed < first + seeds; seed++) {
+    const nodes = values.nodes === undefined ? 2 + (seed % 4) : count('nodes', values.nodes)
+    try {
+      for (const [key, value] of Object.entries(run(seed, nodes, minutes))) sums[key] = (sums[key] ?? 0) + Number(value)
+    } catch (error) {
+      failed++
+      console.error(error instanceof Error ? error.message : String(error))
+      console.error(`again: npm run sim -- --${name} --seed ${seed} --nodes ${nodes} --minutes ${minutes}`)
+    }
+  }
+  console.log(`${seeds} seeds, ${failed} failed; in all ${JSON.stringify(sums)}`)
+  return failed === 0
+}
 
 function one(options: SeedOptions): void {
   if (values.trace) {
