@@ -3,17 +3,21 @@
 //   npm run sim -- --seeds 1000 [--seed FIRST] …                            many, on all cores
 //   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
 //   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
-//   npm run sim -- --actors [--seed N] [--seeds COUNT] [--minutes M]           processes on several nodes: A1
-//   npm run sim -- --mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
+//   npm run sim -- --protocol groups|crdt|kv [--seed N] [--seeds COUNT] [--minutes M] [--nodes N]   P, C and V of the specification
+//   npm run sim -- --protocol actors [--seed N] [--seeds COUNT] [--minutes M]           processes on several nodes: A1
+//   npm run sim -- --protocol mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
 //   npm run sim -- --protocol raft [--seed N] [--seeds COUNT] [--nodes N] [--seconds S] [--trace]  consensus; internals/raft.md
 
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../runtime/base/errors.ts'
 import { runActors } from './actors.ts'
+import { runCrdtChaos } from './crdt.ts'
 import { accuracy, figures } from './figures.ts'
 import { runChaos } from './gossip.ts'
+import { runKvChaos } from './kv.ts'
 import { runMeshChaos } from './mesh.ts'
 import { runGossipMesh } from './mesh-world.ts'
+import { runPgChaos } from './pg.ts'
 import { type RaftChaosOptions, RaftFailure, raftNodesOf, runRaftChaos } from './raft.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 
@@ -28,12 +32,13 @@ const { values } = parseArgs({
     figures: { type: 'boolean', default: false },
     accuracy: { type: 'string' },
     protocol: { type: 'string', default: 'gossip' },
-    mesh: { type: 'boolean', default: false },
-    actors: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '60' },
   },
 })
+const worlds = ['gossip', 'mesh', 'actors', 'raft', 'groups', 'crdt', 'kv'] as const
+const world = worlds.find((name) => name === values.protocol)
+if (world === undefined) throw new Error(`--protocol ${values.protocol}: one of ${worlds.join(', ')}`)
 const first = count('seed', values.seed)
 
 if (values.figures) figures(count('nodes', values.nodes ?? '1000'), first)
@@ -45,12 +50,44 @@ else if (values.accuracy !== undefined) {
   )
   console.log(text)
   process.exitCode = falseDeaths === 0 ? 0 : 1
-} else if (values.actors) process.exitCode = actorChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
-else if (values.protocol === 'raft') process.exitCode = raftChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
-else if (values.mesh || values.protocol === 'mesh')
-  process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+} else if (world === 'actors') process.exitCode = actorChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+else if (world === 'groups') {
+  process.exitCode = chaos('groups', (seed, nodes, minutes) => runPgChaos({ seed, nodes, minutes })) ? 0 : 1
+} else if (world === 'crdt') {
+  process.exitCode = chaos('crdt', (seed, nodes, minutes) =>
+    runCrdtChaos({ seed, nodes, minutes, loss: (seed % 3) / 2 }),
+  )
+    ? 0
+    : 1
+} else if (world === 'kv') {
+  process.exitCode = chaos('kv', (seed, nodes) => runKvChaos({ seed, clients: nodes, operations: 60 })) ? 0 : 1
+} else if (world === 'raft') process.exitCode = raftChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+else if (world === 'mesh') process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (values.seeds === undefined) one(optionsOf(first))
 else await many(count('seeds', values.seeds))
+
+/** Many seeds of a world that reports in numbers, which are added up. */
+function chaos<Report extends object>(
+  name: string,
+  run: (seed: number, nodes: number, minutes: number) => Report,
+): boolean {
+  const seeds = count('seeds', values.seeds ?? '1')
+  const minutes = count('minutes', values.minutes)
+  const sums: Record<string, number> = {}
+  let failed = 0
+  for (let seed = first; seed < first + seeds; seed++) {
+    const nodes = values.nodes === undefined ? 2 + (seed % 4) : count('nodes', values.nodes)
+    try {
+      for (const [key, value] of Object.entries(run(seed, nodes, minutes))) sums[key] = (sums[key] ?? 0) + Number(value)
+    } catch (error) {
+      failed++
+      console.error(error instanceof Error ? error.message : String(error))
+      console.error(`again: npm run sim -- --protocol ${name} --seed ${seed} --nodes ${nodes} --minutes ${minutes}`)
+    }
+  }
+  console.log(`${seeds} seeds, ${failed} failed; in all ${JSON.stringify(sums)}`)
+  return failed === 0
+}
 
 function one(options: SeedOptions): void {
   if (values.trace) {
@@ -121,7 +158,7 @@ function meshChaos(seeds: number): boolean {
       isFine = false
       console.error(`${error instanceof Error ? error.message : String(error)}`)
       console.error(
-        `again: npm run sim -- --mesh --seed ${seed} --nodes ${nodes} --minutes ${minutes} --steps ${values.steps} --trace`,
+        `again: npm run sim -- --protocol mesh --seed ${seed} --nodes ${nodes} --minutes ${minutes} --steps ${values.steps} --trace`,
       )
     }
   }
