@@ -19,6 +19,11 @@ export class Heap<T> {
     return this.#nodes[0]?.key
   }
 
+  /** The item with the smallest key; it stays. */
+  peek(): T | undefined {
+    return this.#nodes[0]?.item
+  }
+
   push(key: number, item: T): void {
     const nodes = this.#nodes
     const node = { key, order: this.#order++, item }

@@ -1,0 +1,73 @@
+// What ends at a time of the log clock. cluster.md §5.12: due entries run in the order (expiry, kind, key), which a node that
+// restored a snapshot finds just as one that lived through everything.
+
+import { Heap } from '../../../runtime/base/heap.ts'
+import { compareText } from './order.ts'
+
+export type ExpiryKind = 'lock' | 'strong' | 'waiter'
+
+export interface Expiry {
+  readonly kind: ExpiryKind
+  readonly key: string
+  /** Log clock, milliseconds. */
+  readonly atMs: number
+}
+
+/** Renewals leave stale items in the heap; it is rebuilt when they are the larger part. */
+const STALE_MIN = 64
+
+export class Expiries {
+  readonly #heap = new Heap<Expiry>()
+  /** By kind and key: the one item of the heap that counts. */
+  readonly #live = new Map<string, Expiry>()
+
+  get count(): number {
+    return this.#live.size
+  }
+
+  /** When the next one is due, log clock; undefined when none is. */
+  get nextMs(): number | undefined {
+    while (this.#heap.nextKey !== undefined) {
+      const top = this.#heap.peek() as Expiry
+      if (this.#isLive(top)) return top.atMs
+      this.#heap.pop()
+    }
+    return undefined
+  }
+
+  set(kind: ExpiryKind, key: string, atMs: number): void {
+    const expiry = { kind, key, atMs }
+    this.#live.set(`${kind} ${key}`, expiry)
+    this.#heap.push(atMs, expiry)
+    if (this.#heap.count > 2 * this.#live.size + STALE_MIN) this.#heap.prune((item) => this.#isLive(item))
+  }
+
+  delete(kind: ExpiryKind, key: string): void {
+    this.#live.delete(`${kind} ${key}`)
+  }
+
+  /**
+   * Everything due at `clockMs`, in order; it stays until deleted or set anew. Ask `isLive` before acting: what runs first may
+   * have ended what comes later.
+   */
+  due(clockMs: number): Expiry[] {
+    const due: Expiry[] = []
+    for (let at = this.nextMs; at !== undefined && at <= clockMs; at = this.nextMs) {
+      due.push(this.#heap.pop() as Expiry)
+    }
+    return due.sort((a, b) => a.atMs - b.atMs || compareText(a.kind, b.kind) || compareText(a.key, b.key))
+  }
+
+  isLive(expiry: Expiry): boolean {
+    return this.#isLive(expiry)
+  }
+
+  clear(): void {
+    this.#live.clear()
+    this.#heap.prune(() => false)
+  }
+
+  #isLive(expiry: Expiry): boolean {
+    return this.#live.get(`${expiry.kind} ${expiry.key}`) === expiry
+  }
+}
