@@ -6,6 +6,7 @@ import { GOSSIP_PORT, isLoopback, parseJoinAddress } from './config/addresses.ts
 import { readSmallFile } from './config/machine.ts'
 import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config.ts'
 import { areClosed, askWitness, tellEvidence } from './crash-evidence.ts'
+import { type Fabric, NodeFabric } from './fabric.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
 import { Secrets } from './secrets.ts'
 import { formatAddress } from './swim/core/address.ts'
@@ -85,7 +86,9 @@ export class Cluster {
   readonly #secrets: Secrets
   #stopWatching: () => void = () => {}
   readonly #handlers: ClusterHandlers
-  readonly #tags: ReadonlyMap<string, string>
+  readonly #tags: Map<string, string>
+  readonly #timers: Timers
+  #fabric: NodeFabric | undefined
   #epoch: number
   #mesh: Mesh | undefined
   /** Those that are up, by name. */
@@ -100,6 +103,7 @@ export class Cluster {
     this.#pauses = own.pauses
     this.#secrets = new Secrets({ settings, wallMs: () => env.wallMs(), readFile: readSmallFile })
     this.#tags = own.tags
+    this.#timers = own.timers
     this.#epoch = epoch
     this.#startedAtMs = env.nowMs()
   }
@@ -112,9 +116,10 @@ export class Cluster {
     const { settings, env, handlers, epoch } = options
     const { membership, name } = settings
     let refuse: (error: MoonmeshError) => void = handlers.failed
-    const own = { pauses: new PauseWatch(env), tags: tagsOf(options) }
     const timers = new Timers(env)
+    const own = { pauses: new PauseWatch(env), tags: tagsOf(options), timers }
     let cluster: Cluster | undefined
+    const fabricOf = (): NodeFabric | undefined => (cluster === undefined ? undefined : cluster.#fabric)
     const gossip = await Gossip.open({
       name,
       clusterId: settings.id,
@@ -136,8 +141,8 @@ export class Cluster {
         member: (event) => {
           if (event.name !== name && cluster !== undefined) cluster.#memberChanged(event)
         },
-        frames: () => {},
-        exchangeFrames: () => [],
+        frames: (frames, from) => fabricOf()?.framesReceived(frames, from),
+        exchangeFrames: () => fabricOf()?.exchangeFrames() ?? [],
         nameInUse: (address) => refuse(nameInUse(name, address)),
         epochRaised: (raised) => {
           handlers.log('warn', { event: 'epoch_raised', epoch: raised }, EPOCH_TEXT)
@@ -168,6 +173,7 @@ export class Cluster {
   #memberChanged(event: MemberEvent): void {
     this.#mesh?.member(event)
     this.#handlers.member(event)
+    this.#fabric?.memberChanged(event)
   }
 
   #epochRaised(epoch: number): void {
@@ -223,13 +229,39 @@ export class Cluster {
       const peer = this.#peers.get(name)
       if (peer?.epoch === epoch) peers.message(peer, bytes)
     })
+    this.#fabric = new NodeFabric({
+      name: settings.name,
+      env: this.#env,
+      timers: this.#timers,
+      gossip: this.#gossip,
+      mesh,
+      epoch: () => this.#epoch,
+      setTag: (key, value) => this.#setTag(key, value),
+      log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
+    })
     for (const member of this.#gossip.members()) {
       const { name, epoch, address, tags } = member
       if (name !== settings.name && epoch !== undefined && isLive(member)) {
         mesh.member({ kind: 'joined', name, epoch, address, tags })
       }
     }
-    this.#gossip.setTags(new Map([...this.#tags, ['internode_port', String(mesh.port)], ['mesh', MESH_PROTOCOL]]))
+    this.#tags.set('mesh', MESH_PROTOCOL)
+    this.#setTag('internode_port', String(mesh.port))
+  }
+
+  /** What the services above stand on; undefined before `connect`. */
+  get fabric(): Fabric | undefined {
+    return this.#fabric
+  }
+
+  #setTag(key: string, value: string | undefined): void {
+    if (this.#tags.get(key) === value) return
+    const tags = new Map(this.#tags)
+    if (value === undefined) tags.delete(key)
+    else tags.set(key, value)
+    this.#gossip.setTags(new Map(tags))
+    if (value === undefined) this.#tags.delete(key)
+    else this.#tags.set(key, value)
   }
 
   #assertOpen(): void {
@@ -384,13 +416,15 @@ export class Cluster {
     this.#stopWatching()
     await this.#gossip.close()
     await this.#mesh?.close()
+    this.#timers.close()
     this.#pauses.close()
   }
 }
 
 interface OwnParts {
   readonly pauses: PauseWatch
-  readonly tags: ReadonlyMap<string, string>
+  readonly tags: Map<string, string>
+  readonly timers: Timers
 }
 
 const EPOCH_TEXT =
