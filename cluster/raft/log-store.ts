@@ -16,7 +16,7 @@ import type { HardState, PersistEffect } from './core/effects.ts'
 import { type Entry, entryBytes, type LogPosition } from './core/entry.ts'
 import type { Run } from './core/log.ts'
 import type { StoredState } from './core/recovery.ts'
-import { packEntry, packHardState, unpackEntry, unpackHardState } from './wire/entry.ts'
+import { EntryBytes, packHardState, unpackEntry, unpackHardState } from './wire/entry.ts'
 
 const FORMAT = 1
 const HARD_STATE = Uint8Array.of(0x68)
@@ -43,6 +43,8 @@ export interface ReadLimits {
 }
 
 export class LogStore {
+  /** For whoever sends the entries elsewhere. */
+  readonly entryBytes = new EntryBytes()
   readonly #storage: Storage
   readonly #path: string
   /** As it will be when everything asked for is written, as are the next three. */
@@ -166,7 +168,7 @@ export class LogStore {
     for (const [at, entry] of entries.entries()) {
       assert(entry.index === after + 1 + at, `entry ${entry.index} follows ${after + at}`)
       const key = entryKey(entry.index)
-      operations.push({ kind: 'put', key, value: seal(key, pack(packEntry(entry))) })
+      operations.push({ kind: 'put', key, value: seal(key, this.entryBytes.of(entry)) })
     }
     const last = after + entries.length
     this.#deleteBetween(last + 1, this.#lastIndex, operations)

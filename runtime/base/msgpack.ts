@@ -24,23 +24,21 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** @throws TypeError for what has no form here: a bug of the caller */
 export function pack(value: Packed): Uint8Array {
-  const out = new Out()
-  write(out, value, 0)
-  return out.finish()
+  return new Packer().value(value).finish()
 }
 
 /** Reads exactly one value. Strings and bytes of the result are copies. @throws UnpackError */
 export function unpack(bytes: Uint8Array): Packed {
-  const reader = new In(bytes)
-  const value = reader.value(0)
-  if (reader.at !== bytes.length) throw new UnpackError('bytes follow the value')
+  const reader = new Unpacker(bytes)
+  const value = reader.value()
+  if (!reader.isAtEnd) throw new UnpackError('bytes follow the value')
   return value
 }
 
 /** Reads one value at `at`; for messages whose tail is somebody else's. @throws UnpackError */
 export function unpackAt(bytes: Uint8Array, at: number): { value: Packed; end: number } {
-  const reader = new In(bytes, at)
-  const value = reader.value(0)
+  const reader = new Unpacker(bytes, at)
+  const value = reader.value()
   return { value, end: reader.at }
 }
 
@@ -48,7 +46,8 @@ export function isPackedMap(value: Packed | undefined): value is PackedMap {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
 }
 
-class Out {
+/** Writes values one after the other; for messages of which some parts are there as bytes already. */
+export class Packer {
   #bytes = new Uint8Array(128)
   #view = new DataView(this.#bytes.buffer)
   #at = 0
@@ -87,6 +86,24 @@ class Out {
     return this
   }
 
+  /** @throws TypeError for what has no form here */
+  value(value: Packed): this {
+    write(this, value, 0)
+    return this
+  }
+
+  /** The beginning of a map of `count` keys with their values, which follow. */
+  map(count: number): this {
+    header(this, count, 0x80, 0xde)
+    return this
+  }
+
+  /** The beginning of an array of `count` values, which follow. */
+  array(count: number): this {
+    header(this, count, 0x90, 0xdc)
+    return this
+  }
+
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#at)
   }
@@ -100,7 +117,7 @@ class Out {
   }
 }
 
-function write(out: Out, value: Packed, depth: number): void {
+function write(out: Packer, value: Packed, depth: number): void {
   if (depth > DEPTH_MAX) throw new TypeError(`nested deeper than ${DEPTH_MAX}`)
   if (value === null) out.u8(0xc0)
   else if (typeof value === 'boolean') out.u8(value ? 0xc3 : 0xc2)
@@ -120,7 +137,7 @@ function write(out: Out, value: Packed, depth: number): void {
   }
 }
 
-function writeNumber(out: Out, value: number): void {
+function writeNumber(out: Packer, value: number): void {
   if (!Number.isInteger(value) || Object.is(value, -0)) {
     out.u8(0xcb).f64(value)
     return
@@ -150,7 +167,7 @@ function writeNumber(out: Out, value: number): void {
   }
 }
 
-function writeString(out: Out, text: string): void {
+function writeString(out: Packer, text: string): void {
   const bytes = encoder.encode(text)
   const { length } = bytes
   if (length < 32) out.u8(0xa0 | length)
@@ -160,7 +177,7 @@ function writeString(out: Out, text: string): void {
   out.raw(bytes)
 }
 
-function writeBytes(out: Out, bytes: Uint8Array): void {
+function writeBytes(out: Packer, bytes: Uint8Array): void {
   const { length } = bytes
   if (length < 0x100) out.u8(0xc4).u8(length)
   else if (length < 0x10000) out.u8(0xc5).u16(length)
@@ -168,13 +185,14 @@ function writeBytes(out: Out, bytes: Uint8Array): void {
   out.raw(bytes)
 }
 
-function header(out: Out, count: number, fix: number, long: number): void {
+function header(out: Packer, count: number, fix: number, long: number): void {
   if (count < 16) out.u8(fix | count)
   else if (count < 0x10000) out.u8(long).u16(count)
   else out.u8(long + 1).u32(count)
 }
 
-class In {
+/** Reads values one after the other; what is wrong is an UnpackError. */
+export class Unpacker {
   readonly #bytes: Uint8Array
   readonly #view: DataView
   at: number
@@ -185,7 +203,31 @@ class In {
     this.at = at
   }
 
-  value(depth: number): Packed {
+  get isAtEnd(): boolean {
+    return this.at === this.#bytes.length
+  }
+
+  /** The beginning of a map. @returns how many keys with their values follow */
+  map(): number {
+    const type = this.#u8()
+    const count =
+      type >= 0x80 && type < 0x90 ? type & 15 : type === 0xde ? this.#u16() : type === 0xdf ? this.#u32() : -1
+    if (count < 0) throw new UnpackError('no map')
+    if (count * 2 > this.#bytes.length - this.at) throw new UnpackError('ends too early')
+    return count
+  }
+
+  /** The beginning of an array. @returns how many values follow */
+  array(): number {
+    const type = this.#u8()
+    const count =
+      type >= 0x90 && type < 0xa0 ? type & 15 : type === 0xdc ? this.#u16() : type === 0xdd ? this.#u32() : -1
+    if (count < 0) throw new UnpackError('no array')
+    if (count > this.#bytes.length - this.at) throw new UnpackError('ends too early')
+    return count
+  }
+
+  value(depth = 0): Packed {
     if (depth > DEPTH_MAX) throw new UnpackError(`nested deeper than ${DEPTH_MAX}`)
     const type = this.#u8()
     if (type < 0x80) return type
@@ -243,6 +285,21 @@ class In {
       default:
         throw new UnpackError(`type 0x${type.toString(16)} has no place here`)
     }
+  }
+
+  /** Passes over one value whose header is sound; what is in its strings is not looked at. */
+  skip(depth = 0): void {
+    if (depth > DEPTH_MAX) throw new UnpackError(`nested deeper than ${DEPTH_MAX}`)
+    const type = this.#bytes[this.at]
+    if (type === undefined) throw new UnpackError('ends too early')
+    if ((type >= 0x80 && type < 0x90) || type === 0xde || type === 0xdf) {
+      for (let left = 2 * this.map(); left > 0; left--) this.skip(depth + 1)
+    } else if ((type >= 0x90 && type < 0xa0) || type === 0xdc || type === 0xdd) {
+      for (let left = this.array(); left > 0; left--) this.skip(depth + 1)
+    } else if (type >= 0xc4 && type <= 0xc6) {
+      this.at++
+      this.#skip(type === 0xc4 ? this.#u8() : type === 0xc5 ? this.#u16() : this.#u32())
+    } else this.value(depth)
   }
 
   #array(count: number, depth: number): Packed[] {

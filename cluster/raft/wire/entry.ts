@@ -2,7 +2,7 @@
 //   entry = [term, type, clock, data]   types: 0 noop · 1 configuration · 2 commands · 3 tick · 4 settings
 //   configuration = [[voter…], [standby…]], hard state = {term, vote}, server = [name, store]
 
-import { isPackedMap, type Packed, UnpackError } from '../../../runtime/base/msgpack.ts'
+import { isPackedMap, type Packed, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
 import type { HardState } from '../core/effects.ts'
 import type { Entry } from '../core/entry.ts'
 import type { Configuration } from '../core/membership.ts'
@@ -15,6 +15,47 @@ const TICK = 3
 const SETTINGS = 4
 /** Voters and standbys at most, twice over. */
 const SERVERS_MAX = 64
+const NAME_LENGTH_MAX = 128
+const STORE_LENGTH_MAX = 64
+
+/** What is kept of encoded entries: as much as is on its way to disks and followers at a time, by and large. */
+const KEPT_BYTES_MAX = 4 * 1024 * 1024
+
+/**
+ * Entries as bytes, the same for the disk and every follower: each is encoded once, and one that came from another server not at
+ * all. Nobody writes to the bytes.
+ */
+export class EntryBytes {
+  /** Oldest first. */
+  readonly #kept = new Map<Entry, Uint8Array>()
+  #keptBytes = 0
+
+  of(entry: Entry): Uint8Array {
+    const kept = this.#kept.get(entry)
+    if (kept !== undefined) return kept
+    const bytes = pack(packEntry(entry))
+    this.#keep(entry, bytes)
+    return bytes
+  }
+
+  /** @param bytes the caller's no longer @throws UnpackError */
+  read(index: number, bytes: Uint8Array): Entry {
+    const entry = unpackEntry(index, unpack(bytes))
+    this.#keep(entry, bytes)
+    return entry
+  }
+
+  #keep(entry: Entry, bytes: Uint8Array): void {
+    this.#kept.set(entry, bytes)
+    this.#keptBytes += bytes.length
+    while (this.#keptBytes > KEPT_BYTES_MAX) {
+      const [oldest] = this.#kept
+      if (oldest === undefined) return
+      this.#kept.delete(oldest[0])
+      this.#keptBytes -= oldest[1].length
+    }
+  }
+}
 
 export function packEntry(entry: Entry): Packed {
   const { term, clockMs } = entry
@@ -87,6 +128,8 @@ export function unpackServer(packed: Packed | undefined): ServerId {
   if (!Array.isArray(packed) || packed.length !== 2) throw new UnpackError('a server is a name and a store')
   const [name, store] = packed as readonly Packed[]
   if (typeof name !== 'string' || typeof store !== 'string') throw new UnpackError('a server is two strings')
+  if (name.length > NAME_LENGTH_MAX || store.length > STORE_LENGTH_MAX)
+    throw new UnpackError('a name or store is too long')
   if (name === '' || name.includes('/') || store === '') throw new UnpackError('not the form of a name or a store')
   return serverId(name, store)
 }
