@@ -2,6 +2,7 @@
 
 import type { Env } from '../runtime/base/env.ts'
 import { MoonmeshError, messageOf } from '../runtime/base/errors.ts'
+import { Histogram } from '../runtime/base/histogram.ts'
 import { GOSSIP_PORT, isLoopback, parseJoinAddress } from './config/addresses.ts'
 import { readSmallFile } from './config/machine.ts'
 import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config.ts'
@@ -76,9 +77,13 @@ const SETTLE_ROUNDS = 4
 /** Of the gossip health check. */
 const BOOT_GRACE_MS = 60_000
 const UNWELL_MS_MAX = 30_000
+/** From a neighbour's round of gossip to a node that was cut off for an hour. */
+const CONVERGENCE_SECONDS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600]
 
 export class Cluster {
   readonly settings: ClusterSettings
+  /** How old changes that spread by gossip were when they were taken over here. */
+  readonly convergence = new Histogram(CONVERGENCE_SECONDS)
   readonly #env: Env
   readonly #gossip: Gossip
   readonly #startedAtMs: number
@@ -237,6 +242,7 @@ export class Cluster {
       mesh,
       epoch: () => this.#epoch,
       setTag: (key, value) => this.#setTag(key, value),
+      converged: (ageMs) => this.convergence.observe(ageMs / 1000),
       log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
     })
     for (const member of this.#gossip.members()) {

@@ -96,6 +96,12 @@ export interface Fabric {
   /** What gossip tells of this node under a short key; undefined: nothing. @throws MoonmeshError `Invalid` when all are too long together */
   setTag(key: string, value: string | undefined): void
 
+  /**
+   * A change that spread by gossip or an exchange was taken over here, for the metric of how long that takes.
+   * @param ageMs own hybrid clock − stamp of the change, milliseconds; a clock that is behind makes it 0. Absent where nobody counts
+   */
+  converged?(ageMs: number): void
+
   log(level: 'info' | 'warn' | 'error', event: string, fields: Record<string, string | number>): void
 }
 
@@ -107,6 +113,7 @@ export interface FabricParts {
   readonly mesh: Mesh
   epoch(): number
   setTag(key: string, value: string | undefined): void
+  converged(ageMs: number): void
   log: Fabric['log']
 }
 
@@ -116,6 +123,7 @@ export class NodeFabric implements Fabric {
   readonly env: Env
   readonly log: Fabric['log']
   readonly setTag: Fabric['setTag']
+  readonly converged: (ageMs: number) => void
   readonly #parts: FabricParts
   readonly #up = new Map<string, Run>()
   readonly #liveListeners = new Set<(event: LiveEvent) => void>()
@@ -131,6 +139,7 @@ export class NodeFabric implements Fabric {
     this.env = parts.env
     this.log = parts.log
     this.setTag = parts.setTag
+    this.converged = parts.converged
     const { mesh } = parts
     mesh.on('node-up', ({ peer: name, epoch }) => {
       const node = { name, epoch }

@@ -1,6 +1,7 @@
 // The cluster as Prometheus reads it. Nothing is counted twice: each metric is read off the cluster when it is asked for. cluster.md §11.
 
-import type { Registry } from 'prom-client'
+import type { Metric, Registry } from 'prom-client'
+import { type Histogram, histogramMetric } from '../runtime/base/histogram.ts'
 import type { Cluster } from './cluster.ts'
 import { registerMeshMetrics } from './mesh/metrics.ts'
 import type { GossipStatistics } from './swim/driver.ts'
@@ -36,6 +37,12 @@ export function registerClusterMetrics(prom: Prom, registry: Registry, cluster: 
       },
     })
   }
+  const histogram = (
+    name: string,
+    help: string,
+    labelNames: string[],
+    read: () => (readonly [Record<string, string>, Histogram])[],
+  ): void => registry.registerMetric(histogramMetric(name, help, labelNames, read) as unknown as Metric)
   const gossip = (read: (figures: GossipStatistics) => Sample[]) => (): Sample[] => read(cluster.statistics())
   gauge('gossip_members', 'known nodes by state', ['state'], () => {
     const members = cluster.members()
@@ -73,6 +80,14 @@ export function registerClusterMetrics(prom: Prom, registry: Registry, cluster: 
       [{ transport: 'tcp', direction: 'out' }, streams.bytesOut],
     ]),
   )
+  histogram('gossip_probe_seconds', 'probes of other nodes, by how long they took', ['result'], () => {
+    const { ok, tcp, failed } = cluster.statistics().probeSeconds
+    return [
+      [{ result: 'ok' }, ok],
+      [{ result: 'tcp' }, tcp],
+      [{ result: 'failed' }, failed],
+    ]
+  })
   counter(
     'gossip_probe_failures_total',
     'probes without an answer',
@@ -119,6 +134,12 @@ export function registerClusterMetrics(prom: Prom, registry: Registry, cluster: 
       [{ result: 'failed' }, counters.pushPullFailures],
       [{ result: 'refused' }, counters.pushPullsRefused],
     ]),
+  )
+  histogram(
+    'gossip_convergence_seconds',
+    'changes of eventual names and CRDT stores that were taken over here, by their age then',
+    [],
+    () => [[{}, cluster.convergence]],
   )
   counter(
     'local_pauses_total',

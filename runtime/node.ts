@@ -31,9 +31,11 @@ import { systemDriver, systemEnv } from './driver.ts'
 import { EnvKeeper } from './env/env.ts'
 import { type HostDefinition, HostRunner, type RunnerContext } from './host-runner.ts'
 import type { Log } from './log.ts'
+import { LoopLag } from './loop-lag.ts'
 import { compileProblem } from './lua/check.ts'
 import { Metrics } from './metrics.ts'
 import { NodeDirectory } from './node-dir.ts'
+import { registerNodeMetrics } from './node-metrics.ts'
 import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
 import {
@@ -125,6 +127,7 @@ export class Node {
   /** Services that start or run. */
   readonly #services = new Map<string, StartedService>()
   #directory: NodeDirectory | undefined
+  #loopLag: LoopLag | undefined
   #relay: Relay | undefined
   #actors: ActorHost | undefined
   #codeHashes: CodeHashes | undefined
@@ -210,6 +213,14 @@ export class Node {
     const startedMs = performance.now()
     try {
       const { settings } = this.app
+      const loopLag = new LoopLag(systemEnv)
+      this.#loopLag = loopLag
+      this.#metrics.addSource((prom, registry) =>
+        registerNodeMetrics(prom, registry, {
+          loopLag: loopLag.seconds,
+          undelivered: () => this.#relay?.undelivered ?? { stale_epoch: 0, noproc: 0 },
+        }),
+      )
       for (const warning of settings.warnings) this.#log.write('warn', {}, formatProblem(warning))
       this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
       this.#assertNotStopping()
@@ -480,6 +491,7 @@ export class Node {
   }
 
   async #closeRest(): Promise<void> {
+    this.#loopLag?.close()
     this.#terminal.close()
     this.#actors?.close()
     await this.#nodeServices.close()

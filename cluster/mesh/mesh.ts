@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { unreachable } from '../../runtime/base/assert.ts'
 import type { Env } from '../../runtime/base/env.ts'
 import { MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
+import { Histogram } from '../../runtime/base/histogram.ts'
 import type { PauseWatch } from '../timers.ts'
 import { Timers } from '../timers.ts'
 import { Connection } from './connection.ts'
@@ -119,7 +120,8 @@ export interface MeshStatistics {
   /** Payload bytes by peer and class since the start; peers long gone are left out. */
   readonly bytes: ReadonlyMap<string, { readonly sent: readonly number[]; readonly received: readonly number[] }>
   readonly totalQueueBytes: number
-  readonly handshakes: { readonly count: number; readonly seconds: number }
+  /** Those that succeeded, from the first byte of the connection on. */
+  readonly handshakes: Histogram
   /** Of this node's own certificate, seconds from now; undefined without one. */
   readonly certificateSeconds: number | undefined
 }
@@ -177,7 +179,7 @@ export class Mesh {
   #flush: NodeJS.Immediate | undefined
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelWake: () => void = () => {}
-  #handshakes = { count: 0, seconds: 0 }
+  readonly #handshakes = new Histogram()
   #expiryWarnedAtMs: number | undefined
   #closing: Promise<void> | undefined
   #unwatch: () => void = () => {}
@@ -370,7 +372,7 @@ export class Mesh {
       requests: this.#requests.counters,
       bytes,
       totalQueueBytes: this.#core.totalQueueBytes,
-      handshakes: { ...this.#handshakes },
+      handshakes: this.#handshakes,
       certificateSeconds: notAfterMs === undefined ? undefined : (notAfterMs - this.#env.wallMs()) / 1000,
     }
   }
@@ -481,8 +483,7 @@ export class Mesh {
         live.peer = effect.peer
         this.#trafficOf(effect.peer).goneAtMs = undefined
         live.connection?.open(effect)
-        this.#handshakes.count++
-        this.#handshakes.seconds += (this.#env.nowMs() - live.sinceMs) / 1000
+        this.#handshakes.observe((this.#env.nowMs() - live.sinceMs) / 1000)
         return
       }
       case 'close': {

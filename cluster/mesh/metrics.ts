@@ -1,6 +1,7 @@
 // The mesh as Prometheus reads it. Nothing is counted twice: each metric is read off the mesh when it is asked for. cluster.md §4.9.
 
-import type { Registry } from 'prom-client'
+import type { Metric, Registry } from 'prom-client'
+import { histogramMetric } from '../../runtime/base/histogram.ts'
 import { CHANNEL_CLASSES, LINK } from './core/classes.ts'
 import { REFUSE_CODES } from './core/handshake.ts'
 import type { DownReason, LinkState } from './core/mesh.ts'
@@ -103,10 +104,16 @@ export function registerMeshMetrics(
   gauge('mesh_rtt_seconds', 'round trip of the last ping', ['peer'], ({ links }) =>
     links.flatMap(({ peer, rttMs }): Sample[] => (rttMs === undefined ? [] : [[{ peer }, rttMs / 1000]])),
   )
-  counter('mesh_handshakes_total', 'handshakes that succeeded', [], ({ handshakes }) => [[{}, handshakes.count]])
-  counter('mesh_handshake_seconds_total', 'time that they took together', [], ({ handshakes }) => [
-    [{}, handshakes.seconds],
-  ])
+  const handshakes = histogramMetric(
+    'mesh_handshake_seconds',
+    'handshakes that succeeded, by how long they took',
+    [],
+    () => {
+      const mesh = statistics()
+      return mesh === undefined ? [] : [[{}, mesh.handshakes]]
+    },
+  )
+  registry.registerMetric(handshakes as unknown as Metric)
   counter('mesh_requests_total', 'requests to other nodes', ['result'], ({ requests }) => [
     [{ result: 'sent' }, requests.requests],
     [{ result: 'timeout' }, requests.timeouts],

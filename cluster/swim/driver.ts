@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { unreachable } from '../../runtime/base/assert.ts'
 import type { Env } from '../../runtime/base/env.ts'
 import { MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
+import type { Histogram } from '../../runtime/base/histogram.ts'
 import { Queue } from '../../runtime/base/queue.ts'
 import { PauseWatch, Timers } from '../timers.ts'
 import { type Address, formatAddress, isSameAddress } from './core/address.ts'
@@ -14,6 +15,7 @@ import type { Exchange, Frame, Message } from './core/messages.ts'
 import type { SwimSettings } from './core/settings.ts'
 import {
   META_BYTES_MAX,
+  type ProbeResult,
   type Seed,
   Swim,
   type SwimCounters,
@@ -122,6 +124,7 @@ export interface GossipStatistics {
   /** 0: well. */
   readonly healthScore: number
   readonly counters: Readonly<SwimCounters>
+  readonly probeSeconds: Readonly<Record<ProbeResult, Histogram>>
 }
 
 /** Messages that wait; those that cannot wait do not. */
@@ -373,7 +376,7 @@ export class Gossip {
   }
 
   statistics(): GossipStatistics {
-    const { queueDepth, framesDropped, healthScore, counters } = this.#swim
+    const { queueDepth, framesDropped, healthScore, counters, probeSeconds } = this.#swim
     return {
       ...this.#figures,
       streams: { ...this.#streams.figures },
@@ -387,6 +390,7 @@ export class Gossip {
       pauses: this.#pauses.count,
       healthScore,
       counters: { ...counters },
+      probeSeconds,
     }
   }
 

@@ -521,7 +521,7 @@ export abstract class Host implements ProcessHost {
       case 'cancel':
       case 'terminate':
         // What another node sends is not answered.
-        if (message.ref === NO_REPLY) this.#answerElsewhere(message)
+        if (message.ref === NO_REPLY) this.#unanswered(message)
         else this.#reply(message.ref, this.#answerElsewhere(message))
         break
       case 'bear-name':
@@ -578,6 +578,12 @@ export abstract class Host implements ProcessHost {
   #answerElsewhere(question: ProcessQuestion): Answer<undefined> {
     const target = this.#processes.get(question.to)
     return target === undefined ? { ok: false, error: this.#gone(question) } : this.#answer(question, target)
+  }
+
+  #unanswered(question: ProcessQuestion): void {
+    const target = this.#processes.get(question.to)
+    if (target === undefined) this.port.post({ kind: 'undelivered' })
+    else this.#answer(question, target)
   }
 
   #bears(pid: string): Answer<undefined> {

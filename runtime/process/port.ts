@@ -134,6 +134,8 @@ export type FromHost =
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | Telling
+  /** What another node sent to a process that is not there (any more). */
+  | { kind: 'undelivered' }
   | { kind: 'release-names'; pid: string }
   | (ServiceQuestion & { ref: number })
   /** Nobody waits for the answer to the request any more. */

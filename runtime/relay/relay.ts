@@ -27,7 +27,7 @@ import type {
 } from '../process/port.ts'
 import { NO_REPLY } from '../process/port.ts'
 import type { Answer, Outcome } from '../services.ts'
-import { routeOf } from './core/route.ts'
+import { routeOf, type Undelivered } from './core/route.ts'
 import type { PeerMessage } from './wire/messages.ts'
 
 /** The node's end of the line to one host worker. */
@@ -56,6 +56,12 @@ export interface PeerLine {
 }
 
 type Line = HostLine | PeerLine
+
+/** There is no line to the process. */
+interface Unreached {
+  readonly error: MoonmeshError
+  readonly why: Undelivered
+}
 
 const isPeer = (line: Line): line is PeerLine => 'epoch' in line
 
@@ -128,6 +134,8 @@ export class Relay {
   #nextRef = 1
   /** Tellings for processes that are gone. */
   deadLetters = 0
+  /** Messages of other nodes to processes that are not here, by why. */
+  readonly undelivered: Record<Undelivered, number> = { stale_epoch: 0, noproc: 0 }
   /** Messages of other nodes that no node of that name and run may send. */
   refusedMessages = 0
   /** What was said to services and refused by them. */
@@ -276,13 +284,13 @@ export class Relay {
   }
 
   /** The line of a process that lives on this node. */
-  #hostLineOf(pid: string): HostLine | { error: MoonmeshError } {
+  #hostLineOf(pid: string): HostLine | Unreached {
     const found = this.#lineOf(pid)
     if ('error' in found || !isPeer(found)) return found
-    return { error: notFound(`process not found: ${toText(pid)} (it is not one of this node)`) }
+    return { error: notFound(`process not found: ${toText(pid)} (it is not one of this node)`), why: 'noproc' }
   }
 
-  #lineOf(pid: string): Line | { error: MoonmeshError } {
+  #lineOf(pid: string): Line | Unreached {
     const route = routeOf(pid, this.#self, {
       knowsHost: (id) => this.#knownHosts.has(id),
       hostOfSlot: (slot) => this.#slots.get(slot)?.hostId,
@@ -291,13 +299,14 @@ export class Relay {
       case 'here':
         return this.linesOf(route.host).find((line) => line.slot === route.slot) as HostLine
       case 'unknown-host':
-        return { error: notFound(`host not found: ${toText(route.host)} (in ${toText(pid)})`) }
+        return { error: notFound(`host not found: ${toText(route.host)} (in ${toText(pid)})`), why: 'noproc' }
       case 'gone':
-        return { error: notFound(`process not found: ${toText(pid)}`) }
+        return { error: notFound(`process not found: ${toText(pid)}`), why: route.why }
       case 'peer': {
         const peer = this.#peers.get(route.node)
-        if (peer === undefined) return { error: unreachable(route.node) }
-        return peer.epoch === route.epoch ? peer : { error: notFound(`process not found: ${toText(pid)}`) }
+        if (peer === undefined) return { error: unreachable(route.node), why: 'noproc' }
+        if (peer.epoch === route.epoch) return peer
+        return { error: notFound(`process not found: ${toText(pid)}`), why: 'stale_epoch' }
       }
     }
   }
@@ -517,6 +526,9 @@ export class Relay {
       case 'release-names':
         this.#releaseNames(message.pid)
         break
+      case 'undelivered':
+        this.undelivered.noproc++
+        break
       case 'request':
         this.#serve(line, message)
         break
@@ -576,7 +588,7 @@ export class Relay {
         const found = this.#hostLineOf(message.to)
         if (!this.#maySpeak(peer, message.from)) return
         if (message.kind === 'send' && isReserved(message.topic)) return void this.refusedMessages++
-        if ('error' in found) this.deadLetters++
+        if ('error' in found) this.undelivered[found.why]++
         else found.port.post({ ...message, ref: NO_REPLY })
         return
       }

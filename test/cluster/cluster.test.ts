@@ -1,10 +1,12 @@
 // The cluster of one node as it starts and stops, with real sockets on the loopback. cluster.md §1.1.
 
 import { connect } from 'node:net'
+import prom from 'prom-client'
 import { afterEach, expect, test } from 'vitest'
 import { Cluster } from '../../cluster/cluster.ts'
 import { clusterReader } from '../../cluster/config/machine.ts'
 import type { ClusterSettings } from '../../cluster/config.ts'
+import { registerClusterMetrics } from '../../cluster/metrics.ts'
 import { systemEnv } from '../../runtime/driver.ts'
 import { eventually } from '../tools/eventually.ts'
 
@@ -65,4 +67,17 @@ test('one that is closed does not connect, and a connected one stops answering w
   await closing.close()
   expect(await answers(address)).toBe(false)
   await expect(closing.connect(PEERS)).rejects.toMatchObject({ kind: 'Canceled' })
+})
+
+test('changes that spread by gossip are counted by their age when they were taken over (cluster.md §11)', async () => {
+  const open = await start()
+  await open.connect(PEERS)
+  // What the services call with their hybrid clock minus the change's stamp; a clock that is behind makes no negative age.
+  for (const ageMs of [250, 40_000, -5]) open.fabric?.converged?.(ageMs)
+  const registry = new prom.Registry()
+  registerClusterMetrics(prom, registry, open)
+  const text = await registry.metrics()
+  expect(text).toContain('gossip_convergence_seconds_bucket{le="0.25"} 2')
+  expect(text).toContain('gossip_convergence_seconds_bucket{le="60"} 3')
+  expect(text).toContain('gossip_probe_seconds_count{result="failed"} 0')
 })

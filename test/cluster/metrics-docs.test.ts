@@ -1,19 +1,23 @@
-// The page of metrics names every one that the cluster registers, with its type and labels, and no other.
+// The page of metrics names every one that a node and its cluster register, with its type and labels, and no other.
 
 import { readFileSync } from 'node:fs'
 import prom from 'prom-client'
 import { expect, test } from 'vitest'
 import type { Cluster } from '../../cluster/cluster.ts'
 import { registerClusterMetrics } from '../../cluster/metrics.ts'
+import { type NodeFigures, registerNodeMetrics } from '../../runtime/node-metrics.ts'
 
-test('docs/reference/metrics.md lists what there is', () => {
-  const registry = new prom.Registry()
+test.each<[string, string, (registry: prom.Registry) => void]>([
   // Nothing is read before it is asked for.
-  registerClusterMetrics(prom, registry, {} as Cluster)
+  ['## The node', '## The cluster', (registry) => registerNodeMetrics(prom, registry, {} as NodeFigures)],
+  ['## The cluster', '## Functions', (registry) => registerClusterMetrics(prom, registry, {} as Cluster)],
+])('docs/reference/metrics.md lists what there is: %s', (begin, end, register) => {
+  const registry = new prom.Registry()
+  register(registry)
   const metrics = registry.getMetricsAsArray() as unknown as { name: string; type: string; labelNames: string[] }[]
   const registered = metrics.map(({ name, type, labelNames }) => `${name} ${type} ${labelNames.join(',')}`)
   const page = readFileSync(new URL('../../docs/reference/metrics.md', import.meta.url), 'utf8')
-  const section = page.slice(page.indexOf('## The cluster'), page.indexOf('## Functions'))
+  const section = page.slice(page.indexOf(begin), page.indexOf(end))
   const listed = [...section.matchAll(/^\| `(\w+)` \| (\w+) \| (.*?) ?\| .+ \|$/gm)].map(
     ([, name, type, labels]) => `${name} ${type} ${labels?.replaceAll(/[` ]/g, '')}`,
   )

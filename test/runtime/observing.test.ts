@@ -90,6 +90,19 @@ test('nobody records them otherwise', async () => {
   expect((await node.metrics()).text).not.toContain('moonmesh_function')
 })
 
+test('every node shows how late its event loop is, and what it could not deliver', async () => {
+  const node = await nodeWith([], [])
+  await node.start()
+  const text = await eventually(async () => {
+    const found = (await node.metrics()).text
+    expect(found).toMatch(/event_loop_lag_seconds_count [1-9]/)
+    return found
+  })
+  expect(text).toMatch(/event_loop_lag_seconds_bucket\{le="\+Inf"\} [1-9]/)
+  expect(text).toContain('messages_undeliverable_total{why="stale_epoch"} 0')
+  expect(text).toContain('messages_undeliverable_total{why="noproc"} 0')
+})
+
 async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

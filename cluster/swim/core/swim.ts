@@ -3,6 +3,7 @@
 
 import { assert, unreachable } from '../../../runtime/base/assert.ts'
 import type { Env } from '../../../runtime/base/env.ts'
+import { Histogram } from '../../../runtime/base/histogram.ts'
 import { type Address, formatAddress, isHostAllowed, isSameAddress } from './address.ts'
 import { Awareness } from './awareness.ts'
 import { Broadcasts, PART_OVERHEAD_BYTES, transmitLimit } from './broadcasts.ts'
@@ -145,6 +146,9 @@ export interface SwimCounters {
   inquiryVerdicts: number
 }
 
+/** How a probe ended: somebody's ack came, the node answered over TCP alone, or it did not. */
+export type ProbeResult = 'ok' | 'tcp' | 'failed'
+
 /** The longest meta that memberlist takes. */
 export const META_BYTES_MAX = 512
 
@@ -244,6 +248,12 @@ export class Swim {
   #lastHintAtMs = Number.NEGATIVE_INFINITY
   #out: SwimEffect[] = []
 
+  /** How long probes took, by how they ended. */
+  readonly probeSeconds: Readonly<Record<ProbeResult, Histogram>> = {
+    ok: new Histogram(),
+    tcp: new Histogram(),
+    failed: new Histogram(),
+  }
   readonly counters: SwimCounters = {
     probes: 0,
     probeFailures: 0,
@@ -526,7 +536,7 @@ export class Swim {
   }
 
   #ack(seqNo: number): void {
-    if (this.#probe?.seqNo === seqNo) return this.#probeSucceeded()
+    if (this.#probe?.seqNo === seqNo) return this.#probeSucceeded(this.#probe, 'ok')
     const relay = this.#relays.get(seqNo)
     if (relay !== undefined) {
       this.#relays.delete(seqNo)
@@ -585,9 +595,14 @@ export class Swim {
     this.#timer(deadlineMs, { kind: 'probe-deadline', seqNo })
   }
 
-  #probeSucceeded(): void {
+  #probeSucceeded(probe: Probe, result: ProbeResult): void {
+    this.#observe(probe, result)
     this.#probe = undefined
     this.#awareness.apply(-1)
+  }
+
+  #observe({ startedAtMs }: Probe, result: ProbeResult): void {
+    this.probeSeconds[result].observe((this.#env.nowMs() - startedAtMs) / 1000)
   }
 
   #probeIndirectly(probe: Probe): void {
@@ -630,8 +645,9 @@ export class Swim {
     if (probe.isStreamAnswered) {
       const { name, address } = probe.target
       this.#log('warn', 'gossip_udp_blocked', { peer: name, address: formatAddress(address) })
-      return this.#probeSucceeded()
+      return this.#probeSucceeded(probe, 'tcp')
     }
+    this.#observe(probe, 'failed')
     this.#probe = undefined
     this.counters.probeFailures++
     // Relays that do not even say no hint at a problem on this side.

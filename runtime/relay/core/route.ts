@@ -9,26 +9,30 @@ export interface HostSlots {
   hostOfSlot(slot: number): string | undefined
 }
 
+/** Why a process cannot be reached: its PID is one of another run of the node, or it is not there (any more). */
+export type Undelivered = 'stale_epoch' | 'noproc'
+
 export type Route =
   | { kind: 'here'; host: string; slot: number }
   | { kind: 'unknown-host'; host: string }
   /** On another node, in this run of it. */
   | { kind: 'peer'; node: string; epoch: number }
   /** The host exists; the process, its worker or its run of the node does not. */
-  | { kind: 'gone' }
+  | { kind: 'gone'; why: Undelivered }
 
 export function routeOf(pid: string, self: { node: string | undefined; epoch: number }, hosts: HostSlots): Route {
   const parts = parsePid(pid)
-  if (parts === undefined) return { kind: 'gone' }
+  if (parts === undefined) return { kind: 'gone', why: 'noproc' }
   const { host, uniq } = parts
   if (parts.node !== undefined && self.node !== undefined && parts.node !== self.node) {
     return { kind: 'peer', node: parts.node, epoch: epochOf(uniq) }
   }
   const isFunction = isFunctionHost(host)
   if (parts.node !== self.node || !(isFunction || hosts.knowsHost(host))) return { kind: 'unknown-host', host }
-  if (epochOf(uniq) !== self.epoch) return { kind: 'gone' }
+  const epoch = epochOf(uniq)
+  if (epoch !== self.epoch) return { kind: 'gone', why: Number.isNaN(epoch) ? 'noproc' : 'stale_epoch' }
   const slot = slotOf(uniq)
   const holder = hosts.hostOfSlot(slot)
-  if (holder === undefined || !(isFunction || holder === host)) return { kind: 'gone' }
+  if (holder === undefined || !(isFunction || holder === host)) return { kind: 'gone', why: 'noproc' }
   return { kind: 'here', host: holder, slot }
 }

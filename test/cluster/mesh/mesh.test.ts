@@ -406,6 +406,8 @@ test('the metrics of §4.9 are read off the mesh', async () => {
     return each.includes('mesh_messages_total{direction="out",class="app"} 1') && each
   })
   expect(text).toContain('mesh_links{state="connected"} 1')
+  expect(text).toContain('mesh_handshake_seconds_bucket{le="+Inf"} 1')
+  expect(text).toContain('mesh_handshake_seconds_count 1')
   expect(text).toContain('mesh_bytes_total{peer="b",direction="out",class="app"} 1000')
   expect(text).toContain('mesh_refused_total{code="cert_name"} 0')
   expect(text).toMatch(/mesh_rtt_seconds\{peer="b"\} 0\.\d+/)

@@ -423,6 +423,18 @@ test('a monitor that is asked for twice stays one, also when its host dies', () 
   expect(line.log.filter(({ kind }) => kind === 'down')).toMatchObject([{ event: 'exit', from: idle }])
 })
 
+test('what is sent to a process that is not there is counted by why (cluster.md §10.4)', () => {
+  start()
+  const from = '{two@app:a|1jk.001}'
+  const ended = a.spawn('app:ok').pid
+  const toOtherRun = ended.replace('|rs.', '|rr.')
+  const nowhere = '{one@app:none|rs.0zz}'
+  for (const to of [ended, toOtherRun, nowhere]) line.forge({ kind: 'send', to, from, topic: 'x', values: [] })
+  line.forge({ kind: 'terminate', to: ended, from })
+  a.driver.settle()
+  expect(a.relay.undelivered).toEqual({ stale_epoch: 1, noproc: 3 })
+})
+
 describe('a hostile node', () => {
   test('cannot speak as the runtime', () => {
     start()

@@ -33,6 +33,19 @@ describe('a probe', () => {
     expect(rig.swim.counters.probeFailures).toBe(0)
   })
 
+  test('is timed, by how it ended', () => {
+    const { seqNo } = probing()
+    rig.advance(100)
+    rig.hear({ kind: 'ack', seqNo })
+    // The next one is answered over a stream alone, the one after it not at all.
+    while (rig.all('stream-ping').length === 0) rig.advance(1)
+    const [stream] = rig.all('stream-ping')
+    rig.feed({ kind: 'stream-pong', seqNo: stream?.ping.seqNo as number, isAnswered: true })
+    rig.advance(2500)
+    const { ok, tcp, failed } = rig.swim.probeSeconds
+    expect([ok.count, ok.sum, tcp.count, tcp.sum, failed.count]).toEqual([1, 0.1, 1, 1, 1])
+  })
+
   test('an ack of another number is none', () => {
     const { seqNo } = probing()
     rig.hear({ kind: 'ack', seqNo: seqNo + 1 })

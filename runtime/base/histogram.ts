@@ -1,0 +1,94 @@
+// How often a duration fell where, in the buckets that Prometheus reads: counted from the start, read when somebody asks.
+
+/** Upper bounds of what takes from half a millisecond to half a minute. */
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+export class Histogram {
+  /** Upper bounds in seconds, ascending; what is longer than the last is in the count alone. */
+  readonly bounds: readonly number[]
+  readonly #counts: number[]
+  #count = 0
+  #sum = 0
+
+  constructor(bounds: readonly number[] = SECONDS) {
+    this.bounds = bounds
+    this.#counts = bounds.map(() => 0)
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** Seconds. */
+  get sum(): number {
+    return this.#sum
+  }
+
+  /** What is no duration (negative, endless, not a number) counts as none. */
+  observe(seconds: number): void {
+    const value = seconds > 0 && Number.isFinite(seconds) ? seconds : 0
+    this.#count++
+    this.#sum += value
+    const at = this.bounds.findIndex((bound) => value <= bound)
+    if (at >= 0) this.#counts[at] = (this.#counts[at] as number) + 1
+  }
+
+  /** How many were within each bound. */
+  cumulative(): number[] {
+    let total = 0
+    return this.#counts.map((count) => {
+      total += count
+      return total
+    })
+  }
+}
+
+type Labels = Readonly<Record<string, string>>
+
+/** A line of Prometheus' text. */
+export interface HistogramSample {
+  readonly metricName: string
+  readonly labels: Record<string, string | number>
+  readonly value: number
+}
+
+/** A metric of type histogram in the form that a registry of prom-client takes. */
+export interface HistogramMetric {
+  readonly name: string
+  readonly help: string
+  readonly type: 'histogram'
+  readonly labelNames: readonly string[]
+  get(): Promise<{ name: string; help: string; type: 'histogram'; aggregator: 'sum'; values: HistogramSample[] }>
+  reset(): void
+}
+
+/** @param read called for each reading: a histogram for every combination of labels */
+export function histogramMetric(
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  read: () => readonly (readonly [labels: Labels, histogram: Histogram])[],
+): HistogramMetric {
+  const samples = (): HistogramSample[] =>
+    read().flatMap(([labels, histogram]) => {
+      const within = histogram.cumulative()
+      return [
+        ...histogram.bounds.map((le, i) => ({
+          metricName: `${name}_bucket`,
+          labels: { le, ...labels },
+          value: within[i] as number,
+        })),
+        { metricName: `${name}_bucket`, labels: { le: '+Inf', ...labels }, value: histogram.count },
+        { metricName: `${name}_sum`, labels: { ...labels }, value: histogram.sum },
+        { metricName: `${name}_count`, labels: { ...labels }, value: histogram.count },
+      ]
+    })
+  return {
+    name,
+    help,
+    type: 'histogram',
+    labelNames,
+    get: async () => ({ name, help, type: 'histogram', aggregator: 'sum', values: samples() }),
+    reset() {},
+  }
+}
