@@ -60,6 +60,12 @@ export class Fields {
     return value as PackedMap
   }
 
+  bytes(key: string): Uint8Array {
+    const value = this.#map[key]
+    if (!(value instanceof Uint8Array)) this.#refuse(key)
+    return value as Uint8Array
+  }
+
   #refuse(key: string): never {
     throw new UnpackError(`"${key}" is missing or of the wrong type`)
   }
