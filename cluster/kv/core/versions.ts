@@ -76,7 +76,7 @@ const KEYS_MAX = 16_000_000
 const EXPIRY_DIGITS = 16
 
 export class Versions {
-  readonly changes: Changes
+  #changes: Changes
   readonly #limits: VersionsLimits
   readonly #namespaces = new Map<string, SortedMap<Stored>>()
   /** By deadline, namespace and key: the order in which keys expire is the same on every node, whatever it was restored from. */
@@ -92,7 +92,11 @@ export class Versions {
 
   constructor(options: { limits?: Partial<VersionsLimits>; changes?: Changes } = {}) {
     this.#limits = { keysMax: KEYS_MAX, ...options.limits }
-    this.changes = options.changes ?? new Changes()
+    this.#changes = options.changes ?? new Changes()
+  }
+
+  get changes(): Changes {
+    return this.#changes
   }
 
   // The log.
@@ -185,6 +189,17 @@ export class Versions {
     this.#clockMs = state.clockMs
     for (const { namespace, key, stored } of keys) this.#insert(namespace, key, stored)
     this.changes.reset(state.version)
+  }
+
+  /** One more key of what is being restored, after `restore`. */
+  load(namespace: string, key: string, stored: Stored): void {
+    this.#insert(namespace, key, stored)
+  }
+
+  /** Those who follow `changes` follow this state from now on: they are told to list again, unless they have seen all. */
+  resume(changes: Changes): void {
+    changes.reset(this.#changes.latest)
+    this.#changes = changes
   }
 
   /** Ascending. */

@@ -6,8 +6,9 @@ import { type Packed, pack, unpack } from '../../../runtime/base/msgpack.ts'
 import type { Expiries } from '../../state/core/expiries.ts'
 import { Fields } from '../../state/core/fields.ts'
 import { IndexBy } from '../../state/core/index-by.ts'
-import { compareText, sortedKeys } from '../../state/core/order.ts'
+import { compareText } from '../../state/core/order.ts'
 import type { ApplyContext, Outcome, ReleaseReason, RequestId } from '../../state/core/outcomes.ts'
+import { Table, type TableView } from '../../state/core/table.ts'
 
 export const LOCKS_MAX = 1_000_000
 /** Of one lock. */
@@ -49,7 +50,7 @@ interface Asked {
 export class Locks {
   readonly #expiries: Expiries
   /** Invariant: only held locks are here, since a free lock has no waiters. */
-  readonly #locks = new Map<string, Held>()
+  readonly #locks = new Table<Held>((held) => ({ ...held, queue: new Map(held.queue) }))
   /** From a waiting request to its lock. */
   readonly #waiting = new Map<string, string>()
   readonly #locksOfPid = new IndexBy<string>()
@@ -75,7 +76,7 @@ export class Locks {
 
   /** Sorted. */
   names(): string[] {
-    return sortedKeys(this.#locks)
+    return this.#locks.keys()
   }
 
   acquire(ctx: ApplyContext, asked: Asked): Outcome {
@@ -93,7 +94,7 @@ export class Locks {
       return { status: 'held', pid: held.pid, token: held.token, sinceMs: held.sinceMs }
     }
     if (held.queue.size >= WAITERS_MAX) return { status: 'overloaded', what: 'waiters of this lock' }
-    this.#enqueue(name, held, { pid, request, deadlineMs: ctx.clockMs + waitMs, ttlMs })
+    this.#enqueue(name, this.#locks.own(name) as Held, { pid, request, deadlineMs: ctx.clockMs + waitMs, ttlMs })
     return { status: 'pending', revision: ctx.nextRevision() }
   }
 
@@ -107,8 +108,10 @@ export class Locks {
 
   renew(ctx: ApplyContext, options: { name: string; pid: string; token: number; ttlMs: number }): Outcome {
     const { name, pid, token, ttlMs } = options
-    const held = this.#locks.get(name)
-    if (held?.pid !== pid || held.token !== token) return { status: 'ok', changed: false }
+    if (this.#locks.get(name)?.pid !== pid || this.#locks.get(name)?.token !== token) {
+      return { status: 'ok', changed: false }
+    }
+    const held = this.#locks.own(name) as Held
     ctx.nextRevision()
     this.#put(name, { ...held, expiryMs: ttlMs === 0 ? 0 : ctx.clockMs + ttlMs })
     return { status: 'ok', changed: true }
@@ -147,53 +150,46 @@ export class Locks {
     return waits.length + names.length > 0
   }
 
-  sessionEnded(ctx: ApplyContext, session: number): void {
+  /** Waiters first, as above. */
+  *sessionEnded(ctx: ApplyContext, session: number): Generator<undefined, void> {
     // Nobody hears the answers of these: their session is gone.
     for (const key of this.#waitsOfSession.of(session).sort(compareText)) {
       this.#dequeue(key)
       ctx.nextRevision()
+      yield
     }
-    for (const name of this.#locksOfSession.of(session).sort(compareText)) this.#free(ctx, name, 'node-down')
+    for (const name of this.#locksOfSession.of(session).sort(compareText)) {
+      this.#free(ctx, name, 'node-down')
+      yield
+    }
   }
 
-  records(): Uint8Array[] {
-    return this.names().map((name) => {
-      const { pid, session, token, sinceMs, expiryMs, queue } = this.#locks.get(name) as Held
-      const waiters: Packed[] = []
-      for (const { pid, request, deadlineMs, ttlMs } of queue.values()) {
-        waiters.push({ pid, session: request.session, seq: request.seq, deadline: deadlineMs, ttl: ttlMs })
-      }
-      return pack({ name, pid, session, token, since: sinceMs, expiry: expiryMs, waiters })
-    })
+  view(): TableView<Lock> {
+    return this.#locks.view()
   }
 
-  /** @throws UnpackError */
-  restore(records: readonly Uint8Array[]): void {
-    for (const index of [this.#locksOfPid, this.#locksOfSession, this.#waitsOfPid, this.#waitsOfSession]) index.clear()
-    this.#locks.clear()
-    this.#waiting.clear()
-    for (const record of records) {
-      const f = new Fields(unpack(record))
-      const name = f.text('name')
-      const held: Held = {
-        pid: f.text('pid'),
-        session: f.count('session'),
-        token: f.count('token'),
-        sinceMs: f.count('since'),
-        expiryMs: f.count('expiry'),
-        queue: new Map(),
-      }
-      this.#put(name, held)
-      for (const item of f.list('waiters')) {
-        const w = new Fields(item)
-        const request = { session: w.count('session'), seq: w.count('seq') }
-        this.#enqueue(name, held, {
-          pid: w.text('pid'),
-          request,
-          deadlineMs: w.count('deadline'),
-          ttlMs: w.count('ttl'),
-        })
-      }
+  /** One record of a snapshot. @throws UnpackError */
+  load(record: Uint8Array): void {
+    const f = new Fields(unpack(record))
+    const name = f.text('name')
+    const held: Held = {
+      pid: f.text('pid'),
+      session: f.count('session'),
+      token: f.count('token'),
+      sinceMs: f.count('since'),
+      expiryMs: f.count('expiry'),
+      queue: new Map(),
+    }
+    this.#put(name, held)
+    for (const item of f.list('waiters')) {
+      const w = new Fields(item)
+      const request = { session: w.count('session'), seq: w.count('seq') }
+      this.#enqueue(name, held, {
+        pid: w.text('pid'),
+        request,
+        deadlineMs: w.count('deadline'),
+        ttlMs: w.count('ttl'),
+      })
     }
   }
 
@@ -211,7 +207,7 @@ export class Locks {
   }
 
   #free(ctx: ApplyContext, name: string, reason: ReleaseReason): void {
-    const held = this.#locks.get(name)
+    const held = this.#locks.own(name)
     assert(held !== undefined, 'only a held lock is freed')
     this.#locks.delete(name)
     this.#expiries.delete('lock', name)
@@ -246,7 +242,7 @@ export class Locks {
   }
 
   #dequeue(key: string): Waiter {
-    const held = this.#locks.get(this.#waiting.get(key) ?? '')
+    const held = this.#locks.own(this.#waiting.get(key) ?? '')
     const waiter = held?.queue.get(key)
     assert(held !== undefined && waiter !== undefined, 'a waiting request stands in the queue of a held lock')
     held.queue.delete(key)
@@ -260,6 +256,15 @@ export class Locks {
     this.#waitsOfSession.delete(request.session, key)
     this.#expiries.delete('waiter', key)
   }
+}
+
+export function lockRecord(name: string, lock: Lock): Uint8Array {
+  const { pid, session, token, sinceMs, expiryMs, queue } = lock
+  const waiters: Packed[] = []
+  for (const { pid, request, deadlineMs, ttlMs } of queue.values()) {
+    waiters.push({ pid, session: request.session, seq: request.seq, deadline: deadlineMs, ttl: ttlMs })
+  }
+  return pack({ name, pid, session, token, since: sinceMs, expiry: expiryMs, waiters })
 }
 
 function keyOf({ session, seq }: RequestId): string {

@@ -6,8 +6,9 @@ import { pack, unpack } from '../../../runtime/base/msgpack.ts'
 import type { Expiries } from '../../state/core/expiries.ts'
 import { Fields } from '../../state/core/fields.ts'
 import { IndexBy } from '../../state/core/index-by.ts'
-import { compareText, sortedKeys, sortedNumbers } from '../../state/core/order.ts'
+import { compareText, sortedNumbers } from '../../state/core/order.ts'
 import type { ApplyContext, GlobalScope, Outcome, RequestId } from '../../state/core/outcomes.ts'
+import { Table, type TableView } from '../../state/core/table.ts'
 
 export const NAMES_MAX = 1_000_000
 export const PENDING_MAX = 1024
@@ -46,8 +47,13 @@ interface Pending extends Reservation {
 
 export class Bindings {
   readonly #expiries: Expiries
-  readonly #names = new Map<string, Binding>()
-  readonly #pending = new Map<string, Pending>()
+  readonly #names = new Table<Binding>()
+  readonly #pending = new Table<Pending>((pending) => ({
+    ...pending,
+    required: new Set(pending.required),
+    acked: new Set(pending.acked),
+    callers: [...pending.callers],
+  }))
   readonly #byPid = new IndexBy<string>()
   readonly #bySession = new IndexBy<number>()
 
@@ -69,12 +75,12 @@ export class Bindings {
 
   /** Sorted. */
   reservations(): string[] {
-    return sortedKeys(this.#pending)
+    return this.#pending.keys()
   }
 
   /** Sorted names that start with `prefix`; linear, for people and not for lookups. */
   names(prefix = ''): string[] {
-    return sortedKeys(this.#names).filter((name) => name.startsWith(prefix))
+    return this.#names.keys().filter((name) => name.startsWith(prefix))
   }
 
   namesOf(pid: string): string[] {
@@ -113,7 +119,7 @@ export class Bindings {
     const running = this.#pending.get(name)
     if (running !== undefined) {
       if (running.callers.length >= CALLERS_MAX) return { status: 'overloaded', what: 'callers of one reservation' }
-      running.callers.push(caller)
+      this.#pending.own(name)?.callers.push(caller)
       return { status: 'pending', revision: running.revision }
     }
     if (this.#pending.size >= PENDING_MAX) return { status: 'overloaded', what: 'reservations of the cluster' }
@@ -129,14 +135,12 @@ export class Bindings {
   acknowledge(ctx: ApplyContext, options: { name: string; revision: number; sessions: readonly number[] }): Outcome {
     const pending = this.#pendingOf(options)
     if (pending === undefined) return { status: 'ok', changed: false }
-    let changed = false
-    for (const session of options.sessions) {
-      if (!pending.required.has(session) || pending.acked.has(session)) continue
-      pending.acked.add(session)
-      changed = true
-    }
-    this.#settle(ctx, options.name, pending)
-    return { status: 'ok', changed }
+    const news = options.sessions.filter((session) => pending.required.has(session) && !pending.acked.has(session))
+    if (news.length === 0) return { status: 'ok', changed: false }
+    const own = this.#pending.own(options.name) as Pending
+    for (const session of news) own.acked.add(session)
+    this.#settle(ctx, options.name, own)
+    return { status: 'ok', changed: true }
   }
 
   reject(ctx: ApplyContext, options: { name: string; revision: number; session: number; holder: string }): Outcome {
@@ -173,16 +177,18 @@ export class Bindings {
 
   /** A new session must acknowledge everything that is not active yet. */
   sessionOpened(session: number): void {
-    for (const pending of this.#pending.values()) pending.required.add(session)
+    for (const name of this.#pending.keys()) this.#pending.own(name)?.required.add(session)
   }
 
   /** Names first, then reservations of the dead, then what waited for its acknowledgement. */
-  sessionEnded(ctx: ApplyContext, session: number): void {
+  *sessionEnded(ctx: ApplyContext, session: number): Generator<undefined, void> {
     for (const name of this.#bySession.of(session).sort(compareText)) {
       this.#release(ctx, name, (owner) => owner.session === session)
+      yield
     }
     for (const name of this.reservations()) {
-      const pending = this.#pending.get(name) as Pending
+      yield
+      const pending = this.#pending.own(name) as Pending
       removeCallers(pending.callers, session)
       // The PID lives elsewhere, but nobody is left who asked for it.
       if (pending.callers.length === 0) {
@@ -195,58 +201,39 @@ export class Bindings {
     }
   }
 
-  nameRecords(): Uint8Array[] {
-    return sortedKeys(this.#names).map((name) => {
-      const { pid, scope, session, revision, sinceIndex } = this.#names.get(name) as Binding
-      return pack({ name, pid, scope: scope === 'strong' ? 1 : 0, session, rev: revision, since: sinceIndex })
-    })
+  namesView(): TableView<Binding> {
+    return this.#names.view()
   }
 
-  reservationRecords(): Uint8Array[] {
-    return this.reservations().map((name) => {
-      const p = this.#pending.get(name) as Pending
-      return pack({
-        name,
-        pid: p.pid,
-        session: p.session,
-        rev: p.revision,
-        required: sortedNumbers(p.required),
-        acked: sortedNumbers(p.acked),
-        expiry: p.expiryMs,
-        callers: p.callers.flatMap(({ session, seq }) => [session, seq]),
-      })
-    })
+  reservationsView(): TableView<Reservation> {
+    return this.#pending.view()
   }
 
-  /** @throws UnpackError */
-  restore(names: readonly Uint8Array[], reservations: readonly Uint8Array[]): void {
-    this.#names.clear()
-    this.#pending.clear()
-    this.#byPid.clear()
-    this.#bySession.clear()
-    for (const record of names) {
-      const f = new Fields(unpack(record))
-      const scope = f.count('scope') === 1 ? 'strong' : 'consistent'
-      const [session, revision, sinceIndex] = [f.count('session'), f.count('rev'), f.count('since')]
-      this.#set(f.text('name'), { pid: f.text('pid'), scope, session, revision, sinceIndex })
+  /** One record of a snapshot. @throws UnpackError */
+  loadName(record: Uint8Array): void {
+    const f = new Fields(unpack(record))
+    const scope = f.count('scope') === 1 ? 'strong' : 'consistent'
+    const [session, revision, sinceIndex] = [f.count('session'), f.count('rev'), f.count('since')]
+    this.#set(f.text('name'), { pid: f.text('pid'), scope, session, revision, sinceIndex })
+  }
+
+  /** One record of a snapshot. @throws UnpackError */
+  loadReservation(record: Uint8Array): void {
+    const f = new Fields(unpack(record))
+    const callers: RequestId[] = []
+    const flat = f.counts('callers')
+    for (let i = 0; i + 1 < flat.length; i += 2) {
+      callers.push({ session: flat[i] as number, seq: flat[i + 1] as number })
     }
-    for (const record of reservations) {
-      const f = new Fields(unpack(record))
-      const callers: RequestId[] = []
-      const flat = f.counts('callers')
-      for (let i = 0; i + 1 < flat.length; i += 2) {
-        callers.push({ session: flat[i] as number, seq: flat[i + 1] as number })
-      }
-      this.#reserve(f.text('name'), {
-        pid: f.text('pid'),
-        session: f.count('session'),
-        revision: f.count('rev'),
-        required: new Set(f.counts('required')),
-        acked: new Set(f.counts('acked')),
-        expiryMs: f.count('expiry'),
-        callers,
-      })
-    }
+    this.#reserve(f.text('name'), {
+      pid: f.text('pid'),
+      session: f.count('session'),
+      revision: f.count('rev'),
+      required: new Set(f.counts('required')),
+      acked: new Set(f.counts('acked')),
+      expiryMs: f.count('expiry'),
+      callers,
+    })
   }
 
   #conflict(name: string, pid: string): Outcome | undefined {
@@ -333,6 +320,24 @@ export class Bindings {
     this.#byPid.delete(pid, name)
     this.#bySession.delete(session, name)
   }
+}
+
+export function nameRecord(name: string, { pid, scope, session, revision, sinceIndex }: Binding): Uint8Array {
+  return pack({ name, pid, scope: scope === 'strong' ? 1 : 0, session, rev: revision, since: sinceIndex })
+}
+
+export function reservationRecord(name: string, reservation: Reservation): Uint8Array {
+  const { pid, session, revision, required, acked, expiryMs, callers } = reservation
+  return pack({
+    name,
+    pid,
+    session,
+    rev: revision,
+    required: sortedNumbers(required),
+    acked: sortedNumbers(acked),
+    expiry: expiryMs,
+    callers: callers.flatMap(({ session, seq }) => [session, seq]),
+  })
 }
 
 function removeCallers(callers: RequestId[], session: number): void {

@@ -47,24 +47,18 @@ export class Expiries {
   }
 
   /**
-   * Everything due at `clockMs`, in order; it stays until deleted or set anew. Ask `isLive` before acting: what runs first may
+   * Everything of the next moment, in order; it stays until deleted or set anew. Ask `isLive` before acting: what runs first may
    * have ended what comes later.
    */
-  due(clockMs: number): Expiry[] {
-    const due: Expiry[] = []
-    for (let at = this.nextMs; at !== undefined && at <= clockMs; at = this.nextMs) {
-      due.push(this.#heap.pop() as Expiry)
-    }
-    return due.sort((a, b) => a.atMs - b.atMs || compareText(a.kind, b.kind) || compareText(a.key, b.key))
+  takeNext(): Expiry[] {
+    const momentMs = this.nextMs
+    const taken: Expiry[] = []
+    while (momentMs !== undefined && this.nextMs === momentMs) taken.push(this.#heap.pop() as Expiry)
+    return taken.sort((a, b) => compareText(a.kind, b.kind) || compareText(a.key, b.key))
   }
 
   isLive(expiry: Expiry): boolean {
     return this.#isLive(expiry)
-  }
-
-  clear(): void {
-    this.#live.clear()
-    this.#heap.prune(() => false)
   }
 
   #isLive(expiry: Expiry): boolean {

@@ -54,6 +54,13 @@ export class Fields {
     return items as string[]
   }
 
+  /** Whatever it is, but there. */
+  value(key: string): Packed {
+    const value = this.#map[key]
+    if (value === undefined) this.#refuse(key)
+    return value as Packed
+  }
+
   map(key: string): PackedMap {
     const value = this.#map[key]
     if (!isPackedMap(value)) this.#refuse(key)

@@ -23,8 +23,4 @@ export class IndexBy<Owner> {
   has(owner: Owner): boolean {
     return this.#sets.has(owner)
   }
-
-  clear(): void {
-    this.#sets.clear()
-  }
 }

@@ -4,14 +4,16 @@
 import { assert, unreachable } from '../../../runtime/base/assert.ts'
 import { type PackedMap, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
 import { epochOf, parsePid } from '../../../runtime/base/pid.ts'
-import { Locks } from '../../locks/core/locks.ts'
-import { Bindings } from '../../names/core/bindings.ts'
-import { type Command, decodeCommands, type Envelope } from './commands.ts'
+import { Locks, lockRecord } from '../../locks/core/locks.ts'
+import { Bindings, nameRecord, reservationRecord } from '../../names/core/bindings.ts'
+import type { Command, DecodeCommands, Envelope } from './commands.ts'
 import { digestOf } from './digest.ts'
-import { Expiries, type Expiry } from './expiries.ts'
+import { Expiries } from './expiries.ts'
 import { Fields } from './fields.ts'
 import type { ApplyContext, Outcome, RequestId, StateEvent } from './outcomes.ts'
-import { NODES_MAX, Sessions } from './sessions.ts'
+import { NODES_MAX, Sessions, sessionRecord } from './sessions.ts'
+import { Store, type StoreContext } from './store.ts'
+import type { TableView } from './table.ts'
 
 /** An entry as the machine sees it; every other kind of the log only moves the clock. */
 export interface Committed {
@@ -30,7 +32,7 @@ export interface Applied {
 }
 
 /** @see cluster.md §5.12 for the numbers */
-export const SECTIONS = { settings: 1, sessions: 2, names: 3, strong: 4, locks: 5 } as const
+export const SECTIONS = { settings: 1, sessions: 2, names: 3, strong: 4, locks: 5, kv: 6 } as const
 
 export interface Section {
   readonly id: number
@@ -38,51 +40,103 @@ export interface Section {
   readonly records: readonly Uint8Array[]
 }
 
+/** The state of one moment, for a snapshot that is written while the machine goes on. */
+export interface MachineView {
+  readonly index: number
+  readonly clockMs: number
+  readonly featureLevel: number
+  /** In the order of sections, and of keys within one. Equal states give equal records. */
+  records(): Generator<{ readonly section: number; readonly record: Uint8Array }>
+  /** Until then the machine copies what it changes. Idempotent. */
+  close(): void
+}
+
+/** A state that comes in record by record; nothing reads it before it is whole. */
+export interface Restoring {
+  /** In the order of the view that made them. @throws UnpackError */
+  add(section: number, record: Uint8Array): void
+  /** @throws UnpackError */
+  finish(): Machine
+}
+
+/** All that one state consists of: replaced together. */
+class Parts {
+  readonly expiries = new Expiries()
+  readonly sessions = new Sessions()
+  readonly names = new Bindings(this.expiries)
+  readonly locks = new Locks(this.expiries)
+  readonly store = new Store()
+  index = 0
+  clockMs = 0
+  revision = 0
+  settings: PackedMap = {}
+  featureLevel = 0
+}
+
+/** What may be asked of the names outside of an entry. */
+export type NamesRead = Pick<Bindings, 'count' | 'lookup' | 'reservation' | 'reservations' | 'names' | 'namesOf'>
+export type LocksRead = Pick<Locks, 'count' | 'waiterCount' | 'holder' | 'names'>
+export type SessionsRead = Pick<Sessions, 'get' | 'ofNode' | 'epochOf' | 'sessions' | 'count'>
+export type StoreRead = Pick<Store, 'changes' | 'keyCount' | 'valueBytes' | 'namespaces' | 'get' | 'peek' | 'list'>
+
 export class Machine {
-  readonly #expiries = new Expiries()
-  readonly #sessions = new Sessions()
-  readonly names = new Bindings(this.#expiries)
-  readonly locks = new Locks(this.#expiries)
-  #index = 0
-  #clockMs = 0
-  #revision = 0
-  #settings: PackedMap = {}
-  #featureLevel = 0
+  readonly #decode: DecodeCommands
+  #parts = new Parts()
+  /** An entry is half applied. */
+  #isApplying = false
+
+  constructor(decode: DecodeCommands) {
+    this.#decode = decode
+  }
 
   get index(): number {
-    return this.#index
+    return this.#parts.index
   }
 
   get clockMs(): number {
-    return this.#clockMs
+    return this.#parts.clockMs
   }
 
   get revision(): number {
-    return this.#revision
+    return this.#parts.revision
   }
 
   /** The committed settings, of which the leader's file is only a proposal. */
   get settings(): PackedMap {
-    return this.#settings
+    return this.#parts.settings
   }
 
   /** Commands beyond it are not proposed. */
   get featureLevel(): number {
-    return this.#featureLevel
+    return this.#parts.featureLevel
   }
 
-  get sessions(): Pick<Sessions, 'get' | 'ofNode' | 'epochOf' | 'sessions' | 'count'> {
-    return this.#sessions
+  get sessions(): SessionsRead {
+    return this.#parts.sessions
+  }
+
+  get names(): NamesRead {
+    return this.#parts.names
+  }
+
+  get locks(): LocksRead {
+    return this.#parts.locks
+  }
+
+  get store(): StoreRead {
+    return this.#parts.store
   }
 
   /** When the leader must see to it that the clock moves; log clock. Undefined: nothing will fall due. */
   get nextExpiryMs(): number | undefined {
-    return this.#expiries.nextMs
+    const { expiries, store } = this.#parts
+    const nextMs = Math.min(expiries.nextMs ?? Number.POSITIVE_INFINITY, store.nextExpiryMs)
+    return Number.isFinite(nextMs) ? nextMs : undefined
   }
 
   /** The remembered answer of a request; `pending` while it is open. */
   result(request: RequestId): Outcome | undefined {
-    return this.#sessions.result(request)
+    return this.#parts.sessions.result(request)
   }
 
   /**
@@ -90,58 +144,115 @@ export class Machine {
    *   this node differ from the others.
    */
   apply(entry: Committed): Applied {
-    assert(entry.index === this.#index + 1, `entry ${entry.index} follows ${this.#index}`)
-    const envelopes = entry.kind === 'commands' ? decodeCommands(entry.data ?? new Uint8Array()) : []
-    const settings = entry.kind === 'settings' ? new Fields(unpack(entry.data ?? new Uint8Array())) : undefined
-    const level = settings?.countOr('feature_level', 0) ?? 0
-    this.#index = entry.index
-    this.#clockMs = Math.max(this.#clockMs, entry.clockMs)
-    const events: StateEvent[] = []
-    const ctx = this.#context(events)
-    // Time first: a command sees what its own clock has ended.
-    for (const expiry of this.#expiries.due(this.#clockMs)) if (this.#expiries.isLive(expiry)) this.#expire(ctx, expiry)
-    if (entry.kind === 'settings') {
-      this.#settings = unpack(entry.data as Uint8Array) as PackedMap
-      this.#featureLevel = Math.max(this.#featureLevel, level)
-      this.#revision++
+    const work = this.applying(entry)
+    for (;;) {
+      const step = work.next()
+      if (step.done === true) return step.value
     }
-    return { outcomes: envelopes.map((envelope) => this.#request(ctx, envelope)), events }
   }
 
-  /** Every section, sorted; equal states give equal bytes. */
+  /**
+   * The same in small pieces, each a matter of microseconds: other work of the node may come between them, but no other entry and no
+   * view. Must be run to its end. `index` moves with the last piece.
+   */
+  *applying(entry: Committed): Generator<undefined, Applied> {
+    const parts = this.#parts
+    assert(!this.#isApplying, 'one entry is applied at a time')
+    assert(entry.index === parts.index + 1, `entry ${entry.index} follows ${parts.index}`)
+    // Before anything changes: an entry that cannot be read is not half applied.
+    const envelopes = entry.kind === 'commands' ? this.#decode(entry.data ?? new Uint8Array()) : []
+    const settings = entry.kind === 'settings' ? new Fields(unpack(entry.data ?? new Uint8Array())) : undefined
+    const level = settings?.countOr('feature_level', 0) ?? 0
+    this.#isApplying = true
+    parts.clockMs = Math.max(parts.clockMs, entry.clockMs)
+    const events: StateEvent[] = []
+    const ctx = this.#context(entry.index, events)
+    // Time first: a command sees what its own clock has ended.
+    yield* this.#expire(ctx)
+    if (entry.kind === 'settings') {
+      parts.settings = unpack(entry.data as Uint8Array) as PackedMap
+      parts.featureLevel = Math.max(parts.featureLevel, level)
+      parts.revision++
+    }
+    const outcomes: Outcome[] = []
+    for (const envelope of envelopes) {
+      yield
+      outcomes.push(yield* this.#request(ctx, envelope))
+    }
+    parts.store.advance(parts.revision)
+    parts.index = entry.index
+    this.#isApplying = false
+    return { outcomes, events }
+  }
+
+  /** What is applied at this moment. Not while an entry is half applied. */
+  view(): MachineView {
+    assert(!this.#isApplying, 'between entries')
+    const { sessions, names, locks, store, index, clockMs, revision, featureLevel, settings } = this.#parts
+    const head = pack({ index, clock: clockMs, rev: revision, level: featureLevel, settings: sorted(settings) })
+    const tables = [sessions.view(), names.namesView(), names.reservationsView(), locks.view()] as const
+    const values = store.view()
+    function* records(): Generator<{ section: number; record: Uint8Array }> {
+      yield { section: SECTIONS.settings, record: head }
+      yield* packed(SECTIONS.sessions, tables[0], sessionRecord)
+      yield* packed(SECTIONS.names, tables[1], nameRecord)
+      yield* packed(SECTIONS.strong, tables[2], reservationRecord)
+      yield* packed(SECTIONS.locks, tables[3], lockRecord)
+      for (const record of values.records()) yield { section: SECTIONS.kv, record }
+    }
+    const close = (): void => {
+      for (const table of tables) table.close()
+      values.close()
+    }
+    return { index, clockMs, featureLevel, records, close }
+  }
+
+  /** Every section of a view at once. */
   snapshot(): Section[] {
-    const head = pack({
-      index: this.#index,
-      clock: this.#clockMs,
-      rev: this.#revision,
-      level: this.#featureLevel,
-      settings: sorted(this.#settings),
-    })
-    return [
-      { id: SECTIONS.settings, records: [head] },
-      { id: SECTIONS.sessions, records: this.#sessions.records() },
-      { id: SECTIONS.names, records: this.names.nameRecords() },
-      { id: SECTIONS.strong, records: this.names.reservationRecords() },
-      { id: SECTIONS.locks, records: this.locks.records() },
-    ]
+    const view = this.view()
+    const sections = Object.values(SECTIONS).map((id) => ({ id, records: [] as Uint8Array[] }))
+    for (const { section, record } of view.records()) sections.find(({ id }) => id === section)?.records.push(record)
+    view.close()
+    return sections
   }
 
   /** A machine in the state of the snapshot. @throws UnpackError */
-  static restored(sections: readonly Section[]): Machine {
-    const machine = new Machine()
-    const records = (id: number): readonly Uint8Array[] => sections.find((section) => section.id === id)?.records ?? []
-    const [head] = records(SECTIONS.settings)
-    if (head === undefined) throw new UnpackError('a snapshot without its first section')
-    const fields = new Fields(unpack(head))
-    machine.#index = fields.count('index')
-    machine.#clockMs = fields.count('clock')
-    machine.#revision = fields.count('rev')
-    machine.#featureLevel = fields.count('level')
-    machine.#settings = fields.map('settings')
-    machine.#sessions.restore(records(SECTIONS.sessions))
-    machine.names.restore(records(SECTIONS.names), records(SECTIONS.strong))
-    machine.locks.restore(records(SECTIONS.locks))
-    return machine
+  static restored(sections: readonly Section[], decode: DecodeCommands): Machine {
+    const restoring = Machine.restoring(decode)
+    for (const { id, records } of sections) for (const record of records) restoring.add(id, record)
+    return restoring.finish()
+  }
+
+  static restoring(decode: DecodeCommands): Restoring {
+    const machine = new Machine(decode)
+    const parts = machine.#parts
+    let section = 0
+    return {
+      add: (id, record) => {
+        if (id < section || (section === 0 && id !== SECTIONS.settings)) throw new UnpackError('sections out of order')
+        section = id
+        if (id === SECTIONS.settings) readHead(parts, record)
+        else if (id === SECTIONS.sessions) parts.sessions.load(record)
+        else if (id === SECTIONS.names) parts.names.loadName(record)
+        else if (id === SECTIONS.strong) parts.names.loadReservation(record)
+        else if (id === SECTIONS.locks) parts.locks.load(record)
+        else if (id === SECTIONS.kv) parts.store.load(record)
+        // What a later version adds is state all the same: without it this node would differ from the others.
+        else throw new UnpackError(`section ${id} is unknown`)
+      },
+      finish: () => {
+        if (section === 0) throw new UnpackError('a snapshot without its first section')
+        parts.sessions.loaded()
+        return machine
+      },
+    }
+  }
+
+  /** Takes over the state of `restored`, which is of no further use. Who follows the store is told to list again. */
+  replaceBy(restored: Machine): void {
+    assert(!this.#isApplying && !restored.#isApplying, 'between entries')
+    restored.#parts.store.succeed(this.#parts.store)
+    this.#parts = restored.#parts
   }
 
   /** Equal on nodes that applied the same entries; 16 hex digits. Against accidents, not against forgery. */
@@ -149,18 +260,18 @@ export class Machine {
     return digestOf(this.snapshot())
   }
 
-  #context(events: StateEvent[]): ApplyContext {
+  #context(index: number, events: StateEvent[]): ApplyContext {
     return {
-      index: this.#index,
-      clockMs: this.#clockMs,
-      nextRevision: () => ++this.#revision,
+      index,
+      clockMs: this.#parts.clockMs,
+      nextRevision: () => ++this.#parts.revision,
       sessionOfPid: (pid) => this.#sessionOfPid(pid),
-      epochOfPidsNode: (pid) => this.#sessions.ofNode(parsePid(pid)?.node ?? '')?.epoch ?? 0,
-      openSessions: () => this.#sessions.sessions().map(({ session }) => session),
-      nodeOf: (session) => this.#sessions.get(session)?.node ?? '',
+      epochOfPidsNode: (pid) => this.#parts.sessions.ofNode(parsePid(pid)?.node ?? '')?.epoch ?? 0,
+      openSessions: () => this.#parts.sessions.numbers(),
+      nodeOf: (session) => this.#parts.sessions.get(session)?.node ?? '',
       emit: (event) => events.push(event),
       answer: (request, outcome) => {
-        this.#sessions.remember(request, outcome)
+        this.#parts.sessions.remember(request, outcome)
         events.push({ kind: 'answer', request, outcome })
       },
     }
@@ -168,36 +279,56 @@ export class Machine {
 
   #sessionOfPid(pid: string): number | undefined {
     const parts = parsePid(pid)
-    const open = parts?.node === undefined ? undefined : this.#sessions.ofNode(parts.node)
+    const open = parts?.node === undefined ? undefined : this.#parts.sessions.ofNode(parts.node)
     return open !== undefined && open.epoch === epochOf(parts?.uniq ?? '') ? open.session : undefined
   }
 
-  #expire(ctx: ApplyContext, { kind, key }: Expiry): void {
-    if (kind === 'lock') this.locks.expireLock(ctx, key)
-    else if (kind === 'strong') this.names.expire(ctx, key)
-    else this.locks.expireWaiter(ctx, key)
+  /** In the order of (expiry, kind, key), where the kind of the store's keys, `kv`, comes first. */
+  *#expire(ctx: ApplyContext): Generator<undefined, void> {
+    const { expiries, store, names, locks } = this.#parts
+    for (;;) {
+      const storeMs = store.nextExpiryMs
+      const othersMs = expiries.nextMs ?? Number.POSITIVE_INFINITY
+      if (Math.min(storeMs, othersMs) > ctx.clockMs) return
+      if (storeMs <= othersMs) store.expireNext(this.#storeContext(ctx))
+      else {
+        for (const expiry of expiries.takeNext()) {
+          if (!expiries.isLive(expiry)) continue
+          const { kind, key } = expiry
+          if (kind === 'lock') locks.expireLock(ctx, key)
+          else if (kind === 'strong') names.expire(ctx, key)
+          else locks.expireWaiter(ctx, key)
+          yield
+        }
+      }
+      yield
+    }
   }
 
-  #request(ctx: ApplyContext, { session, seq, floor, command }: Envelope): Outcome {
-    if (session === 0) return this.#run(ctx, command, { session, seq })
+  #storeContext({ clockMs, nextRevision }: ApplyContext): StoreContext {
+    return { clockMs, nextRevision, lockToken: (name) => this.#parts.locks.holder(name)?.token }
+  }
+
+  *#request(ctx: ApplyContext, { session, seq, floor, command }: Envelope): Generator<undefined, Outcome> {
+    if (session === 0) return yield* this.#run(ctx, command, { session, seq })
     const request = { session, seq }
-    const standing = this.#sessions.receive(request, floor)
+    const standing = this.#parts.sessions.receive(request, floor)
     if (standing.kind === 'answered') return standing.outcome
-    const outcome = this.#run(ctx, command, request)
+    const outcome = yield* this.#run(ctx, command, request)
     // A reservation may have become active, and answered, while it was being opened.
-    const answered = outcome.status === 'pending' ? this.#sessions.result(request) : undefined
+    const answered = outcome.status === 'pending' ? this.#parts.sessions.result(request) : undefined
     if (answered !== undefined) return answered
-    this.#sessions.remember(request, outcome)
+    this.#parts.sessions.remember(request, outcome)
     return outcome
   }
 
-  #run(ctx: ApplyContext, command: Command, request: RequestId): Outcome {
+  *#run(ctx: ApplyContext, command: Command, request: RequestId): Generator<undefined, Outcome> {
     switch (command.kind) {
       case 'node-up':
-        return this.#nodeUp(ctx, command)
+        return yield* this.#nodeUp(ctx, command)
       case 'node-down': {
-        const isCurrent = this.#sessions.ofNode(command.node)?.session === command.session
-        if (isCurrent) this.#endSession(ctx, command.session, command.reason)
+        const isCurrent = this.#parts.sessions.ofNode(command.node)?.session === command.session
+        if (isCurrent) yield* this.#endSession(ctx, command.session, command.reason)
         return { status: 'ok', changed: isCurrent }
       }
       case 'proc-down': {
@@ -205,60 +336,85 @@ export class Machine {
         const own = command.pids.filter((pid) => this.#sessionOfPid(pid) === request.session)
         let changed = false
         for (const pid of own) {
-          const hadLocks = this.locks.processDown(ctx, pid)
-          const hadNames = this.names.processDown(ctx, pid)
+          const hadLocks = this.#parts.locks.processDown(ctx, pid)
+          const hadNames = this.#parts.names.processDown(ctx, pid)
           changed ||= hadLocks || hadNames
+          yield
         }
         return { status: 'ok', changed }
       }
       case 'register':
-        return this.names.register(ctx, command.name, command.pid)
+        return this.#parts.names.register(ctx, command.name, command.pid)
       case 'unregister':
-        return this.names.unregister(ctx, { name: command.name, pid: command.pid, scope: command.scope })
+        return this.#parts.names.unregister(ctx, { name: command.name, pid: command.pid, scope: command.scope })
       case 'strong-open':
-        return this.names.openStrong(ctx, { ...command, caller: request })
+        return this.#parts.names.openStrong(ctx, { ...command, caller: request })
       case 'strong-ack':
-        return this.names.acknowledge(ctx, command)
+        return this.#parts.names.acknowledge(ctx, command)
       case 'strong-reject':
-        return this.names.reject(ctx, command)
+        return this.#parts.names.reject(ctx, command)
       case 'strong-abort':
-        return this.names.abort(ctx, command)
+        return this.#parts.names.abort(ctx, command)
       case 'lock-acquire':
-        return this.locks.acquire(ctx, { ...command, request })
+        return this.#parts.locks.acquire(ctx, { ...command, request })
       case 'lock-release':
-        return this.locks.release(ctx, { name: command.name, pid: command.pid, token: command.token })
+        return this.#parts.locks.release(ctx, { name: command.name, pid: command.pid, token: command.token })
       case 'lock-renew':
-        return this.locks.renew(ctx, command)
+        return this.#parts.locks.renew(ctx, command)
       case 'lock-cancel':
-        return this.locks.cancel(ctx, { session: request.session, seq: command.seq })
+        return this.#parts.locks.cancel(ctx, { session: request.session, seq: command.seq })
+      case 'kv':
+        return { status: 'kv', result: this.#parts.store.apply(command.command, this.#storeContext(ctx)) }
       default:
         return unreachable(command)
     }
   }
 
-  #nodeUp(ctx: ApplyContext, { node, epoch, role }: { node: string; epoch: number; role: string }): Outcome {
-    const known = this.#sessions.epochOf(node)
+  *#nodeUp(
+    ctx: ApplyContext,
+    { node, epoch, role }: { node: string; epoch: number; role: string },
+  ): Generator<undefined, Outcome> {
+    const known = this.#parts.sessions.epochOf(node)
     if (known > epoch) return { status: 'stale-epoch', epoch: known }
-    const open = this.#sessions.ofNode(node)
+    const open = this.#parts.sessions.ofNode(node)
     if (open?.epoch === epoch) return { status: 'session', session: open.session }
-    if (open === undefined && this.#sessions.count >= NODES_MAX) {
+    if (open === undefined && this.#parts.sessions.count >= NODES_MAX) {
       return { status: 'overloaded', what: 'nodes of the cluster' }
     }
-    if (open !== undefined) this.#endSession(ctx, open.session, 'restarted')
+    if (open !== undefined) yield* this.#endSession(ctx, open.session, 'restarted')
     const session = ctx.nextRevision()
-    this.#sessions.open({ session, node, epoch, role })
-    this.names.sessionOpened(session)
+    this.#parts.sessions.open({ session, node, epoch, role })
+    this.#parts.names.sessionOpened(session)
     ctx.emit({ kind: 'session-opened', node, epoch, session })
     return { status: 'session', session }
   }
 
-  #endSession(ctx: ApplyContext, session: number, reason: string): void {
+  *#endSession(ctx: ApplyContext, session: number, reason: string): Generator<undefined, void> {
     const node = ctx.nodeOf(session)
-    this.locks.sessionEnded(ctx, session)
-    this.names.sessionEnded(ctx, session)
-    this.#sessions.end(session, ctx.nextRevision())
+    yield* this.#parts.locks.sessionEnded(ctx, session)
+    yield* this.#parts.names.sessionEnded(ctx, session)
+    this.#parts.sessions.end(session, ctx.nextRevision())
     ctx.emit({ kind: 'session-ended', node, session, reason })
   }
+}
+
+function* packed<Row>(
+  section: number,
+  table: TableView<Row>,
+  recordOf: (key: string, row: Row) => Uint8Array,
+): Generator<{ section: number; record: Uint8Array }> {
+  for (const [key, row] of table.rows()) yield { section, record: recordOf(key, row) }
+}
+
+/** @throws UnpackError */
+function readHead(parts: Parts, record: Uint8Array): void {
+  const fields = new Fields(unpack(record))
+  parts.index = fields.count('index')
+  parts.clockMs = fields.count('clock')
+  parts.revision = fields.count('rev')
+  parts.featureLevel = fields.count('level')
+  parts.settings = fields.map('settings')
+  parts.store.begin({ version: parts.revision, clockMs: parts.clockMs })
 }
 
 function sorted(map: PackedMap): PackedMap {

@@ -17,10 +17,6 @@ function rank(unit: number): number {
   return unit < 0xe000 ? unit + 0x2000 : unit - 0x800
 }
 
-export function sortedKeys<T>(map: ReadonlyMap<string, T>): string[] {
-  return [...map.keys()].sort(compareText)
-}
-
 export function sortedNumbers(numbers: Iterable<number>): number[] {
   return [...numbers].sort((a, b) => a - b)
 }

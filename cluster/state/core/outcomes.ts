@@ -1,5 +1,7 @@
 // What a command comes to. Plain data: kept in the table of results, sent to the submitter, the same on every node.
 
+import type { KvResult } from '../../kv/core/commands.ts'
+
 /** @see cluster.md §5.10, §5.11, §6.2, §6.4, §7 */
 export type Outcome =
   /** `changed`: whether anything did. `revision`: of the binding, where there is one. */
@@ -21,6 +23,7 @@ export type Outcome =
   | { readonly status: 'aborted' }
   | { readonly status: 'granted'; readonly token: number }
   | { readonly status: 'held'; readonly pid: string; readonly token: number; readonly sinceMs: number }
+  | { readonly status: 'kv'; readonly result: KvResult }
   /** The result was too large to be remembered: read anew what it spoke of. */
   | { readonly status: 'large' }
 

@@ -2,11 +2,11 @@
 // the entry that ended it; results make a repeated request harmless.
 
 import { assert } from '../../../runtime/base/assert.ts'
-import { type Packed, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
-import { isOutcomeMap } from './commands.ts'
+import { isPackedMap, type Packed, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
 import { Fields } from './fields.ts'
-import { sortedKeys, sortedNumbers } from './order.ts'
+import { sortedNumbers } from './order.ts'
 import type { Outcome, RequestId } from './outcomes.ts'
+import { Table, type TableView } from './table.ts'
 
 export const RESULTS_MAX = 1024
 const RESULT_BYTES_MAX = 4096
@@ -20,41 +20,38 @@ export interface Session {
   readonly role: string
 }
 
-interface Open extends Session {
-  floor: number
-  readonly results: Map<number, Outcome>
-}
-
 /** The latest known run of a node. */
-interface Known {
-  readonly epoch: number
-  /** Undefined: ended. */
-  readonly session: number | undefined
+interface Known extends Session {
+  /** Zero: ended. */
+  readonly session: number
   /** When it ended, 0 while open. The oldest are forgotten first. */
   readonly endedRevision: number
+  /** Invariant: every result has a seq at or above it. */
+  floor: number
+  readonly results: Map<number, Outcome>
 }
 
 /** How a request stands: `new` is to be applied. */
 export type Standing = { readonly kind: 'new' } | { readonly kind: 'answered'; readonly outcome: Outcome }
 
 export class Sessions {
-  readonly #open = new Map<number, Open>()
-  readonly #known = new Map<string, Known>()
+  readonly #known = new Table<Known>((known) => ({ ...known, results: new Map(known.results) }))
+  readonly #nodes = new Map<number, string>()
   /** Node names of ended runs in order of their end. */
   readonly #ended = new Set<string>()
 
   get count(): number {
-    return this.#open.size
+    return this.#nodes.size
   }
 
   get(session: number): Session | undefined {
-    return this.#open.get(session)
+    return this.#open(session)
   }
 
   /** Of the node's open session. */
   ofNode(node: string): Session | undefined {
-    const session = this.#known.get(node)?.session
-    return session === undefined ? undefined : this.#open.get(session)
+    const known = this.#known.get(node)
+    return known === undefined || known.session === 0 ? undefined : known
   }
 
   /** The highest epoch seen of this node; 0 when it is unknown. */
@@ -64,93 +61,113 @@ export class Sessions {
 
   /** All open ones, ascending. */
   sessions(): Session[] {
-    return sortedNumbers(this.#open.keys()).map((session) => this.#open.get(session) as Open)
+    return this.numbers().map((session) => this.#open(session) as Session)
+  }
+
+  /** Of all open ones, ascending. */
+  numbers(): number[] {
+    return sortedNumbers(this.#nodes.keys())
   }
 
   open(opened: Session): void {
     assert(this.ofNode(opened.node) === undefined, 'a node has one session at a time')
-    this.#open.set(opened.session, { ...opened, floor: 0, results: new Map() })
-    this.#known.set(opened.node, { epoch: opened.epoch, session: opened.session, endedRevision: 0 })
+    this.#nodes.set(opened.session, opened.node)
+    this.#known.set(opened.node, { ...opened, endedRevision: 0, floor: 0, results: new Map() })
     this.#ended.delete(opened.node)
   }
 
   end(session: number, revision: number): void {
-    const ended = this.#open.get(session)
+    const ended = this.#open(session)
     assert(ended !== undefined, 'only an open session ends')
-    this.#open.delete(session)
-    this.#known.set(ended.node, { epoch: ended.epoch, session: undefined, endedRevision: revision })
-    this.#ended.add(ended.node)
-    for (const node of this.#ended) {
+    const { node, epoch, role } = ended
+    this.#nodes.delete(session)
+    this.#known.set(node, { node, epoch, role, session: 0, endedRevision: revision, floor: 0, results: new Map() })
+    this.#ended.add(node)
+    for (const oldest of this.#ended) {
       if (this.#ended.size <= NODES_MAX) break
-      this.#ended.delete(node)
-      this.#known.delete(node)
+      this.#ended.delete(oldest)
+      this.#known.delete(oldest)
     }
   }
 
   /** Raises the floor, drops what lies below it, and says whether the request is to be applied. */
   receive(request: RequestId, floor: number): Standing {
-    const open = this.#open.get(request.session)
-    if (open === undefined) return { kind: 'answered', outcome: { status: 'session-expired' } }
-    if (request.seq < open.floor) return { kind: 'answered', outcome: { status: 'stale-request' } }
-    const outcome = open.results.get(request.seq)
-    if (floor > open.floor) {
-      open.floor = floor
-      for (const seq of open.results.keys()) if (seq < floor) open.results.delete(seq)
-    }
+    const node = this.#nodes.get(request.session)
+    const known = node === undefined ? undefined : this.#known.get(node)
+    if (node === undefined || known === undefined) return { kind: 'answered', outcome: { status: 'session-expired' } }
+    if (request.seq < known.floor) return { kind: 'answered', outcome: { status: 'stale-request' } }
+    const outcome = known.results.get(request.seq)
+    if (floor > known.floor) raiseFloor(this.#known.own(node) as Known, floor)
     if (outcome !== undefined) return { kind: 'answered', outcome }
-    if (open.results.size < RESULTS_MAX) return { kind: 'new' }
+    if ((this.#known.get(node) as Known).results.size < RESULTS_MAX) return { kind: 'new' }
     return { kind: 'answered', outcome: { status: 'overloaded', what: 'requests of this node' } }
   }
 
   /** Keeps the result. An outcome that says that nothing happened is not kept: the request may be tried again. */
   remember(request: RequestId, outcome: Outcome): void {
     if (outcome.status === 'overloaded') return
-    const open = this.#open.get(request.session)
+    const node = this.#nodes.get(request.session)
+    const open = node === undefined ? undefined : this.#known.own(node)
     if (open === undefined || request.seq < open.floor) return
-    open.results.set(request.seq, pack(outcome).length > RESULT_BYTES_MAX ? { status: 'large' } : outcome)
+    open.results.set(request.seq, pack(outcome as Packed).length > RESULT_BYTES_MAX ? { status: 'large' } : outcome)
   }
 
   result(request: RequestId): Outcome | undefined {
-    return this.#open.get(request.session)?.results.get(request.seq)
+    return this.#open(request.session)?.results.get(request.seq)
   }
 
-  records(): Uint8Array[] {
-    const nodes = sortedKeys(this.#known)
-    return nodes.map((node) => {
-      const { epoch, session, endedRevision } = this.#known.get(node) as Known
-      const open = session === undefined ? undefined : (this.#open.get(session) as Open)
-      if (open === undefined) return pack({ node, epoch, ended: endedRevision })
-      const results = sortedNumbers(open.results.keys()).map((seq) => [seq, open.results.get(seq) as Outcome])
-      return pack({ node, epoch, session, role: open.role, floor: open.floor, results })
-    })
+  view(): TableView<Known> {
+    return this.#known.view()
   }
 
-  /** @throws UnpackError */
-  restore(records: readonly Uint8Array[]): void {
-    this.#open.clear()
-    this.#known.clear()
-    this.#ended.clear()
-    const ended: { node: string; revision: number }[] = []
-    for (const record of records) {
-      const f = new Fields(unpack(record))
-      const [node, epoch, session] = [f.text('node'), f.count('epoch'), f.countOr('session', undefined)]
-      const endedRevision = session === undefined ? f.count('ended') : 0
-      this.#known.set(node, { epoch, session, endedRevision })
-      if (session === undefined) ended.push({ node, revision: endedRevision })
-      else {
-        const results = new Map(f.list('results').map(readResult))
-        this.#open.set(session, { session, node, epoch, role: f.text('role'), floor: f.count('floor'), results })
-      }
-    }
-    ended.sort((a, b) => a.revision - b.revision)
-    for (const { node } of ended) this.#ended.add(node)
+  /** One record of a snapshot. @throws UnpackError */
+  load(record: Uint8Array): void {
+    const f = new Fields(unpack(record))
+    const [node, epoch, session] = [f.text('node'), f.count('epoch'), f.countOr('session', 0)]
+    const results = session === 0 ? new Map<number, Outcome>() : new Map(f.list('results').map(readResult))
+    const floor = session === 0 ? 0 : f.count('floor')
+    const endedRevision = session === 0 ? f.count('ended') : 0
+    this.#known.set(node, { node, epoch, session, endedRevision, role: f.text('role'), floor, results })
+    if (session !== 0) this.#nodes.set(session, node)
   }
+
+  /** After the last record. */
+  loaded(): void {
+    const ended = [...this.#known.rows()].filter(([, { session }]) => session === 0)
+    ended.sort(([, a], [, b]) => a.endedRevision - b.endedRevision)
+    for (const [node] of ended) this.#ended.add(node)
+  }
+
+  #open(session: number): Known | undefined {
+    const node = this.#nodes.get(session)
+    return node === undefined ? undefined : this.#known.get(node)
+  }
+}
+
+/** @param node the key of the row */
+export function sessionRecord(
+  node: string,
+  { epoch, session, role, endedRevision, floor, results }: Known,
+): Uint8Array {
+  if (session === 0) return pack({ node, epoch, role, ended: endedRevision })
+  const sorted = sortedNumbers(results.keys()).map((seq) => [seq, results.get(seq) as Packed])
+  return pack({ node, epoch, session, role, floor, results: sorted })
+}
+
+function raiseFloor(known: Known, floor: number): void {
+  const { results } = known
+  if (floor - known.floor < results.size) {
+    for (let seq = known.floor; seq < floor; seq++) results.delete(seq)
+  } else {
+    for (const seq of results.keys()) if (seq < floor) results.delete(seq)
+  }
+  known.floor = floor
 }
 
 function readResult(value: Packed): [number, Outcome] {
   if (!Array.isArray(value)) throw new UnpackError('a result is no pair')
   const [seq, outcome] = value as readonly Packed[]
-  if (typeof seq !== 'number' || outcome === undefined || !isOutcomeMap(outcome)) {
+  if (typeof seq !== 'number' || !isPackedMap(outcome) || typeof outcome['status'] !== 'string') {
     throw new UnpackError('a result is no pair of a number and an outcome')
   }
   return [seq, { ...(outcome as object) } as Outcome]

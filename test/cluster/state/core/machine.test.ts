@@ -1,15 +1,19 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Command, encodeCommands } from '../../../../cluster/state/core/commands.ts'
-import { Machine } from '../../../../cluster/state/core/machine.ts'
+import type { KvCommand } from '../../../../cluster/kv/core/commands.ts'
+import type { Command } from '../../../../cluster/state/core/commands.ts'
+import { Machine, type MachineView, SECTIONS, type Section } from '../../../../cluster/state/core/machine.ts'
 import type { Outcome } from '../../../../cluster/state/core/outcomes.ts'
+import { decodeCommands, encodeCommands } from '../../../../cluster/state/wire/commands.ts'
+import { toBytes } from '../../../../runtime/base/bytes.ts'
+import { pack, UnpackError } from '../../../../runtime/base/msgpack.ts'
 import { LockChecker } from '../../../sim/checkers/locks.ts'
 import { checkNames } from '../../../sim/checkers/names.ts'
 
 const pid = (node: string, epoch: number, n: number): string => `{${node}@h|${epoch.toString(36)}.${n}}`
 
 class Rig {
-  machine = new Machine()
+  machine = new Machine(decodeCommands)
   clockMs = 0
   #seq = 0
 
@@ -35,7 +39,7 @@ describe('requests (cluster.md §5.11)', () => {
     const rig = new Rig()
     const a = rig.up('a')
     const first = rig.run({ kind: 'register', name: 'x', pid: pid('a', 1, 1) }, a, 7)
-    rig.machine = Machine.restored(rig.machine.snapshot())
+    rig.machine = Machine.restored(rig.machine.snapshot(), decodeCommands)
     const again = rig.run({ kind: 'register', name: 'x', pid: pid('a', 1, 1) }, a, 7)
     expect(again.outcome).toEqual(first.outcome)
     expect(again.events).toEqual([])
@@ -89,12 +93,137 @@ test('a reservation that is not acknowledged in time names who was missing (clus
   expect(rig.machine.result({ session: a, seq })).toEqual({ status: 'timeout', missing: ['b'], missingCount: 1 })
 })
 
+describe('the store in the machine (cluster.md §8.2, §8.3)', () => {
+  const put = (key: string, options: { ttlMs?: number; fence?: { lock: string; token: number } } = {}): Command => ({
+    kind: 'kv',
+    command: {
+      kind: 'put',
+      namespace: 's',
+      put: { key, value: new Uint8Array([1]), ttlMs: options.ttlMs ?? 0, keepsExpiry: false },
+      condition: 'none',
+      fence: options.fence,
+    },
+  })
+
+  test('versions are revisions of the machine, and a repeated write is one write', () => {
+    const rig = new Rig()
+    const a = rig.up('a')
+    const first = rig.run(put('k'), a, 5)
+    expect(first.outcome).toEqual({ status: 'kv', result: { ok: true, version: rig.machine.revision, existed: 0 } })
+    rig.machine = Machine.restored(rig.machine.snapshot(), decodeCommands)
+    expect(rig.run(put('k'), a, 5).outcome).toEqual(first.outcome)
+    expect(rig.machine.store.get('s', 'k')?.version).toBe(rig.machine.revision)
+  })
+
+  test('a fence is the token of the current grant, whatever was granted before (K2)', () => {
+    const rig = new Rig()
+    const a = rig.up('a')
+    const lock = 'schloß'
+    const fenceOf = (token: number) => ({ lock: toBytes(lock), token })
+    rig.run({ kind: 'lock-acquire', name: lock, pid: pid('a', 1, 1), waitMs: 0, ttlMs: 10 }, a)
+    const old = rig.machine.locks.holder(lock)?.token ?? 0
+    expect(rig.run(put('k', { fence: fenceOf(old) }), a).outcome).toMatchObject({ result: { ok: true } })
+    rig.tick(10)
+    expect(rig.run(put('k', { fence: fenceOf(old) }), a).outcome).toMatchObject({ result: { kind: 'Conflict' } })
+    rig.run({ kind: 'lock-acquire', name: lock, pid: pid('a', 1, 1), waitMs: 0, ttlMs: 0 }, a)
+    expect(rig.run(put('k', { fence: fenceOf(old) }), a).outcome).toMatchObject({ result: { kind: 'Conflict' } })
+    const token = rig.machine.locks.holder(lock)?.token ?? 0
+    expect(rig.run(put('k', { fence: fenceOf(token) }), a).outcome).toMatchObject({ result: { ok: true } })
+  })
+
+  test('keys end by the log clock, before the commands of the entry that moved it', () => {
+    const rig = new Rig()
+    const a = rig.up('a')
+    rig.run(put('k', { ttlMs: 10 }), a)
+    expect(rig.machine.nextExpiryMs).toBe(10)
+    rig.tick(9)
+    expect(rig.machine.store.get('s', 'k')).toBeDefined()
+    rig.clockMs = 10
+    expect(rig.run(put('k'), a).outcome).toMatchObject({ result: { ok: true, existed: 0 } })
+    expect(rig.machine.nextExpiryMs).toBeUndefined()
+  })
+
+  test('who follows it lists again when the state is replaced (cluster.md §8.4)', () => {
+    const rig = new Rig()
+    const a = rig.up('a')
+    const { changes } = rig.machine.store
+    const watch = changes.watch('s', '') ?? 0
+    const other = Machine.restored(rig.machine.snapshot(), decodeCommands)
+    const ahead = new Rig()
+    ahead.machine = other
+    ahead.run(put('k'), a, 50)
+    rig.machine.replaceBy(Machine.restored(ahead.machine.snapshot(), decodeCommands))
+    expect(rig.machine.store.changes.take(watch)).toEqual({ kind: 'resync', version: rig.machine.revision })
+    rig.run(put('l'), a, 51)
+    expect(rig.machine.store.changes.take(watch)).toMatchObject({ changes: [{ key: 'l' }] })
+  })
+})
+
+test('an entry of an unknown command stops the machine and changes nothing (cluster.md §5.12)', () => {
+  const rig = new Rig()
+  const a = rig.up('a')
+  const before = rig.machine.digest()
+  const known = { v: 1, k: 3, s: a, q: 1, f: 1, c: { name: 'x', pid: pid('a', 1, 1) } }
+  for (const list of [[known, { ...known, k: 99 }], [{ ...known, v: 2 }], [{ ...known, c: { name: 'x' } }], known]) {
+    const entry = { index: rig.machine.index + 1, clockMs: 0, kind: 'commands' as const, data: pack(list) }
+    expect(() => rig.machine.apply(entry)).toThrow(UnpackError)
+    expect(rig.machine.digest()).toBe(before)
+  }
+})
+
+test('a node of many names and locks is released in one entry of many small pieces (cluster.md §12, 43)', () => {
+  const rig = new Rig()
+  const a = rig.up('a')
+  for (let i = 0; i < 300; i++) {
+    rig.run({ kind: 'register', name: `n${i}`, pid: pid('a', 1, 1) }, a, i + 1, i + 1)
+    rig.run({ kind: 'lock-acquire', name: `l${i}`, pid: pid('a', 1, 1), waitMs: 0, ttlMs: 0 }, a, 1000 + i, i + 1)
+  }
+  const command: Command = { kind: 'node-down', node: 'a', session: a, reason: 'dead' }
+  const data = encodeCommands([{ session: 0, seq: 0, floor: 0, command }])
+  const { index } = rig.machine
+  const work = rig.machine.applying({ index: index + 1, clockMs: 0, kind: 'commands', data })
+  let pieces = 0
+  while (work.next().done !== true) {
+    expect(rig.machine.index).toBe(index)
+    pieces++
+  }
+  expect(pieces).toBeGreaterThanOrEqual(600)
+  expect([rig.machine.index, rig.machine.names.count, rig.machine.locks.count]).toEqual([index + 1, 0, 0])
+})
+
 const node = fc.constantFrom('a', 'b', 'c')
 const epoch = fc.integer({ min: 1, max: 2 })
 const name = fc.constantFrom('x', 'y', '\ue000', '\u{1f600}')
 const someone = fc.tuple(node, epoch, fc.integer({ min: 1, max: 2 })).map(([n, e, i]) => pid(n, e, i))
 const span = fc.constantFrom(0, 10, 30)
 const number = fc.integer({ min: 1, max: 40 })
+const fence = fc.option(fc.record({ lock: name.map(toBytes), token: number }), { nil: undefined })
+const namespace = fc.constantFrom('s', 't')
+const put = fc.record({
+  key: name.map(toBytes),
+  value: fc.uint8Array({ maxLength: 3 }),
+  ttlMs: span,
+  keepsExpiry: fc.constant(false),
+})
+const kvCommand: fc.Arbitrary<KvCommand> = fc.oneof(
+  fc.record({
+    kind: fc.constant('put' as const),
+    namespace,
+    put,
+    condition: fc.oneof(
+      fc.constantFrom('none' as const, 'absent' as const),
+      number.map((version) => ({ version })),
+    ),
+    fence,
+  }),
+  fc.record({
+    kind: fc.constant('delete' as const),
+    namespace,
+    key: name.map(toBytes),
+    ifVersion: fc.option(number, { nil: undefined }),
+    fence,
+  }),
+)
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant('node-up' as const), node, epoch, role: fc.constant('voter') }),
   fc.record({ kind: fc.constant('node-down' as const), node, session: number, reason: fc.constant('dead') }),
@@ -112,23 +241,46 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant('lock-release' as const), name, pid: someone }),
   fc.record({ kind: fc.constant('lock-renew' as const), name, pid: someone, token: number, ttlMs: span }),
   fc.record({ kind: fc.constant('lock-cancel' as const), seq: number }),
+  fc.record({ kind: fc.constant('kv' as const), command: kvCommand }),
 )
 
-test('any commands in any order keep N1, N2, K1, K2, K4; a restored machine goes on alike (R12)', () => {
+function sectionsOf(view: MachineView): Section[] {
+  const sections: Section[] = Object.values(SECTIONS).map((id) => ({ id, records: [] }))
+  for (const { section, record } of view.records()) {
+    const records = sections.find(({ id }) => id === section)?.records as Uint8Array[] | undefined
+    records?.push(record)
+  }
+  return sections
+}
+
+test('any commands in any order keep N1, N2, K1, K2, K4; a restored machine goes on alike, and a view stays what it was (R12)', () => {
   const step = fc.record({
     command,
     who: node,
     seq: number,
     advanceMs: fc.constantFrom(0, 0, 5, 20),
     restore: fc.boolean(),
+    view: fc.constantFrom('open', 'close', 'no', 'no'),
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-      const lived = new Machine()
-      let other = new Machine()
+      const lived = new Machine(decodeCommands)
+      let other = new Machine(decodeCommands)
       const locks = new LockChecker()
+      const views: { view: MachineView; expected: Section[] }[] = []
       let clockMs = 0
-      for (const { command, who, seq, advanceMs, restore } of steps) {
+      for (const node of ['a', 'b', 'c']) {
+        const command: Command = { kind: 'node-up', node, epoch: 1, role: 'voter' }
+        const data = encodeCommands([{ session: 0, seq: 0, floor: 0, command }])
+        for (const each of [lived, other]) each.apply({ index: each.index + 1, clockMs, kind: 'commands', data })
+      }
+      const closeOldest = () => {
+        const oldest = views.shift()
+        if (oldest === undefined) return
+        expect(sectionsOf(oldest.view)).toEqual(oldest.expected)
+        oldest.view.close()
+      }
+      for (const { command, who, seq, advanceMs, restore, view } of steps) {
         clockMs += advanceMs
         const session = lived.sessions.ofNode(who)?.session ?? 0
         const isBare = /^(node|strong-ack)/.test(command.kind)
@@ -139,9 +291,12 @@ test('any commands in any order keep N1, N2, K1, K2, K4; a restored machine goes
         expect(other.apply(entry)).toEqual(applied)
         checkNames(lived)
         locks.applied(applied.events, lived)
-        if (restore) other = Machine.restored(other.snapshot())
+        if (restore) other = Machine.restored(other.snapshot(), decodeCommands)
         expect(other.digest()).toBe(lived.digest())
+        if (view === 'open') views.push({ view: lived.view(), expected: other.snapshot() })
+        if (view === 'close') closeOldest()
       }
+      while (views.length > 0) closeOldest()
     }),
     { numRuns: 300 },
   )
