@@ -303,19 +303,27 @@ export class Cluster {
     }
   }
 
-  /** Queues bytes for another node; nobody may change them afterwards. @param isSignal may go beyond the bound of the queue */
-  send({ name, epoch }: Peer, bytes: Uint8Array, isSignal: boolean): SendRefusal | undefined {
-    const refusal = this.#mesh?.send(name, 'app', bytes, { epoch, isSignal })
+  /** Why another node would not be sent so many bytes now. @param isSignal may go beyond the bound of the queue */
+  refusal({ name, epoch }: Peer, byteCount: number, isSignal: boolean): SendRefusal | undefined {
+    const refusal = this.#mesh?.refusal(name, 'app', byteCount, { epoch, isSignal })
     switch (refusal) {
       case undefined:
-        return undefined
+        return this.#mesh === undefined ? 'gone' : undefined
       case 'too_large':
         return 'too-large'
       case 'queue_full':
         return 'full'
+      case 'overflow':
+        // Taking it breaks the session: that is how the others hear that something is lost.
+        return undefined
       default:
         return 'gone'
     }
+  }
+
+  /** Queues bytes for another node, beyond the bound of the queue if need be; nobody may change them afterwards. */
+  send({ name, epoch }: Peer, bytes: Uint8Array): void {
+    this.#mesh?.send(name, 'app', bytes, { epoch, isSignal: true })
   }
 
   /** Undefined before the mesh is open. */

@@ -427,7 +427,9 @@ export class Node {
     const peers = new Peers({
       relay,
       messageBytesMax: cluster.settings.internode.messageBytesMax,
-      send: (session, bytes, isSignal) => cluster.send(session, bytes, isSignal),
+      refusal: (session, byteCount, isSignal) => cluster.refusal(session, byteCount, isSignal),
+      send: (session, bytes) => cluster.send(session, bytes),
+      defer: (run) => process.nextTick(run),
       unreadable: ({ name }, why) => {
         // Once for each node: whoever sends one sends many.
         if (unreadable.has(name)) return

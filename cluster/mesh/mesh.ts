@@ -268,6 +268,16 @@ export class Mesh {
     return this.#send(peer, epoch, classId, bytes, offer)
   }
 
+  /** Why `send` would not take a message of so many bytes now; undefined: it would. */
+  refusal(
+    peer: string,
+    channelClass: PayloadClass,
+    byteCount: number,
+    options: SendOptions = {},
+  ): SendRefusal | undefined {
+    return this.#core.refusal({ peer, ...options }, CLASS_ID[channelClass], byteCount, options)
+  }
+
   /**
    * Asks a peer and waits for the answer.
    * @param body one msgpack value; empty: nil

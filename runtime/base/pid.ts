@@ -14,17 +14,34 @@ export interface PidParts {
   readonly node: string | undefined
   readonly host: string
   readonly uniq: string
+  /** The epoch of the run that made it; NaN when uniq is not of our form. */
+  readonly epoch: number
+  /** The slot that made it; -1 when uniq is not of our form. */
+  readonly slot: number
 }
 
 /** The parts of a PID's text, or undefined when it is not one. Needs the braces and one `|`; an extra leading `part|` is dropped. */
 export function parsePid(text: string): PidParts | undefined {
   if (text === lastText) return lastParts
+  let parts = recent.get(text) ?? former.get(text)
+  if (parts === undefined) {
+    parts = partsOf(text)
+    if (parts === undefined) return undefined
+    if (recent.size >= REMEMBERED) {
+      former = recent
+      recent = new Map()
+    }
+    recent.set(text, parts)
+  }
   lastText = text
-  lastParts = partsOf(text)
-  return lastParts
+  lastParts = parts
+  return parts
 }
 
-/** On its way a message has its PIDs parsed again and again: the last one is remembered. */
+/** On its way a message has its PIDs parsed again and again, and who talks once talks more: recent ones are remembered. */
+const REMEMBERED = 1024
+let recent = new Map<string, PidParts>()
+let former = new Map<string, PidParts>()
 let lastText = ''
 let lastParts: PidParts | undefined
 
@@ -38,7 +55,8 @@ function partsOf(text: string): PidParts | undefined {
   const named = at >= 0 && at < bar
   const host = text.slice(named ? at + 1 : from, bar)
   if (host === '') return undefined
-  return { node: named ? text.slice(from, at) : undefined, host, uniq: text.slice(bar + 1, -1) }
+  const uniq = text.slice(bar + 1, -1)
+  return { node: named ? text.slice(from, at) : undefined, host, uniq, epoch: epochOf(uniq), slot: slotOf(uniq) }
 }
 
 /** The one form of a PID, without an extra leading `part|`; undefined when the text is none. */

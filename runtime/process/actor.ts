@@ -169,8 +169,15 @@ class MailQueue<Raw, T> implements Receiver<T> {
     for (const waiter of this.#waiters.splice(0)) waiter.fail(error)
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    for (;;) yield (await this.receive()) as T
+  /** Endless: it ends with an error when the actor does. */
+  [Symbol.asyncIterator](): AsyncIterator<T, void, undefined> {
+    return {
+      next: () => {
+        const raw = this.#items.shift()
+        if (raw !== undefined) return Promise.resolve({ value: this.#taken(raw), done: false })
+        return this.receive().then((value) => ({ value: value as T, done: false }))
+      },
+    }
   }
 }
 

@@ -4,7 +4,7 @@
 import { toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { type ErrorKind, MoonmeshError } from '../base/errors.ts'
-import { canonicalPid, isFunctionHost, PidMaker, parsePid, slotOf } from '../base/pid.ts'
+import { canonicalPid, isFunctionHost, PidMaker, parsePid } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import { ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
@@ -374,7 +374,7 @@ export abstract class Host implements ProcessHost {
   #isMine(pid: string): boolean {
     const { id, node, slot } = this.options
     const parts = parsePid(pid)
-    if (parts === undefined || parts.node !== node || slotOf(parts.uniq) !== slot) return false
+    if (parts === undefined || parts.node !== node || parts.slot !== slot) return false
     return parts.host === id || isFunctionHost(parts.host)
   }
 

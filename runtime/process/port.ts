@@ -153,6 +153,8 @@ export type FromHost =
 /** One end of the line between a host and the node. Order is kept; nothing is lost while both ends live. */
 export interface Port<Out, In> {
   post(message: Out): void
+  /** As `post`, but the message may arrive at once when nothing is before it. Not for what the other end said itself. */
+  give(message: Out): void
   /** Called once, before anything arrives. */
   onMessage(handler: (message: In) => void): void
   close(): void
@@ -166,6 +168,7 @@ export function inlinePorts<A, B>(defer: (run: () => void) => void): [Port<A, B>
   const toA = new InlineQueue<B>(defer)
   const end = <Out, In>(out: InlineQueue<Out>, incoming: InlineQueue<In>): Port<Out, In> => ({
     post: (message) => out.push(message),
+    give: (message) => out.give(message),
     onMessage: (handler) => incoming.listen(handler),
     close: () => {
       out.close()
@@ -199,6 +202,16 @@ class InlineQueue<T> {
     if (this.#isClosed) return
     this.#waiting.push(message)
     this.#schedule()
+  }
+
+  give(message: T): void {
+    if (this.#isClosed || this.#handler === undefined || !this.isEmpty) return this.push(message)
+    this.#isHandingOver = true
+    try {
+      this.#handler(message)
+    } finally {
+      this.#isHandingOver = false
+    }
   }
 
   listen(handler: (message: T) => void): void {

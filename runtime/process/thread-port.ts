@@ -30,6 +30,10 @@ export class ThreadPort<Out, In> implements Port<Out, In> {
     setImmediate(() => this.flush())
   }
 
+  give(message: Out): void {
+    this.post(message)
+  }
+
   /** Hands over what waits; called by itself once a turn. */
   flush(): void {
     this.#isScheduled = false

@@ -15,8 +15,12 @@ export interface PeersOptions {
   readonly relay: Relay
   /** A message that is longer is not even written to its end. */
   readonly messageBytesMax: number
-  /** Queues bytes of the session. @returns why not; a signal may go beyond the bound of the queue */
-  send(session: PeerSession, bytes: Uint8Array, isSignal: boolean): Exclude<PeerSent, 'sent'> | undefined
+  /** Why the session would not take a message of so many bytes. @param isSignal it may go beyond the bound of the queue */
+  refusal(session: PeerSession, byteCount: number, isSignal: boolean): Exclude<PeerSent, 'sent'> | undefined
+  /** Queues bytes of the session, one or more messages, beyond the bound of the queue if need be. */
+  send(session: PeerSession, bytes: Uint8Array): void
+  /** Runs something once the current run of the program is over, before anything that comes from outside. */
+  defer(run: () => void): void
   /** A peer sent what is no message of the relay. */
   unreadable(session: PeerSession, why: string): void
 }
@@ -24,22 +28,21 @@ export interface PeersOptions {
 /** Whoever sends or spawns can be told that there is no room; of the rest nobody waits for an answer, and all of it has to arrive. */
 const isSignal = ({ kind }: PeerMessage): boolean => kind !== 'send' && kind !== 'spawn'
 
+/** Messages of one turn go together, up to so many bytes: a frame of the mesh (cluster.md §4.4) holds them. */
+const BATCH_BYTES_MAX = 24 * 1024
+
 export class Peers {
   readonly #options: PeersOptions
-  readonly #lines = new Map<PeerSession, PeerLine>()
-  readonly #writer: ValueWriter
+  readonly #lines = new Map<PeerSession, Outgoing>()
+  /** Those with something to send. */
+  #waiting: Outgoing[] = []
 
   constructor(options: PeersOptions) {
     this.#options = options
-    this.#writer = new ValueWriter(options.messageBytesMax)
   }
 
   up(session: PeerSession): void {
-    const line: PeerLine = {
-      node: toBytes(session.name),
-      epoch: session.epoch,
-      send: (message) => this.#send(session, message),
-    }
+    const line = new Outgoing(session, this.#options, () => this.#schedule(line))
     this.#lines.set(session, line)
     this.#options.relay.openPeer(line)
   }
@@ -48,32 +51,107 @@ export class Peers {
     const line = this.#lines.get(session)
     this.#lines.delete(session)
     if (line === undefined) return
+    line.close()
     this.#options.relay.peerLost(line, nodeDown(line.node))
   }
 
+  /** @param bytes one or more messages */
   message(session: PeerSession, bytes: Uint8Array): void {
     const line = this.#lines.get(session)
     if (line === undefined) return
-    let message: PeerMessage
+    const reader = new ValueReader(
+      Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+    )
     try {
-      message = readPeerMessage(new ValueReader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)))
+      do this.#options.relay.receive(line, readPeerMessage(reader))
+      while (!reader.isAtEnd)
     } catch (error) {
       if (!(error instanceof WireError)) throw error
       this.#options.unreadable(session, error.message)
-      return
     }
-    this.#options.relay.receive(line, message)
   }
 
-  #send(session: PeerSession, message: PeerMessage): PeerSent {
-    // The same run of the node may be reached again, in another session that knows nothing of this one.
-    if (!this.#lines.has(session)) return 'gone'
+  #schedule(line: Outgoing): void {
+    this.#waiting.push(line)
+    if (this.#waiting.length === 1) this.#options.defer(() => this.#flush())
+  }
+
+  #flush(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const line of waiting) line.turnOver()
+  }
+}
+
+/**
+ * What is said to one node in one session with it. A message is accepted or refused when it is said; the accepted ones of a turn travel as one,
+ * beyond the bound of the queue if it filled up meanwhile.
+ */
+class Outgoing implements PeerLine {
+  readonly node: string
+  readonly epoch: number
+  readonly #session: PeerSession
+  readonly #options: PeersOptions
+  readonly #writer: ValueWriter
+  readonly #scheduled: () => void
+  #isClosed = false
+  #isScheduled = false
+
+  constructor(session: PeerSession, options: PeersOptions, scheduled: () => void) {
+    this.node = toBytes(session.name)
+    this.epoch = session.epoch
+    this.#session = session
+    this.#options = options
+    this.#writer = new ValueWriter(options.messageBytesMax)
+    this.#scheduled = scheduled
+  }
+
+  /** The same run of the node may be reached again, in another session that knows nothing of this one. */
+  close(): void {
+    this.#isClosed = true
+    this.#writer.start()
+  }
+
+  send(message: PeerMessage): PeerSent {
+    if (this.#isClosed) return 'gone'
+    const writer = this.#writer
     try {
-      writePeerMessage(this.#writer.start(), message)
+      writePeerMessage(writer.next(), message)
     } catch (error) {
+      writer.undo()
       if (error instanceof WireError) return 'too-large'
       throw error
     }
-    return this.#options.send(session, this.#writer.finish(), isSignal(message)) ?? 'sent'
+    if (writer.length > BATCH_BYTES_MAX && writer.lengthBefore > 0) this.#hand(writer.finishBefore())
+    const refusal = this.#options.refusal(this.#session, writer.length, isSignal(message))
+    if (refusal !== undefined) {
+      writer.undo()
+      return refusal
+    }
+    if (writer.length > BATCH_BYTES_MAX) this.flush()
+    else if (!this.#isScheduled) {
+      this.#isScheduled = true
+      this.#scheduled()
+    }
+    return 'sent'
+  }
+
+  turnOver(): void {
+    this.#isScheduled = false
+    this.flush()
+  }
+
+  /** Hands over what waits. */
+  flush(): void {
+    const writer = this.#writer
+    if (writer.length === 0) return
+    const bytes = writer.finish()
+    writer.start()
+    this.#hand(bytes)
+  }
+
+  #hand(bytes: Buffer): void {
+    // Refused only when the session is over, or ends because of it: then whoever watches hears of that.
+    this.#options.send(this.#session, bytes)
   }
 }

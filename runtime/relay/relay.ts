@@ -3,7 +3,7 @@
 import { toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
-import { epochOf, isFunctionHost, parsePid, SLOTS, slotOf } from '../base/pid.ts'
+import { isFunctionHost, parsePid, SLOTS } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
 import { ErrorValue, record, type Value } from '../base/value.ts'
 import type { ServiceRequest } from '../node-services.ts'
@@ -278,9 +278,17 @@ export class Relay {
 
   #isOn(line: Line, pid: string): boolean {
     const parts = parsePid(pid)
-    if (isPeer(line)) return parts?.node === line.node && epochOf(parts.uniq) === line.epoch
-    if (parts === undefined || parts.node !== this.#self.node || slotOf(parts.uniq) !== line.slot) return false
+    if (isPeer(line)) return parts?.node === line.node && parts.epoch === line.epoch
+    if (parts === undefined || parts.node !== this.#self.node || parts.slot !== line.slot) return false
     return parts.host === line.hostId || isFunctionHost(parts.host)
+  }
+
+  /** As `#hostLineOf` for what is there, the short way. */
+  #openLineOf(pid: string): HostLine | undefined {
+    const parts = parsePid(pid)
+    if (parts === undefined || parts.node !== this.#self.node || parts.epoch !== this.#self.epoch) return undefined
+    const line = this.#slots.get(parts.slot)
+    return line !== undefined && (line.hostId === parts.host || isFunctionHost(parts.host)) ? line : undefined
   }
 
   /** The line of a process that lives on this node. */
@@ -315,7 +323,8 @@ export class Relay {
   sendAway(from: string, to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined {
     const parts = parsePid(to)
     if (parts?.node === undefined || this.#self.node === undefined || parts.node === this.#self.node) return undefined
-    const found = this.#lineOf(to)
+    const peer = this.#peers.get(parts.node)
+    const found = peer?.epoch === parts.epoch ? peer : this.#lineOf(to)
     if ('error' in found) return { ok: false, error: found.error }
     if (!isPeer(found)) return undefined
     const sent = found.send({ kind: 'send', to, from, topic, values })
@@ -582,12 +591,19 @@ export class Relay {
     // Of a session that is over nothing is heard.
     if (this.#peers.get(peer.node) !== peer) return
     switch (message.kind) {
-      case 'send':
+      case 'send': {
+        const { to, from, topic, values } = message
+        if (!this.#maySpeak(peer, from)) return
+        if (isReserved(topic)) return void this.refusedMessages++
+        const found = this.#openLineOf(to) ?? this.#hostLineOf(to)
+        if ('error' in found) this.undelivered[found.why]++
+        else found.port.give({ kind: 'send', to, from, topic, values, ref: NO_REPLY })
+        return
+      }
       case 'cancel':
       case 'terminate': {
         const found = this.#hostLineOf(message.to)
         if (!this.#maySpeak(peer, message.from)) return
-        if (message.kind === 'send' && isReserved(message.topic)) return void this.refusedMessages++
         if ('error' in found) this.undelivered[found.why]++
         else found.port.post({ ...message, ref: NO_REPLY })
         return

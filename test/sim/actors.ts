@@ -140,11 +140,13 @@ class ActorNode {
     this.#peers = new Peers({
       messageBytesMax: Number.MAX_SAFE_INTEGER,
       relay: this.relay,
-      send: ({ name, epoch }, bytes, isSignal) => {
-        const refusal = mesh.send(name, APP, bytes, { isSignal }, epoch)
-        if (refusal === undefined) return undefined
+      refusal: ({ name, epoch }, byteCount, isSignal) => {
+        const refusal = mesh.core.refusal({ peer: name, epoch }, APP, byteCount, { isSignal })
+        if (refusal === undefined || refusal === 'overflow') return undefined
         return refusal === 'queue_full' ? 'full' : refusal === 'too_large' ? 'too-large' : 'gone'
       },
+      send: ({ name, epoch }, bytes) => void mesh.send(name, APP, bytes, { isSignal: true }, epoch),
+      defer: (run) => world.world.after(0, () => mesh.process.input(run)),
       unreadable: (_, why) => {
         throw new InvariantError(`a message between relays cannot be read: ${why}`)
       },
@@ -155,6 +157,7 @@ class ActorNode {
       slot: 0,
       port: {
         post: (message) => this.#post(message),
+        give: (message) => this.#post(message),
         onMessage: (handler) => {
           this.#toNode = handler
         },

@@ -360,6 +360,22 @@ export class MeshCore {
     return refusal
   }
 
+  /** Why `send` would not take a message of so many bytes now. What is refused counts as dropped. */
+  refusal(
+    to: { readonly peer: string; readonly epoch?: number },
+    classId: number,
+    byteCount: number,
+    options: OfferOptions = {},
+  ): SendRefusal | undefined {
+    const link = this.#links.get(to.peer)
+    if (link === undefined) return 'unknown_node'
+    if (to.epoch !== undefined && to.epoch !== link.epoch) return 'stale_epoch'
+    if (link.isUnreachable) return 'unreachable'
+    const refusal = link.session.outbox.refusal(classId, byteCount, options)
+    if (refusal === 'too_large' || refusal === 'queue_full') this.#countDropped(classId, refusal, 1)
+    return refusal
+  }
+
   step(input: MeshInput): MeshEffect[] {
     switch (input.kind) {
       case 'member':

@@ -132,12 +132,12 @@ export class Outbox {
 
   /** Takes a message whose bytes nobody changes any more. */
   offer(classId: number, bytes: Uint8Array, options: OfferOptions = {}): OfferRefusal | undefined {
-    if (bytes.length > this.#messageBytesMax) return 'too_large'
     const queue = this.#queue(classId)
     const { replaces } = options
-    if (replaces !== undefined) this.#void(queue, replaces)
+    if (replaces !== undefined && bytes.length <= this.#messageBytesMax) this.#void(queue, replaces)
     const cost = bytes.length + MESSAGE_COST_BYTES
-    const refusal = this.#refusal(classId, queue, cost, options)
+    const refusal = this.refusal(classId, bytes.length, options)
+    if (refusal === 'too_large') return refusal
     if (refusal !== undefined) {
       if (isCredited(classId)) this.#awaited.add(classId)
       return refusal
@@ -332,7 +332,11 @@ export class Outbox {
     return frameBytes(frame)
   }
 
-  #refusal(classId: number, queue: ClassQueue, cost: number, options: OfferOptions): OfferRefusal | undefined {
+  /** Why a message of so many bytes would not be taken now. */
+  refusal(classId: number, byteCount: number, options: OfferOptions = {}): OfferRefusal | undefined {
+    if (byteCount > this.#messageBytesMax) return 'too_large'
+    const queue = this.#queue(classId)
+    const cost = byteCount + MESSAGE_COST_BYTES
     // One message always fits an empty queue, however small the queue was configured.
     if (queue.bytes === 0 && !(classId !== RAFT && this.#isBudgetSpent(0))) return undefined
     const limit = this.limitBytes(classId)

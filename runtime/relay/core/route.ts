@@ -1,6 +1,6 @@
 // Where a PID lives: one of this node's hosts, a host that is not running, or nowhere.
 
-import { epochOf, isFunctionHost, parsePid, slotOf } from '../../base/pid.ts'
+import { isFunctionHost, parsePid } from '../../base/pid.ts'
 
 export interface HostSlots {
   /** Whether the node has a host of this id at all. */
@@ -23,15 +23,13 @@ export type Route =
 export function routeOf(pid: string, self: { node: string | undefined; epoch: number }, hosts: HostSlots): Route {
   const parts = parsePid(pid)
   if (parts === undefined) return { kind: 'gone', why: 'noproc' }
-  const { host, uniq } = parts
+  const { host, epoch, slot } = parts
   if (parts.node !== undefined && self.node !== undefined && parts.node !== self.node) {
-    return { kind: 'peer', node: parts.node, epoch: epochOf(uniq) }
+    return { kind: 'peer', node: parts.node, epoch }
   }
   const isFunction = isFunctionHost(host)
   if (parts.node !== self.node || !(isFunction || hosts.knowsHost(host))) return { kind: 'unknown-host', host }
-  const epoch = epochOf(uniq)
   if (epoch !== self.epoch) return { kind: 'gone', why: Number.isNaN(epoch) ? 'noproc' : 'stale_epoch' }
-  const slot = slotOf(uniq)
   const holder = hosts.hostOfSlot(slot)
   if (holder === undefined || !(isFunction || holder === host)) return { kind: 'gone', why: 'noproc' }
   return { kind: 'here', host: holder, slot }

@@ -110,13 +110,12 @@ function writeIdentity(out: ValueWriter, identity: Identity | undefined): void {
   else out.list(scope, (id) => out.text(id))
 }
 
-/** @throws WireError for bytes that are no message */
+/** Reads the next message. @throws WireError for bytes that are none */
 export function readPeerMessage(reader: ValueReader): PeerMessage {
-  const count = reader.fields()
+  const count = reader.next().fields()
   const code = reader.number()
   const message = readFields(reader, code)
   if (count !== FIELDS[code]) throw new WireError('a message with other fields')
-  reader.end()
   return message
 }
 

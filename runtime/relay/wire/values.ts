@@ -1,6 +1,7 @@
 // Values as bytes, between nodes: msgpack, in which a byte string is bin, an integer int, a float float64, a list an array and any other
 // table a map (its array part first, under 1..n). Two extensions: an error, and a table that was met before. cluster.md §10.1.
 
+import { Interner } from '../../base/interner.ts'
 import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../../base/value.ts'
 
 /** The bytes are no message; says why and quotes nothing of them. */
@@ -13,16 +14,23 @@ export const DEPTH_MAX = 500
 const EXT_ERROR = 1
 const EXT_SEEN = 2
 const SHORT = 24
+/** Up to here a loop writes faster than the platform. */
+const SHORT_WRITE = 48
 const FIRST_BYTES = 256
 /** A buffer that one long message made larger than this is not kept for the next. */
 const KEPT_BYTES_MAX = 1024 * 1024
 const INT64_MIN = -(2n ** 63n)
 const INT64_END = 2n ** 63n
 
-/** One message on its way out. The buffer is used again for the next one: `finish` copies. */
+/** PIDs and topics: the same few in message after message. */
+const names = new Interner()
+
+/** Messages on their way out, one behind the other. The buffer is used again for the next ones: `finish` copies. */
 export class ValueWriter {
   #bytes = Buffer.allocUnsafe(FIRST_BYTES)
   #at = 0
+  /** Where the message begins that is being written. */
+  #begin = 0
   #seen: Map<TableValue, number> | undefined
   #firstTable: TableValue | undefined
   #tables = 0
@@ -33,22 +41,52 @@ export class ValueWriter {
     this.#bytesMax = bytesMax
   }
 
+  /** Begins the first message. */
   start(): this {
     if (this.#bytes.length > KEPT_BYTES_MAX) this.#bytes = Buffer.allocUnsafe(FIRST_BYTES)
     this.#at = 0
+    return this.next()
+  }
+
+  /** Begins a message behind those that are written. */
+  next(): this {
+    this.#begin = this.#at
     this.#seen = undefined
     this.#firstTable = undefined
     this.#tables = 0
     return this
   }
 
+  /** Takes back what there is of the message that was begun last. */
+  undo(): void {
+    this.#at = this.#begin
+  }
+
+  /** Of all messages. */
   get length(): number {
     return this.#at
   }
 
-  /** The message; the writer may be started again. */
+  /** Of those before the one that was begun last. */
+  get lengthBefore(): number {
+    return this.#begin
+  }
+
+  /** What is written; the writer may be started again. */
   finish(): Buffer {
-    return Buffer.from(this.#bytes.subarray(0, this.#at))
+    const out = Buffer.allocUnsafe(this.#at)
+    this.#bytes.copy(out, 0, 0, this.#at)
+    return out
+  }
+
+  /** What is written before the message that was begun last, which stays and is the first one now. */
+  finishBefore(): Buffer {
+    const out = Buffer.allocUnsafe(this.#begin)
+    this.#bytes.copy(out, 0, 0, this.#begin)
+    this.#bytes.copyWithin(0, this.#begin, this.#at)
+    this.#at -= this.#begin
+    this.#begin = 0
+    return out
   }
 
   /** The header of a message with so many fields. */
@@ -189,7 +227,7 @@ export class ValueWriter {
     if (length < 0x100) this.#u8(0xc4).#u8(length)
     else if (length < 0x10000) this.#u8(0xc5).#u16(length)
     else this.#u8(0xc6).#u32(length)
-    if (length > SHORT) this.#at += this.#bytes.write(value, this.#at, 'latin1')
+    if (length > SHORT_WRITE) this.#at += this.#bytes.write(value, this.#at, 'latin1')
     else for (let i = 0; i < length; i++) this.#bytes[this.#at++] = value.charCodeAt(i)
   }
 
@@ -226,7 +264,7 @@ export class ValueWriter {
 
   #room(count: number): void {
     const needed = this.#at + count
-    if (needed > this.#bytesMax) throw new WireError(`a message has more than ${this.#bytesMax} bytes`)
+    if (needed - this.#begin > this.#bytesMax) throw new WireError(`a message has more than ${this.#bytesMax} bytes`)
     if (needed <= this.#bytes.length) return
     const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, needed))
     this.#bytes.copy(grown, 0, 0, this.#at)
@@ -234,19 +272,25 @@ export class ValueWriter {
   }
 }
 
-/** One message on its way in. Every method throws WireError for what is not there. */
+/** Messages on their way in, one behind the other. Every method throws WireError for what is not there. */
 export class ValueReader {
   readonly #bytes: Buffer
   #at = 0
-  readonly #tables: TableValue[] = []
+  #tables: TableValue[] = []
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes
   }
 
-  /** @throws WireError unless everything was read */
-  end(): void {
-    if (this.#at !== this.#bytes.length) throw new WireError('bytes follow the message')
+  /** Whether everything was read. */
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length
+  }
+
+  /** Another message begins, in which no table was met yet. */
+  next(): this {
+    if (this.#tables.length > 0) this.#tables = []
+    return this
   }
 
   fields(): number {
@@ -265,6 +309,11 @@ export class ValueReader {
   }
 
   text(): string {
+    if (this.#bytes[this.#at] === 0xc4) {
+      this.#at++
+      const length = this.#u8()
+      return names.read(this.#bytes, this.#skip(length), this.#at)
+    }
     const value = this.value()
     if (typeof value !== 'string') throw new WireError('expected a string')
     return value

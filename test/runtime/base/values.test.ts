@@ -94,7 +94,7 @@ describe('PIDs (lua-core.md §6.1, cluster.md §0.1)', () => {
     ['{x|app:p|e.1}', { node: undefined, host: 'app:p', uniq: 'e.1' }],
     ['{x|n1@app:p|e.1}', { node: 'n1', host: 'app:p', uniq: 'e.1' }],
   ])('%s parses', (text, parts) => {
-    expect(parsePid(text)).toEqual(parts)
+    expect(parsePid(text)).toMatchObject(parts)
     expect(canonicalPid(text)).toBe(text.replace('{x|', '{'))
   })
 

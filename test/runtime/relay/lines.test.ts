@@ -5,10 +5,15 @@ import { record, TableValue } from '../../../runtime/base/value.ts'
 import type { SpawnRequest } from '../../../runtime/process/port.ts'
 import { type PeerSession, Peers } from '../../../runtime/relay/peers.ts'
 import type { PeerLine, Relay } from '../../../runtime/relay/relay.ts'
+import { readPeerMessage } from '../../../runtime/relay/wire/messages.ts'
+import { ValueReader } from '../../../runtime/relay/wire/values.ts'
 
 class Fixture {
   readonly opened: PeerLine[] = []
-  readonly sent: { session: PeerSession; isSignal: boolean }[] = []
+  readonly asked: { session: PeerSession; byteCount: number; isSignal: boolean }[] = []
+  readonly sent: { session: PeerSession; bytes: Uint8Array }[] = []
+  refusal: 'full' | undefined
+  readonly #deferred: (() => void)[] = []
   readonly peers: Peers
 
   constructor(messageBytesMax: number) {
@@ -19,10 +24,12 @@ class Fixture {
     this.peers = new Peers({
       relay: relay as Relay,
       messageBytesMax,
-      send: (session, _bytes, isSignal) => {
-        this.sent.push({ session, isSignal })
-        return undefined
+      refusal: (session, byteCount, isSignal) => {
+        this.asked.push({ session, byteCount, isSignal })
+        return isSignal ? undefined : this.refusal
       },
+      send: (session, bytes) => void this.sent.push({ session, bytes }),
+      defer: (run) => void this.#deferred.push(run),
       unreadable: () => {},
     })
   }
@@ -31,6 +38,21 @@ class Fixture {
     const session = { name: 'two', epoch: 7 }
     this.peers.up(session)
     return { session, line: this.opened.at(-1) as PeerLine }
+  }
+
+  /** The turn of the program is over. */
+  turn(): void {
+    for (const run of this.#deferred.splice(0)) run()
+  }
+
+  /** Messages that left, by what they traveled in. */
+  left(): string[][] {
+    return this.sent.map(({ bytes }) => {
+      const reader = new ValueReader(Buffer.from(bytes))
+      const kinds: string[] = []
+      while (!reader.isAtEnd) kinds.push(readPeerMessage(reader).kind)
+      return kinds
+    })
   }
 }
 
@@ -67,6 +89,7 @@ describe('of a session that is over', () => {
     const next = fixture.up()
     expect(line.send({ kind: 'terminate', ...PAIR })).toBe('gone')
     expect(next.line.send({ kind: 'terminate', ...PAIR })).toBe('sent')
+    fixture.turn()
     expect(fixture.sent).toMatchObject([{ session: next.session }])
   })
 })
@@ -78,5 +101,54 @@ test('what can be refused waits for room like a message; signals do not', () => 
   line.send({ kind: 'spawn', ref: 1, request: REQUEST })
   line.send({ kind: 'abandon', ref: 1 })
   line.send({ kind: 'monitor', ...PAIR })
-  expect(fixture.sent.map(({ isSignal }) => isSignal)).toEqual([false, false, true, true])
+  expect(fixture.asked.map(({ isSignal }) => isSignal)).toEqual([false, false, true, true])
+})
+
+describe('what is said in one turn', () => {
+  const send = (text: string) => ({ kind: 'send', ...PAIR, topic: 't', values: [text] }) as const
+
+  test('travels together, in order', () => {
+    const fixture = new Fixture(1_000_000)
+    const { line } = fixture.up()
+    line.send(send('one'))
+    line.send({ kind: 'monitor', ...PAIR })
+    line.send(send('two'))
+    expect(fixture.sent).toEqual([])
+    fixture.turn()
+    line.send(send('three'))
+    fixture.turn()
+    fixture.turn()
+    expect(fixture.left()).toEqual([['send', 'monitor', 'send'], ['send']])
+  })
+
+  test('is cut where it gets long, and a long message travels alone', () => {
+    const fixture = new Fixture(1_000_000)
+    const { line } = fixture.up()
+    for (const length of [10_000, 10_000, 10_000, 100_000, 10]) line.send(send('x'.repeat(length)))
+    fixture.turn()
+    expect(fixture.left().map((each) => each.length)).toEqual([2, 1, 1, 1])
+  })
+
+  test('counts with what waits when there is little room, and what is refused leaves nothing behind', () => {
+    const fixture = new Fixture(1_000_000)
+    const { line } = fixture.up()
+    line.send(send('one'))
+    line.send(send('two'))
+    const [one, two] = fixture.asked.map(({ byteCount }) => byteCount) as [number, number]
+    expect(two).toBe(2 * one)
+    fixture.refusal = 'full'
+    expect(line.send(send('three'))).toBe('full')
+    expect(line.send({ kind: 'terminate', ...PAIR })).toBe('sent')
+    fixture.turn()
+    expect(fixture.left()).toEqual([['send', 'send', 'terminate']])
+  })
+
+  test('is lost with its session', () => {
+    const fixture = new Fixture(1_000_000)
+    const { session, line } = fixture.up()
+    line.send(send('one'))
+    fixture.peers.down(session)
+    fixture.turn()
+    expect(fixture.sent).toEqual([])
+  })
 })

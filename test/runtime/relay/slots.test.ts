@@ -26,7 +26,7 @@ function makeRelay(): Relay {
 const line = (hostId: string, slot: number): HostLine => ({
   hostId,
   slot,
-  port: { post: () => {}, onMessage: () => {}, close: () => {} },
+  port: { post: () => {}, give: () => {}, onMessage: () => {}, close: () => {} },
 })
 
 test('workers may die more often than there are slots, and PIDs never repeat', () => {

@@ -21,7 +21,13 @@ function bytesOf(message: PeerMessage): Buffer {
   return writer.finish()
 }
 
-const read = (bytes: Buffer): PeerMessage => readPeerMessage(new ValueReader(bytes))
+/** The one message that there is. */
+function read(bytes: Buffer): PeerMessage {
+  const reader = new ValueReader(bytes)
+  const message = readPeerMessage(reader)
+  if (!reader.isAtEnd) readPeerMessage(reader)
+  return message
+}
 
 function sent(value: Value): Value {
   const message = read(bytesOf({ kind: 'send', to: 'a', from: 'b', topic: 't', values: [value] }))
