@@ -1,5 +1,8 @@
 // What the rest of the program sees of the cluster.
 
 export { Cluster, type ClusterMember } from './cluster.ts'
+export type { CrdtService } from './kv/crdt-store.ts'
+export { registerCrdtMetrics } from './kv/metrics.ts'
+export { openCrdt } from './kv/open.ts'
 export { registerClusterMetrics } from './metrics.ts'
 export type { MemberEvent } from './swim/core/events.ts'

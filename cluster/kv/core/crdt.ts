@@ -65,6 +65,16 @@ export interface CrdtItem {
   readonly value: Uint8Array
   /** Differs after every write; a decimal number. */
   readonly version: string
+  /** By the clock that stamps writes; 0 is never. */
+  readonly expiryMs: number
+}
+
+/** What a namespace holds. */
+export interface CrdtUsage {
+  /** With a value; those whose deadline came less than a moment ago may still be among them. */
+  readonly keys: number
+  /** Of keys and values. */
+  readonly bytes: number
 }
 
 export interface CrdtPage {
@@ -109,6 +119,7 @@ export class CrdtStore {
   readonly #ages = new Heap<Held>()
   readonly #since: Hlc
   #floor: Hlc = ZERO_HLC
+  readonly #usage = new Map<string, { keys: number; bytes: number }>()
   #entries = 0
   #bytes = 0
   #remembered = 0
@@ -260,6 +271,10 @@ export class CrdtStore {
     return this.#namespaces.get(namespace)?.size ?? 0
   }
 
+  usageOf(namespace: string): CrdtUsage {
+    return { ...(this.#usage.get(namespace) ?? { keys: 0, bytes: 0 }) }
+  }
+
   get entryCount(): number {
     return this.#entries
   }
@@ -383,6 +398,12 @@ export class CrdtStore {
     this.#entries += sign
     this.#bytes += sign * (entryBytes(entry) + OVERHEAD_BYTES)
     if (entry.value === undefined) this.#remembered += sign
+    else {
+      const usage = getOrAdd(this.#usage, entry.namespace, () => ({ keys: 0, bytes: 0 }))
+      usage.keys += sign
+      usage.bytes += sign * (entry.key.length + entry.value.length)
+      if (usage.keys === 0) this.#usage.delete(entry.namespace)
+    }
   }
 
   /** What is rewritten often leaves many dead items in the heaps. */
@@ -404,7 +425,7 @@ function endMs({ hlc, expiryMs }: Entry): number {
 
 function itemOf({ key, value, hlc, expiryMs }: Entry, nowMs: number): CrdtItem | undefined {
   if (value === undefined || (expiryMs > 0 && nowMs >= expiryMs)) return undefined
-  return { key, value, version: hlcText(hlc) }
+  return { key, value, version: hlcText(hlc), expiryMs }
 }
 
 function pageOf(items: readonly CrdtItem[], hasMore: boolean): CrdtPage {

@@ -38,7 +38,8 @@ export type ExchangeAnswer =
   | { readonly kind: 'entries' }
 
 export type ReplicaInput =
-  | { kind: 'node-up' | 'node-down'; node: string }
+  /** `node-up`: it can be reached from now on, and is compared with; `node-known`: it is one of those to choose from. */
+  | { kind: 'node-up' | 'node-known' | 'node-down'; node: string }
   /** From gossip, or large ones from the mesh. */
   | { kind: 'delta'; entry: Entry }
   /** Undefined: there was none. */
@@ -47,15 +48,19 @@ export type ReplicaInput =
   | { kind: 'hint'; node: string; hashes: Uint8Array }
   | { kind: 'wake' }
 
-/** To be done in this order: what is to be saved is on disk before what follows leaves the node. */
-export type ReplicaEffect =
-  | { kind: 'save-clock'; ms: number }
-  /** An entry of a durable namespace changed. */
-  | { kind: 'append'; entry: Entry }
+/** What leaves the node. */
+export type OutgoingEffect =
   | { kind: 'gossip'; entry: Entry }
   /** Over the mesh, one way; what does not arrive is found later. */
   | { kind: 'push'; nodes: readonly string[]; entry: Entry }
   | { kind: 'request'; node: string; exchange: number; request: ExchangeRequest }
+
+/** To be done in this order: what is to be saved is on disk before what follows leaves the node. */
+export type ReplicaEffect =
+  | OutgoingEffect
+  | { kind: 'save-clock'; ms: number }
+  /** An entry of a durable namespace changed. */
+  | { kind: 'append'; entry: Entry }
   | { kind: 'exchanged'; node: string; differing: number; received: number; sent: number }
 
 export interface ReplicaSettings {
@@ -137,9 +142,11 @@ export class Replica {
   step(input: ReplicaInput): ReplicaEffect[] {
     switch (input.kind) {
       case 'node-up':
-        if (this.#nodes.includes(input.node)) return []
-        this.#nodes = [...this.#nodes, input.node].sort()
+        this.#know(input.node)
         return this.#compareWith(input.node)
+      case 'node-known':
+        this.#know(input.node)
+        return []
       case 'node-down': {
         this.#nodes = this.#nodes.filter((node) => node !== input.node)
         this.#due = this.#due.filter((node) => node !== input.node)
@@ -246,6 +253,10 @@ export class Replica {
     this.#compareAtMs = nowMs + this.#settings.antiEntropyIntervalMs
     const [node] = this.#pick(1)
     return node === undefined ? [] : this.#compareWith(node)
+  }
+
+  #know(node: string): void {
+    if (!this.#nodes.includes(node)) this.#nodes = [...this.#nodes, node].sort()
   }
 
   #compareWith(node: string): ReplicaEffect[] {

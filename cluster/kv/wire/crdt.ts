@@ -8,15 +8,54 @@ import { decodeEntry, type Entry, encodeEntry, entryBytes, getU48, putU48 } from
 import type { Hlc } from '../core/hlc.ts'
 import type { ExchangeAnswer, ExchangeRequest } from '../core/replica.ts'
 
-export const FRAME_KIND = 0xd2
-/** Methods on the mesh: of requests, and of an entry that is too large for gossip. */
-export const EXCHANGE = 'kv.exchange'
-export const PUSH = 'kv.push'
-
+/** What stands before the hashes of all shards in an exchange of full states; no entry begins so. */
+const HINT = 0x80
+/** Messages of the lane: an entry that is too large for gossip, a request and its answer. */
+const LANE_KINDS = ['push', 'request', 'answer'] as const
+const LANE_HEAD_BYTES = 5
 const DIGEST = 0
 const PAGE = 1
 const ENTRIES = 2
 const SUMMARY_BYTES = KEY_HASH_BYTES + 8 + SHARD_HASH_BYTES
+
+/** A message between two nodes: an entry, or one of the forms below. */
+export interface LaneMessage {
+  readonly kind: (typeof LANE_KINDS)[number]
+  /** Which request, by the count of the node that asks; 0 for an entry. */
+  readonly id: number
+  readonly body: Uint8Array
+}
+
+/** `kind u8 | id u32 | body`. */
+export function encodeLaneMessage({ kind, id, body }: LaneMessage): Uint8Array {
+  const out = new Uint8Array(LANE_HEAD_BYTES + body.length)
+  out[0] = LANE_KINDS.indexOf(kind)
+  new DataView(out.buffer).setUint32(1, id)
+  out.set(body, LANE_HEAD_BYTES)
+  return out
+}
+
+/** The body is a view. @throws UnpackError */
+export function decodeLaneMessage(bytes: Uint8Array): LaneMessage {
+  const kind = bytes.length < LANE_HEAD_BYTES ? undefined : LANE_KINDS[bytes[0] ?? LANE_KINDS.length]
+  if (kind === undefined) throw new UnpackError('no such message')
+  const id = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(1)
+  return { kind, id, body: bytes.subarray(LANE_HEAD_BYTES) }
+}
+
+/** What a node tells of itself with push/pull. @param hashes of all shards */
+export function encodeHint(hashes: Uint8Array): Uint8Array {
+  const out = new Uint8Array(1 + hashes.length)
+  out[0] = HINT
+  out.set(hashes, 1)
+  return out
+}
+
+/** The hashes of all shards. @throws UnpackError */
+export function decodeHint(bytes: Uint8Array): Uint8Array {
+  if (bytes.length !== 1 + SHARDS * SHARD_HASH_BYTES || bytes[0] !== HINT) throw new UnpackError('not a hint')
+  return bytes.subarray(1)
+}
 
 /** One entry and nothing else. @throws UnpackError */
 export function decodeOne(bytes: Uint8Array, valueBytesMax: number): Entry {
