@@ -210,8 +210,26 @@ function putOptions(call: Call): { options: Value } | { problem: string } {
   }
   const seconds = ttl === undefined ? 0 : secondsOf(ttl)
   if (seconds === undefined) return { problem: 'ttl must be a non-negative number' }
-  const fields = { only_if_absent: onlyIfAbsent === true, if_version: version, ttl: new Float(seconds) }
+  const fence = fenceOption(engine.get(table, 'fence'), engine.get(table, 'lock'))
+  if ('problem' in fence) return fence
+  const fields = {
+    only_if_absent: onlyIfAbsent === true,
+    if_version: version,
+    ttl: new Float(seconds),
+    ...fence.fields,
+  }
   return { options: record(fields) }
+}
+
+/** A write that counts only while the caller's grant of a lock is the current one: the token of the grant, and the lock's name. */
+function fenceOption(token: LuaValue, lock: LuaValue): { fields: Record<string, Value> } | { problem: string } {
+  if (token === undefined && lock === undefined) return { fields: {} }
+  const number = token === undefined ? undefined : versionText(token)
+  if (token !== undefined && number === undefined) return { problem: 'fence must be a positive integer' }
+  if (number === undefined || typeof lock !== 'string' || lock === '') {
+    return { problem: 'fence and lock go together: the token of a grant, and the name of its lock' }
+  }
+  return { fields: { fence: Number(number), lock } }
 }
 
 function secondsOf(ttl: LuaValue): number | undefined {

@@ -1,8 +1,9 @@
 // The composition root of one node: builds every part, starts and stops them in order; nothing else wires.
 
+import { join } from 'node:path'
 import { clusterReader } from '../cluster/config/machine.ts'
 import type { ClusterSettings } from '../cluster/config.ts'
-import type { Cluster, ClusterMember, MemberEvent } from '../cluster/index.ts'
+import type { Cluster, ClusterMember, CrdtService, MemberEvent } from '../cluster/index.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
 import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
@@ -55,6 +56,8 @@ import { type HostLine, Relay } from './relay/relay.ts'
 import { neverEnds, Resources } from './resources.ts'
 import { identityOf, policySetOf } from './security/policy-entries.ts'
 import type { Answer, Outcome, PolicySet } from './services.ts'
+import { CrdtStoreKeeper } from './store/crdt-stores.ts'
+import { registerStoreMetrics } from './store/metrics.ts'
 import { MemoryStoreKeeper, Stores } from './store/stores.ts'
 import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
 import { SystemService } from './system-service.ts'
@@ -133,6 +136,8 @@ export class Node {
   #codeHashes: CodeHashes | undefined
   #supervisor: Supervisor | undefined
   #cluster: Cluster | undefined
+  /** With a cluster from the start, without one from the first entry on that needs it. */
+  #crdt: Promise<CrdtService> | undefined
   #admin: AdminServer | undefined
   #prometheus: PrometheusListener | undefined
   #stopStreaming: () => void = () => {}
@@ -177,7 +182,10 @@ export class Node {
     })
     const volumes = new Volumes(process.cwd())
     const timers = { ...systemEnv, setTimer: systemDriver.timeout }
-    for (const keeper of [env, queues, new MemoryStoreKeeper(stores, timers), volumes]) this.#resources.add(keeper)
+    const memoryStores = new MemoryStoreKeeper(stores, timers)
+    const crdtStores = new CrdtStoreKeeper(stores, () => this.#openCrdt())
+    for (const keeper of [env, queues, memoryStores, crdtStores, volumes]) this.#resources.add(keeper)
+    this.#metrics.addSource((prom, registry) => registerStoreMetrics(prom, registry, stores))
     this.#nodeServices.add('env', env)
     this.#nodeServices.add('store', stores)
     this.#nodeServices.add('fs', volumes)
@@ -414,6 +422,44 @@ export class Node {
     this.#metrics.addSource((prom, registry) => registerClusterMetrics(prom, registry, cluster))
   }
 
+  /** The convergent store of this node. @throws MoonmeshError when its directory cannot be used; the next call tries again */
+  #openCrdt(): Promise<CrdtService> {
+    this.#crdt ??= this.#makeCrdt().catch((error: unknown) => {
+      this.#crdt = undefined
+      throw error
+    })
+    return this.#crdt
+  }
+
+  async #makeCrdt(): Promise<CrdtService> {
+    const { openCrdt, registerCrdtMetrics } = await import('../cluster/index.ts')
+    const { cluster, node } = this.app.settings
+    const crdt = await openCrdt({
+      name: this.name,
+      settings: cluster as ClusterSettings | undefined,
+      dataDir: join(node.dataDir, this.name),
+      env: systemEnv,
+      log: (level, event, fields) => {
+        const text = CRDT_TEXTS[event] ?? event.replaceAll('_', ' ')
+        this.#log.write(level, { event, ...fields, node: this.name }, text)
+      },
+    })
+    this.#metrics.addSource((prom, registry) => registerCrdtMetrics(prom, registry, () => crdt.statistics()))
+    return crdt
+  }
+
+  /** What the disk holds of stores that all nodes share is there before others can ask for it. */
+  async #restoreCrdt(): Promise<CrdtService> {
+    const crdt = await this.#openCrdt()
+    for (const entry of this.entries()) {
+      // One that cannot be read says so when it is started.
+      if (entry.kind === 'store.kv.crdt' && entry.durable) {
+        await crdt.declare(entry.storeNamespace, { durable: true }).catch(() => {})
+      }
+    }
+    return crdt
+  }
+
   #clusterFailed(why: string): void {
     this.#log.write('error', { event: 'cluster_failed', node: this.name }, why)
     this.#exit(EXIT_FAILED)
@@ -423,6 +469,7 @@ export class Node {
   async #connectPeers(relay: Relay): Promise<void> {
     const cluster = this.#cluster
     if (cluster === undefined) return
+    const crdt = await this.#restoreCrdt()
     const unreadable = new Set<string>()
     const peers = new Peers({
       relay,
@@ -446,6 +493,7 @@ export class Node {
       },
       message: (peer, bytes) => peers.message(peer, bytes),
     })
+    if (cluster.fabric !== undefined) crdt.attach(cluster.fabric)
   }
 
   #memberChanged({ kind, name, address, epoch, tags, reason }: MemberEvent): void {
@@ -497,6 +545,7 @@ export class Node {
     this.#terminal.close()
     this.#actors?.close()
     await this.#nodeServices.close()
+    await (await this.#crdt?.catch(() => undefined))?.close()
     await this.#cluster?.close()
     await this.#admin?.close()
     await this.#prometheus?.close()
@@ -795,6 +844,15 @@ export class Node {
     if (entry.where !== '') fields['line'] = toText(entry.where)
     this.#log.write(entry.level, fields, toText(entry.text))
   }
+}
+
+const CRDT_TEXTS: Readonly<Record<string, string>> = {
+  crdt_full_sync: 'a replicated store was compared with that of another node, and they differed',
+  crdt_storage_failed: 'a replicated store cannot be written to the disk; it is tried again',
+  crdt_snapshot_damaged: 'a snapshot of a replicated store is damaged; the one before it is used',
+  crdt_log_cut: 'the log of a replicated store ends in the middle of a change, which is dropped',
+  crdt_clock_damaged: 'the saved clock of the replicated stores is damaged; the time of day is used',
+  crdt_unreadable: 'a message about replicated stores that cannot be read; does a node run another version?',
 }
 
 const BASE_REQUEST: SpawnRequest = {

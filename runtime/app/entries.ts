@@ -107,6 +107,7 @@ export type StorageEntry =
   | RouterStorageEntry
 export type VariableEntry = ResourceEntry<'env.variable'>
 export type MemoryStoreEntry = ResourceEntry<'store.memory'>
+export type CrdtStoreEntry = ResourceEntry<'store.kv.crdt'>
 export type QueueDriverEntry = ResourceEntry<'queue.driver.memory'>
 export type QueueEntry = ResourceEntry<'queue.queue'>
 export type ConsumerEntry = ResourceEntry<'queue.consumer'>
@@ -128,6 +129,7 @@ export type Entry =
   | StorageEntry
   | VariableEntry
   | MemoryStoreEntry
+  | CrdtStoreEntry
   | QueueDriverEntry
   | QueueEntry
   | ConsumerEntry
@@ -255,6 +257,7 @@ const REFERENCES: Partial<Record<EntryKind, readonly (readonly string[])[]>> = (
     'env.storage.router': [['storages', '*']],
     'env.variable': [['storage']],
     'store.memory': lifecycle,
+    'store.kv.crdt': lifecycle,
     'queue.driver.memory': lifecycle,
     'queue.queue': [['driver']],
     'queue.consumer': [['queue'], ['func'], ...lifecycle],

@@ -27,6 +27,7 @@ import type { Variables } from './variables.ts'
 export type { ClusterReader } from './cluster-section.ts'
 export type {
   ConsumerEntry,
+  CrdtStoreEntry,
   DataEntry,
   DirectoryEntry,
   Entry,
@@ -214,12 +215,21 @@ function rawDefinition(definition: unknown, i: number, problems: ProblemList): R
     )
     return undefined
   }
-  const raw = { path, file: '', idKeys: ['id', 'namespace', 'name', 'kind'] }
+  const idKeys = located.kind === 'map' && hasOwnNamespace(located) ? OWN_KEYS : ID_KEYS
+  const raw = { path, file: '', idKeys }
   if (located.kind !== 'map') return { ...raw, located, namespace: undefined }
   const { key, namespace, name, why } = idOf(located)
   if (why !== undefined) problems.add(NOWHERE, [...path, key], why)
   const named = name === undefined ? located : withField(located, 'name', scalar(name, NOWHERE))
   return { ...raw, located: named, namespace: why === undefined ? namespace : undefined }
+}
+
+const OWN_KEYS = ['id', 'name', 'kind']
+const ID_KEYS = ['namespace', ...OWN_KEYS]
+
+/** A replicated store has a field of that name; beside an id it can be nothing else. */
+function hasOwnNamespace(located: LocatedMap): boolean {
+  return located.fields.has('id') && textOf(fieldValue(located, 'kind'))?.startsWith('store.kv.') === true
 }
 
 /** Namespace and name of a definition, and what is wrong with the key that should tell them. */
@@ -231,7 +241,7 @@ function idOf(located: LocatedMap): {
 } {
   const given = fieldValue(located, 'id')
   const namespace = textOf(fieldValue(located, 'namespace'))
-  const isNamed = located.fields.has('namespace') || located.fields.has('name')
+  const isNamed = (located.fields.has('namespace') && !hasOwnNamespace(located)) || located.fields.has('name')
   if (given === undefined && !isNamed) {
     return { key: 'id', name: UNNAMED, why: 'required field is missing; give id: "namespace:name"' }
   }

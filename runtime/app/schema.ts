@@ -372,6 +372,14 @@ const variableName = form('letters, digits and "_"', (given) =>
     : { why: `invalid environment variable name ${show(given)}: letters, digits and "_" only` },
 )
 
+/** Of a replicated store: entries that say the same one share their data, on whatever node they are. */
+const storeNamespace = form('a namespace: a small letter, then small letters, digits, ".", "_" and "-"', (given) => {
+  if (typeof given !== 'string') return undefined
+  if (given.startsWith('_')) return { why: `${show(given)}: namespaces that begin with "_" are the system's own` }
+  if (given.length > 64) return { why: `a namespace has at most 64 characters, found ${given.length}` }
+  return /^[a-z][a-z0-9._-]*$/.test(given) ? { value: given } : undefined
+})
+
 /** Text, of numbers and truth values, too. */
 const anyText = form('text', (given) =>
   typeof given === 'string' || typeof given === 'number' || typeof given === 'boolean'
@@ -472,6 +480,14 @@ export const entrySchemas = {
       sizeMax: max_size === 0 ? 10_000 : max_size,
       cleanupIntervalMs: cleanup_interval,
     })),
+  'store.kv.crdt': z
+    .strictObject({
+      ...base,
+      namespace: storeNamespace,
+      durable: flag.default(false),
+      lifecycle: lifecycle.prefault({}),
+    })
+    .transform(({ namespace, ...rest }) => ({ ...rest, storeNamespace: namespace })),
   'queue.driver.memory': z.strictObject({ ...base, lifecycle: lifecycle.prefault({}) }),
   'queue.queue': z
     .strictObject({

@@ -4,6 +4,7 @@ import type { Entry, MemoryStoreEntry } from '../app/load.ts'
 import { toBytes, toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
+import { getOrAdd } from '../base/maps.ts'
 import { Float, list, record, TableValue, type Value } from '../base/value.ts'
 import type { NodeService } from '../node-services.ts'
 import { neverEnds, type ResourceKeeper } from '../resources.ts'
@@ -16,6 +17,8 @@ export interface StoreInfo {
   readonly durable: boolean
   readonly versioned: boolean
   readonly conditionalPut: boolean
+  /** Whether a write can rest on the grant of a lock. */
+  readonly fencedPut?: boolean
 }
 
 /** What stands behind a store. Keys and texts are byte strings. Failures are MoonmeshErrors. */
@@ -25,7 +28,12 @@ export interface StoreBackend {
   put(key: string, value: Value, options: PutOptions): StoreEntry | Promise<StoreEntry>
   delete(key: string): boolean | Promise<boolean>
   list(options: { prefix: string; after: string; limit: number }): Page | Promise<Page>
+  /** How many keys it holds, and their bytes with those of the values; absent: it cannot tell. */
+  usage?(): { readonly keys: number; readonly bytes: number }
 }
+
+/** What happened to an operation: `ok`, or the kind of its failure. */
+export type OperationCounts = ReadonlyMap<string, ReadonlyMap<string, number>>
 
 const MEMORY: StoreInfo = {
   backend: 'memory',
@@ -38,6 +46,8 @@ const MEMORY: StoreInfo = {
 /** Stores by entry id: a keeper puts in what it runs. */
 export class Stores implements NodeService {
   readonly #running = new Map<string, StoreBackend>()
+  /** By store, then by operation and outcome. */
+  readonly #counts = new Map<string, Map<string, Map<string, number>>>()
   readonly #entryKind: (id: string) => string | undefined
 
   /** @param entryKind the kind of an entry of the app; undefined when there is none */
@@ -60,20 +70,22 @@ export class Stores implements NodeService {
       if (!this.#running.has(toText(id as string))) throw refusal('NotFound', 'resource not found')
       return undefined
     },
-    get: async ([id, key]) => {
-      const entry = await this.#of(id).get(key as string)
-      return entry === undefined ? undefined : entryValue(entry)
-    },
-    put: async ([id, key, value, options]) =>
-      entryValue(await this.#of(id).put(key as string, value, putOptions(options))),
-    delete: async ([id, key]) => this.#of(id).delete(key as string),
-    list: async ([id, prefix, after, limit]) => {
-      const options = { prefix: prefix as string, after: after as string, limit: limit as number }
-      const { items, cursor, hasMore } = await this.#of(id).list(options)
-      return record({ items: list(items.map(entryValue)), cursor, has_more: hasMore })
-    },
+    get: ([id, key]) =>
+      this.#counted(id, 'get', async (backend) => {
+        const entry = await backend.get(key as string)
+        return entry === undefined ? undefined : entryValue(entry)
+      }),
+    put: ([id, key, value, options]) =>
+      this.#counted(id, 'put', async (backend) => entryValue(await this.#put(backend, key as string, value, options))),
+    delete: ([id, key]) => this.#counted(id, 'delete', (backend) => backend.delete(key as string)),
+    list: ([id, prefix, after, limit]) =>
+      this.#counted(id, 'list', async (backend) => {
+        const options = { prefix: prefix as string, after: after as string, limit: limit as number }
+        const { items, cursor, hasMore } = await backend.list(options)
+        return record({ items: list(items.map(entryValue)), cursor, has_more: hasMore })
+      }),
     info: ([id]) => {
-      const { backend, consistency, durable, versioned, conditionalPut } = this.#of(id).info
+      const { backend, consistency, durable, versioned, conditionalPut } = this.of(toText(id as string)).info
       return record({
         id: id as string,
         backend: toBytes(backend),
@@ -87,11 +99,56 @@ export class Stores implements NodeService {
     },
   }
 
-  #of(id: Value): StoreBackend {
-    const backend = this.#running.get(toText(id as string))
+  #put(backend: StoreBackend, key: string, value: Value, given: Value): StoreEntry | Promise<StoreEntry> {
+    const options = putOptions(given)
+    return backend.put(key, value, supported(backend.info, options))
+  }
+
+  async #counted<T>(id: Value, operation: string, run: (backend: StoreBackend) => T | Promise<T>): Promise<T> {
+    const storeId = toText(id as string)
+    try {
+      const result = await run(this.of(storeId))
+      this.#count(storeId, operation, 'ok')
+      return result
+    } catch (error) {
+      this.#count(storeId, operation, error instanceof MoonmeshError ? error.kind : 'Internal')
+      throw error
+    }
+  }
+
+  #count(storeId: string, operation: string, outcome: string): void {
+    // What does not run is not counted: a script may ask for any name.
+    if (!this.#running.has(storeId)) return
+    const operations = getOrAdd(this.#counts, storeId, () => new Map<string, Map<string, number>>())
+    const outcomes = getOrAdd(operations, operation, () => new Map<string, number>())
+    outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+  }
+
+  /** Operations so far by store, operation and outcome. */
+  get counts(): ReadonlyMap<string, OperationCounts> {
+    return this.#counts
+  }
+
+  /** Those that run, by id. */
+  get running(): ReadonlyMap<string, StoreBackend> {
+    return this.#running
+  }
+
+  /** @throws MoonmeshError `Unavailable` when it does not run */
+  of(id: string): StoreBackend {
+    const backend = this.#running.get(id)
     if (backend === undefined) throw new MoonmeshError('Unavailable', 'store is closed', { retryable: false })
     return backend
   }
+}
+
+/** @throws MoonmeshError `Invalid` for what the store cannot do: a condition that is passed over would be a wrong answer */
+function supported({ conditionalPut, fencedPut }: StoreInfo, options: PutOptions): PutOptions {
+  const isConditional = options.onlyIfAbsent === true || options.ifVersion !== undefined
+  if ((isConditional && !conditionalPut) || (options.fence !== undefined && fencedPut !== true)) {
+    throw refusal('Invalid', 'operation not supported by this store')
+  }
+  return options
 }
 
 function refusal(kind: 'Invalid' | 'NotFound', text: string): MoonmeshError {
@@ -107,10 +164,13 @@ function putOptions(options: Value): PutOptions {
   if (!(options instanceof TableValue)) return {}
   const ttl = options.get('ttl')
   const ifVersion = options.get('if_version')
+  const lock = options.get('lock')
+  const token = options.get('fence')
   return {
     ttlMs: (ttl instanceof Float ? ttl.value : typeof ttl === 'number' ? ttl : 0) * 1000,
     onlyIfAbsent: options.get('only_if_absent') === true,
     ...(typeof ifVersion === 'string' ? { ifVersion } : {}),
+    ...(typeof lock === 'string' && typeof token === 'number' ? { fence: { lock, token } } : {}),
   }
 }
 

@@ -4,13 +4,25 @@ import { readFileSync } from 'node:fs'
 import prom from 'prom-client'
 import { expect, test } from 'vitest'
 import type { Cluster } from '../../cluster/cluster.ts'
+import type { CrdtStatistics } from '../../cluster/kv/crdt-store.ts'
+import { registerCrdtMetrics } from '../../cluster/kv/metrics.ts'
 import { registerClusterMetrics } from '../../cluster/metrics.ts'
 import { type NodeFigures, registerNodeMetrics } from '../../runtime/node-metrics.ts'
+import { registerStoreMetrics } from '../../runtime/store/metrics.ts'
+import type { Stores } from '../../runtime/store/stores.ts'
 
 test.each<[string, string, (registry: prom.Registry) => void]>([
   // Nothing is read before it is asked for.
   ['## The node', '## The cluster', (registry) => registerNodeMetrics(prom, registry, {} as NodeFigures)],
-  ['## The cluster', '## Functions', (registry) => registerClusterMetrics(prom, registry, {} as Cluster)],
+  ['## The cluster', '## Stores', (registry) => registerClusterMetrics(prom, registry, {} as Cluster)],
+  [
+    '## Stores',
+    '## Functions',
+    (registry) => {
+      registerStoreMetrics(prom, registry, {} as Stores)
+      registerCrdtMetrics(prom, registry, () => ({}) as CrdtStatistics)
+    },
+  ],
 ])('docs/reference/metrics.md lists what there is: %s', (begin, end, register) => {
   const registry = new prom.Registry()
   register(registry)

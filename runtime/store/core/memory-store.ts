@@ -11,6 +11,8 @@ export interface StoreEntry {
   readonly value: Value
   /** A decimal number, as text. */
   readonly version: string
+  /** Milliseconds since 1970; absent: for ever, or the store cannot tell. */
+  readonly expiresAtMs?: number
 }
 
 export interface PutOptions {
@@ -18,6 +20,8 @@ export interface PutOptions {
   readonly ttlMs?: number
   readonly onlyIfAbsent?: boolean
   readonly ifVersion?: string
+  /** Only while this is the token of the current grant of the lock. */
+  readonly fence?: { readonly lock: string; readonly token: number }
 }
 
 export interface Page {

@@ -1,30 +1,22 @@
+-- What every store does, whatever is behind it.
 local store = require("store")
 local time = require("time")
 local t = require("expect")
 
-local function keys(page)
+local M = {}
+
+function M.keys(page)
     local list = {}
     for i, item in ipairs(page.items) do list[i] = item.key end
     return table.concat(list, " ")
 end
+local keys = M.keys
 
-local function main()
+-- `facts` are what `info` says beside the id.
+function M.run(id, facts)
     local case, done = t.cases()
-    local s = t.count(1, store.get("store:memory"))
+    local s = t.count(1, store.get(id))
 
-    case("opening", function()
-        t.equal(type(s), "userdata")
-        t.equal(tostring(s), "store.Store{}")
-        t.fails("Invalid", "resource id is required", store.get(""))
-        local err = t.fails("NotFound", "resource not found", store.get("store:none"))
-        t.equal(err:retryable(), false)
-        t.fails("NotFound", "resource not found", store.get("store:stopped"))
-        t.fails("Invalid", "resource is not a store", store.get("store:all"))
-        t.raises("string expected", store.get)
-        t.equal(store.backend.MEMORY, "memory")
-        t.equal(store.backend.KV_RAFT, "kv.raft")
-        t.equal(store.consistency.LOCAL, "local")
-    end)
     case("set, get, has, delete", function()
         t.values({ true, nil, n = 2 }, s:set("a:1", { x = 1, list = { 1, 2 } }))
         t.values({ { x = 1, list = { 1, 2 } }, nil, n = 2 }, s:get("a:1"))
@@ -77,29 +69,6 @@ local function main()
         s:delete(":job")
         t.equal(s:has("job"), false)
     end)
-    case("put and its conditions", function()
-        local first, err = t.count(2, s:put("p:1", "one"))
-        t.equal(err, nil)
-        t.equal(first.key, "p:1")
-        t.equal(first.value, "one")
-        t.equal(type(first.version), "string")
-        local second = s:put("p:1", "one", { if_version = first.version })
-        t.truthy(tonumber(second.version) > tonumber(first.version))
-        local conflict = t.fails("Conflict", "version mismatch", s:put("p:1", "x", { if_version = first.version }))
-        t.equal(conflict:retryable(), true)
-        t.truthy(s:put("p:1", "two", { if_version = tonumber(second.version) }))
-        t.fails("NotFound", "key not found", s:put("p:none", "x", { if_version = 1 }))
-        t.fails("AlreadyExists", "key already exists", s:put("p:1", "x", { only_if_absent = true }))
-        t.truthy(s:put("p:2", "x", { only_if_absent = true }))
-        t.fails("Invalid", "options must be a table", s:put("p:1", "x", 5))
-        t.fails("Invalid", "only_if_absent must be a boolean", s:put("p:1", "x", { only_if_absent = 1 }))
-        t.fails("Invalid", "mutually exclusive", s:put("p:1", "x", { only_if_absent = true, if_version = 1 }))
-        for _, bad in ipairs({ 0, -1, "x", 1.5, "" }) do
-            t.fails("Invalid", "if_version must be a positive version", s:put("p:1", "x", { if_version = bad }))
-        end
-        t.fails("Invalid", "ttl must be a non-negative number", s:put("p:1", "x", { ttl = -1 }))
-        t.fails("Invalid", "ttl must be a non-negative number", s:put("p:1", "x", { ttl = "1s" }))
-    end)
     case("expiry", function()
         s:set("t:1", 1, 0.05)
         s:put("t:2", 2, { ttl = 0.05 })
@@ -134,21 +103,68 @@ local function main()
         t.fails("Invalid", "limit must be a non-negative integer", s:list({ limit = -1 }))
         t.fails("Invalid", "limit must be a non-negative integer", s:list({ limit = 1.5 }))
     end)
-    case("a full store", function()
-        local small = store.get("store:small")
-        t.truthy(small:set("a", 1))
-        t.truthy(small:set("b", 2, 0.03))
-        local err = t.fails("Unavailable", "store is full", small:set("c", 3))
-        t.equal(err:retryable(), true)
-        t.truthy(small:set("a", 5))
-        time.sleep("50ms")
-        t.truthy(small:set("c", 3))
+    case("forms of put's options", function()
+        t.truthy(s:put("o:1", "x"))
+        t.fails("Invalid", "options must be a table", s:put("o:1", "x", 5))
+        t.fails("Invalid", "only_if_absent must be a boolean", s:put("o:1", "x", { only_if_absent = 1 }))
+        t.fails("Invalid", "mutually exclusive", s:put("o:1", "x", { only_if_absent = true, if_version = 1 }))
+        for _, bad in ipairs({ 0, -1, "x", 1.5, "" }) do
+            t.fails("Invalid", "if_version must be a positive version", s:put("o:1", "x", { if_version = bad }))
+        end
+        t.fails("Invalid", "ttl must be a non-negative number", s:put("o:1", "x", { ttl = -1 }))
+        t.fails("Invalid", "ttl must be a non-negative number", s:put("o:1", "x", { ttl = "1s" }))
+        t.fails("Invalid", "fence must be a positive integer", s:put("o:1", "x", { fence = "x", lock = "l" }))
+        t.fails("Invalid", "fence and lock", s:put("o:1", "x", { fence = 1 }))
+    end)
+    case("every write has a version of its own", function()
+        local first, err = t.count(2, s:put("n:1", "one"))
+        t.equal(err, nil)
+        t.equal(first.key, "n:1")
+        t.equal(first.value, "one")
+        t.equal(type(first.version), "string")
+        local second = s:put("n:1", "one")
+        t.truthy(second.version ~= first.version)
+        t.equal(s:entry("n:1").version, second.version)
+    end)
+    case("only_if_absent and if_version", function()
+        if not facts.conditional_put then
+            local text = "operation not supported by this store"
+            t.fails("Invalid", text, s:put("p:1", "x", { only_if_absent = true }))
+            t.fails("Invalid", text, s:put("p:1", "x", { if_version = 1 }))
+            t.equal(s:has("p:1"), false)
+            return
+        end
+        local first = s:put("p:1", "one")
+        local second = s:put("p:1", "one", { if_version = first.version })
+        t.truthy(tonumber(second.version) > tonumber(first.version))
+        local conflict = t.fails("Conflict", "version mismatch", s:put("p:1", "x", { if_version = first.version }))
+        t.equal(conflict:retryable(), true)
+        t.truthy(s:put("p:1", "two", { if_version = tonumber(second.version) }))
+        t.fails("NotFound", "key not found", s:put("p:none", "x", { if_version = 1 }))
+        t.fails("AlreadyExists", "key already exists", s:put("p:1", "x", { only_if_absent = true }))
+        t.truthy(s:put("p:2", "x", { only_if_absent = true }))
+    end)
+    case("a fence", function()
+        if facts.backend == "kv.raft" then return end
+        t.fails("Invalid", "operation not supported by this store", s:put("f:1", "x", { fence = 1, lock = "l" }))
+    end)
+    case("binary values, whole floats and large tables come back as they were", function()
+        local large = {}
+        for i = 1, 5000 do large[i] = { name = "item " .. i, at = i / 2 } end
+        t.truthy(s:set("v:large", large))
+        t.equal(s:get("v:large")[5000], { name = "item 5000", at = 2500.0 })
+        t.truthy(s:set("v:float", 2.0))
+        t.equal(math.type(s:get("v:float")), "float")
+        t.truthy(s:set("v:bytes", "\0\255\128"))
+        t.equal(s:get("v:bytes"), "\0\255\128")
+        t.truthy(s:set("v:empty", {}))
+        t.equal(s:get("v:empty"), {})
     end)
     case("info and release", function()
         t.values({
             {
-                id = "store:memory", backend = "memory", consistency = "local", durable = false,
-                list = true, versioned = true, conditional_put = true, ttl = true,
+                id = id, backend = facts.backend, consistency = facts.consistency, durable = facts.durable,
+                list = true, versioned = true, conditional_put = facts.conditional_put, ttl = true,
             },
             nil,
             n = 2,
@@ -168,4 +184,4 @@ local function main()
     return done()
 end
 
-return { main = main }
+return M
