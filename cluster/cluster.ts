@@ -303,6 +303,11 @@ export class Cluster {
     }
   }
 
+  /** Whether a small message to another node would be taken. */
+  hasRoom({ name, epoch }: Peer): boolean {
+    return this.#mesh?.hasRoom(name, 'app', epoch) === true
+  }
+
   /** Why another node would not be sent so many bytes now. @param isSignal may go beyond the bound of the queue */
   refusal({ name, epoch }: Peer, byteCount: number, isSignal: boolean): SendRefusal | undefined {
     const refusal = this.#mesh?.refusal(name, 'app', byteCount, { epoch, isSignal })

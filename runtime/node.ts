@@ -474,6 +474,8 @@ export class Node {
     const peers = new Peers({
       relay,
       messageBytesMax: cluster.settings.internode.messageBytesMax,
+      queueBytesMax: cluster.settings.internode.queueBytesMax,
+      hasRoom: (session) => cluster.hasRoom(session),
       refusal: (session, byteCount, isSignal) => cluster.refusal(session, byteCount, isSignal),
       send: (session, bytes) => cluster.send(session, bytes),
       defer: (run) => process.nextTick(run),

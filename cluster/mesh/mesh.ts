@@ -268,6 +268,11 @@ export class Mesh {
     return this.#send(peer, epoch, classId, bytes, offer)
   }
 
+  /** Whether the queue has room for a small message. */
+  hasRoom(peer: string, channelClass: PayloadClass, epoch: number): boolean {
+    return this.#core.hasRoom({ peer, epoch }, CLASS_ID[channelClass])
+  }
+
   /** Why `send` would not take a message of so many bytes now; undefined: it would. */
   refusal(
     peer: string,

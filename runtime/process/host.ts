@@ -9,6 +9,7 @@ import { errorFrom } from '../base/plain.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import { ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
 import type { Answer, LifecycleEvent, LocalNames, LogLevel, Outcome, Timer } from '../services.ts'
+import { Allowances, aheadBytesOf } from './core/ahead.ts'
 import {
   LINKED_PROCESS_FAILED,
   linkedProcessFailed,
@@ -89,6 +90,8 @@ export abstract class Host implements ProcessHost {
   readonly mailboxCountMax: number
   /** For a host on the node's own thread: what it says to other nodes need not wait for a turn of the line and an answer. */
   sendAway: SendAway | undefined
+  /** For a host elsewhere: what it may say to other nodes without waiting for an answer. */
+  readonly #allowances = new Allowances()
   readonly #pids: PidMaker
   readonly #processes = new Map<string, Process>()
   readonly #links = new Links()
@@ -388,12 +391,22 @@ export abstract class Host implements ProcessHost {
     const receiver = this.#processes.get(to)
     if (receiver === undefined) {
       if (this.#isMine(to)) return { ok: false, error: notFound('process not found', to) }
+      if (this.sendAway === undefined) return this.#sendAhead(from, to, topic, values)
       // What was said before goes first.
-      return this.port.isIdle === true ? this.sendAway?.(from, to, topic, values) : undefined
+      return this.port.isIdle === true ? this.sendAway(from, to, topic, values) : undefined
     }
     this.#figures.messages++
     if (receiver.mailbox.deliver({ topic, from, values })) return DONE
     return { ok: false, error: this.#mailboxFull(to) }
+  }
+
+  #sendAhead(from: string, to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined {
+    const parts = parsePid(to)
+    if (parts?.node === undefined || parts.node === this.options.node) return undefined
+    const byteCount = aheadBytesOf(topic, values)
+    if (!this.#allowances.take(parts.node, parts.epoch, byteCount)) return undefined
+    this.port.post({ kind: 'send-ahead', to, from, topic, values, byteCount })
+    return DONE
   }
 
   #mailboxFull(to: string): MoonmeshError {
@@ -557,6 +570,13 @@ export abstract class Host implements ProcessHost {
         break
       case 'deliver':
         this.trySend('', message.to, message.topic, message.values)
+        break
+      case 'node':
+        if (message.aheadBytes === undefined) this.#allowances.down(message.node, message.epoch)
+        else this.#allowances.up(message.node, message.epoch, message.aheadBytes)
+        break
+      case 'room':
+        this.#allowances.giveBack(message.node, message.epoch, message.byteCount)
         break
       case 'abandon':
         this.#abandon(message.ref)

@@ -119,6 +119,10 @@ export type ToHost =
   /** A message of the runtime; nothing is answered. */
   | { kind: 'deliver'; to: string; topic: string; values: readonly Value[] }
   | { kind: 'name'; name: string; pid: string | undefined }
+  /** Another node is reached, and so much may be sent there ahead of its acceptance; undefined: it is reached no more. */
+  | { kind: 'node'; node: string; epoch: number; aheadBytes: number | undefined }
+  /** So much of what was sent ahead has found its place. */
+  | { kind: 'room'; node: string; epoch: number; byteCount: number }
   | { kind: 'terminal-written'; byteCount: number }
   /** `bytes` is absent at the end of input, when it failed, and for what was no read. */
   | { kind: 'terminal-data'; ref: number; bytes: string | undefined; error: ErrorValue | undefined }
@@ -142,6 +146,8 @@ export type FromHost =
   | { kind: 'give-up'; ref: number }
   /** Said to a service; nothing is answered. */
   | (Omit<ServiceQuestion, 'kind'> & { kind: 'note' })
+  /** For another node, within what may be sent ahead; nothing is answered. */
+  | { kind: 'send-ahead'; to: string; from: string; topic: string; values: readonly Value[]; byteCount: number }
   /** A process that had dealings with services has ended. */
   | { kind: 'client-ended'; pid: string }
   | LogRecord

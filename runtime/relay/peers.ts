@@ -17,6 +17,10 @@ export interface PeersOptions {
   readonly messageBytesMax: number
   /** Why the session would not take a message of so many bytes. @param isSignal it may go beyond the bound of the queue */
   refusal(session: PeerSession, byteCount: number, isSignal: boolean): Exclude<PeerSent, 'sent'> | undefined
+  /** Whether the session's queue has room. */
+  hasRoom(session: PeerSession): boolean
+  /** Bound of that queue, in bytes. */
+  readonly queueBytesMax: number
   /** Queues bytes of the session, one or more messages, beyond the bound of the queue if need be. */
   send(session: PeerSession, bytes: Uint8Array): void
   /** Runs something once the current run of the program is over, before anything that comes from outside. */
@@ -30,6 +34,10 @@ const isSignal = ({ kind }: PeerMessage): boolean => kind !== 'send' && kind !==
 
 /** Messages of one turn go together, up to so many bytes: a frame of the mesh (cluster.md §4.4) holds them. */
 const BATCH_BYTES_MAX = 24 * 1024
+
+/** What one host may have sent ahead; so many hosts together go beyond the bound of the queue no further than signals may. */
+const AHEAD_BYTES_MAX = 256 * 1024
+const AHEAD_HOSTS = 64
 
 export class Peers {
   readonly #options: PeersOptions
@@ -90,6 +98,7 @@ export class Peers {
 class Outgoing implements PeerLine {
   readonly node: string
   readonly epoch: number
+  readonly aheadBytes: number
   readonly #session: PeerSession
   readonly #options: PeersOptions
   readonly #writer: ValueWriter
@@ -100,6 +109,7 @@ class Outgoing implements PeerLine {
   constructor(session: PeerSession, options: PeersOptions, scheduled: () => void) {
     this.node = toBytes(session.name)
     this.epoch = session.epoch
+    this.aheadBytes = Math.min(AHEAD_BYTES_MAX, Math.floor(options.queueBytesMax / AHEAD_HOSTS))
     this.#session = session
     this.#options = options
     this.#writer = new ValueWriter(options.messageBytesMax)
@@ -112,7 +122,11 @@ class Outgoing implements PeerLine {
     this.#writer.start()
   }
 
-  send(message: PeerMessage): PeerSent {
+  get hasRoom(): boolean {
+    return !this.#isClosed && this.#options.hasRoom(this.#session)
+  }
+
+  send(message: PeerMessage, isAccepted = false): PeerSent {
     if (this.#isClosed) return 'gone'
     const writer = this.#writer
     try {
@@ -123,7 +137,7 @@ class Outgoing implements PeerLine {
       throw error
     }
     if (writer.length > BATCH_BYTES_MAX && writer.lengthBefore > 0) this.#hand(writer.finishBefore())
-    const refusal = this.#options.refusal(this.#session, writer.length, isSignal(message))
+    const refusal = this.#options.refusal(this.#session, writer.length, isAccepted || isSignal(message))
     if (refusal !== undefined) {
       writer.undo()
       return refusal

@@ -7,6 +7,7 @@ import { isFunctionHost, parsePid, SLOTS } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
 import { ErrorValue, record, type Value } from '../base/value.ts'
 import type { ServiceRequest } from '../node-services.ts'
+import { Taken } from '../process/core/ahead.ts'
 import { Links } from '../process/core/links.ts'
 import { Names } from '../process/core/names.ts'
 import type {
@@ -51,8 +52,12 @@ export interface PeerLine {
   /** As PIDs name it. */
   readonly node: string
   readonly epoch: number
-  /** Never waits. */
-  send(message: PeerMessage): PeerSent
+  /** What a host in a thread may say there ahead of its acceptance, in bytes. */
+  readonly aheadBytes: number
+  /** Whether a message would be accepted. */
+  readonly hasRoom: boolean
+  /** Never waits. @param isAccepted somebody was told so: it goes beyond the bound of the queue if need be */
+  send(message: PeerMessage, isAccepted?: boolean): PeerSent
 }
 
 type Line = HostLine | PeerLine
@@ -120,6 +125,8 @@ export class Relay {
   readonly #peers = new Map<string, PeerLine>()
   /** Spawns that peers asked for and that are not answered, by the peer's number. */
   readonly #peerSpawns = new Map<PeerLine, Map<number, number>>()
+  /** What hosts said to each peer ahead of its acceptance. */
+  readonly #ahead = new Map<PeerLine, Map<HostLine, Taken>>()
   readonly #names = new Names()
   /** Monitors and links whose two ends live on different lines. */
   readonly #links = new Links()
@@ -178,6 +185,8 @@ export class Relay {
     else lines.push(line)
     this.#slots.set(line.slot, line)
     for (const [name, pid] of this.#names.entries()) line.port.post({ kind: 'name', name, pid })
+    for (const { node, epoch, aheadBytes } of this.#peers.values())
+      line.port.post({ kind: 'node', node, epoch, aheadBytes })
     line.port.onMessage((message) => this.#handle(line, message))
   }
 
@@ -193,6 +202,8 @@ export class Relay {
   openPeer(peer: PeerLine): void {
     this.#peers.set(peer.node, peer)
     this.#peerSpawns.set(peer, new Map())
+    this.#ahead.set(peer, new Map())
+    this.#broadcast({ kind: 'node', node: peer.node, epoch: peer.epoch, aheadBytes: peer.aheadBytes })
   }
 
   /** The session is over: what lives there has ended as far as this node is concerned. Nothing of it is heard afterwards. */
@@ -200,6 +211,8 @@ export class Relay {
     if (this.#peers.get(peer.node) !== peer) return
     this.#peers.delete(peer.node)
     this.#peerSpawns.delete(peer)
+    this.#ahead.delete(peer)
+    this.#broadcast({ kind: 'node', node: peer.node, epoch: peer.epoch, aheadBytes: undefined })
     this.#failPending(peer, error)
     this.#tellOfLost(peer, error)
   }
@@ -220,6 +233,7 @@ export class Relay {
     for (const pid of [...this.#names.pids()]) if (this.#isOn(line, pid)) this.#releaseNames(pid)
     this.#failPending(line, error)
     this.#tellOfLost(line, error)
+    for (const taken of this.#ahead.values()) taken.delete(line)
     for (const controller of this.#requests.get(line)?.values() ?? []) controller.abort()
     this.#requests.delete(line)
     this.#hooks.clientsLost((pid) => this.#isOn(line, pid))
@@ -329,6 +343,28 @@ export class Relay {
     if (!isPeer(found)) return undefined
     const sent = found.send({ kind: 'send', to, from, topic, values })
     return sent === 'sent' ? SENT : { ok: false, error: unsent(found, sent) }
+  }
+
+  /** The host was told that it is on its way. */
+  #sendAhead(line: HostLine, message: FromHost & { kind: 'send-ahead' }): void {
+    const { to, from, topic, values, byteCount } = message
+    const found = this.#lineOf(to)
+    if ('error' in found || !isPeer(found)) return void this.deadLetters++
+    found.send({ kind: 'send', to, from, topic, values }, true)
+    const byLine = this.#ahead.get(found)
+    let taken = byLine?.get(line)
+    if (taken === undefined) {
+      taken = new Taken(found.aheadBytes)
+      byLine?.set(line, taken)
+    }
+    taken.add(byteCount)
+    this.#giveRoom(line, found)
+  }
+
+  /** With a full queue the host's allowance runs out: it asks again, and hears that there is no room, or makes it known that there is. */
+  #giveRoom(line: HostLine, peer: PeerLine): void {
+    const byteCount = this.#ahead.get(peer)?.get(line)?.release(peer.hasRoom) ?? 0
+    if (byteCount > 0) line.port.post({ kind: 'room', node: peer.node, epoch: peer.epoch, byteCount })
   }
 
   // ---- what the node itself asks
@@ -455,6 +491,7 @@ export class Relay {
       this.#pending.delete(ref)
     } else sent = peer.send(question as ProcessQuestion)
     this.#answer(pending, sent === 'sent' ? { ok: true, value: undefined } : { ok: false, error: unsent(peer, sent) })
+    if (pending.origin !== undefined) this.#giveRoom(pending.origin.line, peer)
   }
 
   /** Workers of one host take turns. `node@host` is a host of another node. */
@@ -526,6 +563,9 @@ export class Relay {
         this.#ask(question as Question, { line, ref })
         break
       }
+      case 'send-ahead':
+        this.#sendAhead(line, message)
+        break
       case 'register-name':
         this.#registerName(line, message)
         break

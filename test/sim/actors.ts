@@ -140,6 +140,8 @@ class ActorNode {
     this.#peers = new Peers({
       messageBytesMax: Number.MAX_SAFE_INTEGER,
       relay: this.relay,
+      queueBytesMax: 1024 * 1024,
+      hasRoom: ({ name, epoch }) => mesh.core.hasRoom({ peer: name, epoch }, APP),
       refusal: ({ name, epoch }, byteCount, isSignal) => {
         const refusal = mesh.core.refusal({ peer: name, epoch }, APP, byteCount, { isSignal })
         if (refusal === undefined || refusal === 'overflow') return undefined

@@ -6,6 +6,9 @@ import { type PeerMessage, readPeerMessage, writePeerMessage } from '../../runti
 import { ValueReader, ValueWriter } from '../../runtime/relay/wire/values.ts'
 import type { TestNode } from './lua.ts'
 
+/** What a host may send ahead. */
+const AHEAD_BYTES = 1000
+
 export interface Connection {
   /** What the next messages of the first node meet; `undefined`: they are sent. */
   refuse: PeerSent | undefined
@@ -28,9 +31,13 @@ export function connect(a: TestNode, b: TestNode): Connection {
   const end = (from: TestNode, to: TestNode, arrived: (message: PeerMessage) => void): PeerLine => ({
     node: to.name as string,
     epoch: to.epoch,
-    send: (message) => {
+    aheadBytes: AHEAD_BYTES,
+    get hasRoom() {
+      return from !== a || connection.refuse === undefined
+    },
+    send: (message, isAccepted) => {
       if (!isOpen) return 'gone'
-      if (from === a && connection.refuse !== undefined) return connection.refuse
+      if (from === a && connection.refuse !== undefined && isAccepted !== true) return connection.refuse
       writePeerMessage(writer.start(), message)
       const bytes = writer.finish()
       if (bytes.length > connection.bytesMax) return 'too-large'

@@ -360,6 +360,13 @@ export class MeshCore {
     return refusal
   }
 
+  /** Whether the queue has room for a small message. */
+  hasRoom(to: { readonly peer: string; readonly epoch: number }, classId: number): boolean {
+    const link = this.#links.get(to.peer)
+    if (link?.epoch !== to.epoch || link.isUnreachable) return false
+    return link.session.outbox.refusal(classId, 0) === undefined
+  }
+
   /** Why `send` would not take a message of so many bytes now. What is refused counts as dropped. */
   refusal(
     to: { readonly peer: string; readonly epoch?: number },

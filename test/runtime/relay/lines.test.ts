@@ -24,6 +24,8 @@ class Fixture {
     this.peers = new Peers({
       relay: relay as Relay,
       messageBytesMax,
+      queueBytesMax: 1_000_000,
+      hasRoom: () => this.refusal === undefined,
       refusal: (session, byteCount, isSignal) => {
         this.asked.push({ session, byteCount, isSignal })
         return isSignal ? undefined : this.refusal

@@ -1,6 +1,6 @@
 // Processes of two nodes: messages, monitors, links, spawns and ends between them are those of one node. cluster.md §10.
 
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Plain, toPlain } from '../../../runtime/base/plain.ts'
 import { record } from '../../../runtime/base/value.ts'
 import type { Outcome } from '../../../runtime/services.ts'
@@ -54,6 +54,8 @@ const ENTRIES = {
 let a: TestNode
 let b: TestNode
 let line: Connection
+/** Whether the hosts of the first node are as if each had a thread of its own. */
+let isThreaded = false
 
 function start(main = 'return function() end'): void {
   const driver = new FakeDriver()
@@ -61,9 +63,11 @@ function start(main = 'return function() end'): void {
   a = new TestNode(entries, [], { driver, name: 'one', epoch: 1000 })
   b = new TestNode(entries, [], { driver, name: 'two', epoch: 2000 })
   line = connect(a, b)
+  if (isThreaded) for (const host of a.hosts.values()) host.sendAway = undefined
 }
 
 afterEach(() => {
+  isThreaded = false
   a?.close()
   b?.close()
 })
@@ -79,6 +83,7 @@ const EVERYWHERE = [
   ['in the same host', 'app:a'],
   ['in another host', 'app:b'],
   ['on another node', 'two@app:a'],
+  ['on another node, from a thread', 'two@app:a', true],
 ] as const
 
 test('a message overtakes nothing that was said before it', () => {
@@ -95,7 +100,10 @@ test('a message overtakes nothing that was said before it', () => {
   expect(own.map(({ kind }) => kind)).toEqual(['monitor', 'send', 'unmonitor', 'send', 'terminate', 'send'])
 })
 
-describe.each(EVERYWHERE)('%s', (_, host) => {
+describe.each(EVERYWHERE)('%s', (_, host, isThread: boolean = false) => {
+  beforeEach(() => {
+    isThreaded = isThread
+  })
   test('messages go and come, in order', () => {
     const source = `local echo = assert(process.spawn("app:echo", ...))
       for i = 1, 20 do assert(process.send(echo, "n", i)) end
@@ -308,6 +316,62 @@ test('a full queue is an error of the send, and nothing is lost silently', () =>
     true,
     'peer queue full: two',
   ])
+})
+
+describe('a host in a thread of its own', () => {
+  beforeEach(() => {
+    isThreaded = true
+  })
+
+  test('says so much ahead of the answer, asks beyond that, and hears when there is no room', () => {
+    start(`return function()
+      local pid = assert(process.spawn("app:idle", "two@app:a"))
+      process.inbox():receive()
+      local sent = 0
+      while true do
+        local ok, err = process.send(pid, "x", sent)
+        if not ok then return { sent, err:message() } end
+        sent = sent + 1
+      end
+    end`)
+    const { pid, outcome } = a.spawn('app:main')
+    line.refuse = 'full'
+    a.send(pid, 'go')
+    a.driver.advance(100)
+    const end = outcome()
+    const [sent, why] = end?.ok === true ? (end.value as unknown as { array: [number, string] }).array : [0, '']
+    expect(why).toBe('peer queue full: two')
+    expect(sent).toBeGreaterThan(2)
+    expect(sent).toBeLessThan(20)
+    expect(line.log.filter(({ kind }) => kind === 'send')).toHaveLength(sent)
+  })
+
+  test('goes on when there is room again, and nothing is lost or overtaken', () => {
+    const source = `local echo = assert(process.spawn("app:echo", "two@app:a"))
+      for i = 1, 100 do assert(process.send(echo, "n", i)) end
+      local inbox = process.inbox()
+      for i = 1, 100 do assert(inbox:receive():payload():data() == i) end
+      return "all"`
+    expect(run(source)).toBe('all')
+  })
+
+  test('asks what is too long for saying it ahead', () => {
+    expect(run('return process.send(process.spawn("app:idle", "two@app:a"), "x", ("x"):rep(100000))')).toBe(true)
+  })
+
+  test('learns that a node is gone', () => {
+    start(`return function()
+      local pid = assert(process.spawn("app:idle", "two@app:a"))
+      process.inbox():receive()
+      local ok, err = process.send(pid, "x")
+      return err:message()
+    end`)
+    const { pid, outcome } = a.spawn('app:main')
+    line.cut()
+    a.send(pid, 'go')
+    a.driver.advance(100)
+    expect(outcome()).toMatchObject({ ok: true, value: 'node is not connected: two' })
+  })
 })
 
 test('the run of a function is a process for other nodes too', () => {
