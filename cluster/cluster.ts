@@ -6,9 +6,13 @@ import { Histogram } from '../runtime/base/histogram.ts'
 import { GOSSIP_PORT, isLoopback, parseJoinAddress } from './config/addresses.ts'
 import { readSmallFile } from './config/machine.ts'
 import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config.ts'
+import { openConsensus } from './consensus.ts'
 import { areClosed, askWitness, tellEvidence } from './crash-evidence.ts'
 import { type Fabric, NodeFabric } from './fabric.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
+import type { Consensus } from './raft/consensus.ts'
+import type { RaftDriver } from './raft/driver.ts'
+import type { RaftStatistics } from './raft/statistics.ts'
 import { Secrets } from './secrets.ts'
 import { formatAddress } from './swim/core/address.ts'
 import type { MemberEvent } from './swim/core/events.ts'
@@ -94,6 +98,7 @@ export class Cluster {
   readonly #tags: Map<string, string>
   readonly #timers: Timers
   #fabric: NodeFabric | undefined
+  #raft: RaftDriver | undefined
   #epoch: number
   #mesh: Mesh | undefined
   /** Those that are up, by name. */
@@ -245,6 +250,7 @@ export class Cluster {
       converged: (ageMs) => this.convergence.observe(ageMs / 1000),
       log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
     })
+    if (settings.raft.role === 'server') await this.#openConsensus(this.#fabric, mesh)
     for (const member of this.#gossip.members()) {
       const { name, epoch, address, tags } = member
       if (name !== settings.name && epoch !== undefined && isLive(member)) {
@@ -253,6 +259,26 @@ export class Cluster {
     }
     this.#tags.set('mesh', MESH_PROTOCOL)
     this.#setTag('internode_port', String(mesh.port))
+  }
+
+  async #openConsensus(fabric: Fabric, mesh: Mesh): Promise<void> {
+    const raft = await openConsensus(this.settings, fabric, this.#pauses)
+    if (this.#closing !== undefined) await raft.close()
+    this.#assertOpen()
+    this.#raft = raft
+    const describe = (): void => mesh.describe({ storeId: raft.meta.storeId, formationId: raft.meta.formation ?? '' })
+    raft.onStatus(describe)
+    describe()
+  }
+
+  /** The part that this node has in consensus; undefined before `connect`, and on a client. */
+  get consensus(): Consensus | undefined {
+    return this.#raft
+  }
+
+  /** Undefined where `consensus` is. */
+  raftStatistics(): RaftStatistics | undefined {
+    return this.#raft?.statistics
   }
 
   /** What the services above stand on; undefined before `connect`. */
@@ -433,6 +459,7 @@ export class Cluster {
 
   async #close(): Promise<void> {
     this.#stopWatching()
+    await this.#raft?.close()
     await this.#gossip.close()
     await this.#mesh?.close()
     this.#timers.close()
@@ -498,4 +525,20 @@ const TEXTS: Readonly<Record<string, string>> = {
   mesh_handler_failed: 'a message or request of another node could not be handled here',
   duplicate_or_stale_self: 'others know a later run of this node: is there another with the same name?',
   local_pause: 'the event loop stood still',
+  raft_bootstrapped: 'a group has begun',
+  raft_joined: 'this node is wanted as a member of the group',
+  raft_leader_elected: 'there is a leader',
+  raft_leader_lost: 'there is no leader that this node knows of',
+  raft_config_changed: 'the members of the group have changed',
+  raft_step_refused: 'a change of the members of the group is not possible now',
+  raft_log_regression: 'a member has lost entries that it had acknowledged; it needs a new store',
+  raft_storage_failed: 'the disk under the log has failed: this node says nothing in consensus until it works again',
+  raft_storage_recovered: 'the disk under the log works again',
+  raft_store_reset: 'the store was made anew',
+  raft_snapshot_arrives: 'a snapshot of the state begins to arrive',
+  raft_snapshot_written: 'a snapshot of the state was written',
+  raft_snapshot_installed: 'the state was replaced by a snapshot of the leader',
+  raft_malformed: 'a message of consensus that no member sends was dropped',
+  raft_refused: 'a node refuses what this one tells it in consensus: it is of another group, or has another store',
+  fsm_halted: 'the log cannot be applied here: this node stops taking part in consensus',
 }

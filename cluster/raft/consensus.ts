@@ -52,7 +52,7 @@ export interface Consensus {
   /** Leader, role, configuration, formation or health changed. @returns takes it back */
   onStatus(listener: () => void): () => void
 
-  /** The replica, for reading only. Another object after a snapshot was restored. */
+  /** The replica, for reading only; the same object also after a snapshot was restored. */
   readonly machine: Machine
   /** After each entry was applied here; not to be done long. @returns takes it back */
   onApplied(listener: (index: number, events: readonly StateEvent[]) => void): () => void
@@ -62,7 +62,7 @@ export interface Consensus {
   /**
    * On the leader: appends, and resolves with the outcome once it is committed and applied here. Commands of one turn of the
    * event loop share an entry.
-   * @param command one command, as `encodeCommands([envelope])` gives it
+   * @param command one command, as `encodeEnvelope` gives it
    * @throws MoonmeshError of the kinds of `ProposalFailure`
    */
   propose(command: Uint8Array): Promise<Outcome>

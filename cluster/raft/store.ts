@@ -33,6 +33,8 @@ export interface StoreMeta {
   readonly createdAtMs: number
   /** The group that this store is or was part of, hex. */
   readonly formation?: string
+  /** What the group began with, when this store was there: its first two entries, msgpack in base64. Without them the group has begun elsewhere. */
+  readonly initial?: string
   /** Formations that it will never be part of, hex. */
   readonly released: readonly string[]
 }
@@ -238,13 +240,13 @@ async function readOrMakeMeta(files: Files, path: string, isNew: boolean, wallMs
   return meta
 }
 
-function contentOf({ storeId, createdAtMs, formation, released }: StoreMeta): object {
-  return { format: FORMAT, store_id: storeId, created_at: createdAtMs, formation, released }
+function contentOf({ storeId, createdAtMs, formation, initial, released }: StoreMeta): object {
+  return { format: FORMAT, store_id: storeId, created_at: createdAtMs, formation, initial, released }
 }
 
 function parseMeta(content: unknown, file: string): StoreMeta {
   const fields = (typeof content === 'object' && content !== null ? content : {}) as Record<string, unknown>
-  const { format, store_id: storeId, created_at: createdAtMs, formation, released } = fields
+  const { format, store_id: storeId, created_at: createdAtMs, formation, initial, released } = fields
   if (typeof format === 'number' && format > FORMAT) {
     const message = `${file} was written by a newer version (format ${format}, this one reads ${FORMAT}); start the newer version`
     throw new MoonmeshError('Invalid', message, { details: { path: file, format } })
@@ -255,10 +257,12 @@ function parseMeta(content: unknown, file: string): StoreMeta {
     /^[0-9a-f]{32}$/.test(storeId) &&
     typeof createdAtMs === 'number' &&
     (formation === undefined || isText(formation)) &&
+    (initial === undefined || isText(initial)) &&
     Array.isArray(released) &&
     released.every(isText)
   if (!isValid) throw failure('corrupt', file, 'it does not describe a store')
-  return { storeId, createdAtMs, released, ...(formation === undefined ? {} : { formation }) }
+  const group = formation === undefined ? {} : { formation }
+  return { storeId, createdAtMs, released, ...group, ...(initial === undefined ? {} : { initial }) }
 }
 
 function recoveredState(

@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { RaftEffect, RaftInput } from '../../cluster/raft/core/effects.ts'
 import type { Message, SnapshotMeta } from '../../cluster/raft/core/messages.ts'
+import { Proposals } from '../../cluster/raft/core/proposals.ts'
 import { Raft, type RaftOptions } from '../../cluster/raft/core/raft.ts'
 import { recover } from '../../cluster/raft/core/recovery.ts'
 import { assert, unreachable } from '../../runtime/base/assert.ts'
@@ -70,8 +71,6 @@ export interface RaftNodeOptions {
 }
 
 interface Waiting {
-  readonly index: number
-  readonly term: number
   readonly command: Command
   readonly reply: (reply: ClientReply | undefined) => void
 }
@@ -99,8 +98,7 @@ export class RaftNode {
   #wakeAtMs = Number.POSITIVE_INFINITY
   #inbox: (() => void)[] = []
   #refs = 0
-  readonly #proposed = new Map<number, { command: Command; reply: Waiting['reply'] }>()
-  #waiting: Waiting[] = []
+  readonly #proposals = new Proposals<Waiting>()
   readonly #reads = new Map<number, { key: string; reply: Waiting['reply'] }>()
   #ready: { index: number; key: string; reply: Waiting['reply'] }[] = []
   /** Work of the state machine, in order. */
@@ -269,7 +267,7 @@ export class RaftNode {
           assert(stored !== undefined, `${this.id} has the snapshot it restores`)
           this.#restore(stored.meta, stored.bytes)
           // What was waiting below has happened or not; nobody can tell here.
-          for (const { reply } of this.#waiting.splice(0)) reply({ kind: 'unknown' })
+          for (const { reply } of this.#proposals.lost()) reply({ kind: 'unknown' })
           this.#observer.applied(this, [])
           this.feed(effect.done)
           this.#answerReads()
@@ -313,9 +311,7 @@ export class RaftNode {
       case 'accepted':
         return this.#accepted(effect)
       case 'refused': {
-        const proposed = this.#proposed.get(effect.ref)
-        this.#proposed.delete(effect.ref)
-        proposed?.reply({ kind: 'refused', leader: effect.leader })
+        this.#proposals.refused(effect.ref)?.reply({ kind: 'refused', leader: effect.leader })
         this.#answerAsked(effect.ref, false)
         return
       }
@@ -336,7 +332,7 @@ export class RaftNode {
       case 'state':
         if (effect.role === 'leader') return
         // What was appended may still be committed by another leader.
-        for (const { reply } of this.#waiting.splice(0)) reply({ kind: 'unknown' })
+        for (const { reply } of this.#proposals.lost()) reply({ kind: 'unknown' })
         return
       case 'configuration':
       case 'regressed':
@@ -377,10 +373,12 @@ export class RaftNode {
 
   #settle(index: number, term: number, outcomes: readonly Outcome[]): void {
     this.#observer.applied(this, outcomes)
-    while ((this.#waiting[0]?.index ?? Number.POSITIVE_INFINITY) <= index) {
-      const { index: at, term: expected, command, reply } = this.#waiting.shift() as Waiting
+    const { own, lost } = this.#proposals.applied(index, term)
+    for (const { reply } of lost) reply({ kind: 'unknown' })
+    if (own !== undefined) {
+      const { command, reply } = own
       const outcome = outcomes.find(({ session, seq }) => session === command.session && seq === command.seq)
-      if (at !== index || expected !== term || outcome === undefined) reply({ kind: 'unknown' })
+      if (outcome === undefined) reply({ kind: 'unknown' })
       else reply({ kind: 'result', index, result: outcome.result })
     }
     this.#answerReads()
@@ -415,27 +413,19 @@ export class RaftNode {
       this.feed({ kind: 'read', ref })
       return
     }
-    this.#proposed.set(ref, { command: request.command, reply })
+    this.#proposals.offer(ref, { command: request.command, reply })
     const data = encodeCommands([request.command])
     this.feed({ kind: 'propose', proposals: [{ ref, payload: { kind: 'commands', data } }] })
   }
 
   #accepted({ ref, index, term }: { ref: number; index: number; term: number }): void {
-    const proposed = this.#proposed.get(ref)
-    this.#proposed.delete(ref)
     this.#answerAsked(ref, true)
+    if (this.#options.bugs?.hastyAnswers !== true) return this.#proposals.accepted(ref, index, term)
+    const proposed = this.#proposals.refused(ref)
     if (proposed === undefined) return
-    if (this.#options.bugs?.hastyAnswers === true) {
-      const { key } = proposed.command.op
-      const before = this.machine.get(key)
-      proposed.reply({
-        kind: 'result',
-        index,
-        result: { ok: true, value: proposed.command.op.value, version: before.version + 1 },
-      })
-      return
-    }
-    this.#waiting.push({ index, term, ...proposed })
+    const { key, value } = proposed.command.op
+    const { version } = this.machine.get(key)
+    proposed.reply({ kind: 'result', index, result: { ok: true, value, version: version + 1 } })
   }
 
   // ── Snapshots ─────────────────────────────────────────────────────────────────────────────────────────────────────────

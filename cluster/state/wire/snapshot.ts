@@ -1,0 +1,172 @@
+// The replicated state as a file. cluster.md §5.12. Equal states at one index give equal bytes.
+//   "MMSNAP1\n" · header: u32 length, msgpack {format, formation, index, term, clock, configuration, feature_level}
+//   each section: u8 id · its records, each u32 length and one msgpack value · u32 0 · at the end: u8 0 · SHA-256 of all before
+
+import { createHash } from 'node:crypto'
+import { type Packed, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
+import { Fields } from '../core/fields.ts'
+
+const MAGIC = new TextEncoder().encode('MMSNAP1\n')
+const FORMAT = 1
+const HEADER_BYTES_MAX = 64 * 1024
+/** More than an entry may hold. */
+const RECORD_BYTES_MAX = 32 * 1024 * 1024
+const CHECKSUM_BYTES = 32
+/** Small records are gathered into pieces of this size. */
+const PIECE_BYTES = 64 * 1024
+
+export interface SnapshotHeader {
+  /** Hex. */
+  readonly formation: string
+  readonly index: number
+  readonly term: number
+  readonly clockMs: number
+  readonly configuration: Packed
+  readonly featureLevel: number
+}
+
+export interface SnapshotRecord {
+  readonly section: number
+  readonly record: Uint8Array
+}
+
+/** @returns the file, piece by piece, as the records come */
+export function* writeSnapshot(header: SnapshotHeader, records: Iterable<SnapshotRecord>): Generator<Uint8Array> {
+  const hash = createHash('sha256')
+  let gathered: Uint8Array[] = []
+  let bytes = 0
+  const put = (part: Uint8Array): void => {
+    gathered.push(part)
+    bytes += part.length
+  }
+  const piece = (): Uint8Array => {
+    const whole = Buffer.concat(gathered)
+    gathered = []
+    bytes = 0
+    hash.update(whole)
+    return whole
+  }
+  put(MAGIC)
+  const { formation, index, term, clockMs: clock, configuration, featureLevel } = header
+  const head = pack({
+    format: FORMAT,
+    formation: Buffer.from(formation, 'hex'),
+    index,
+    term,
+    clock,
+    configuration,
+    feature_level: featureLevel,
+  })
+  put(u32(head.length))
+  put(head)
+  let open = 0
+  for (const { section, record } of records) {
+    if (section !== open) {
+      if (open !== 0) put(u32(0))
+      put(Uint8Array.of(section))
+      open = section
+    }
+    put(u32(record.length))
+    put(record)
+    if (bytes >= PIECE_BYTES) yield piece()
+  }
+  if (open !== 0) put(u32(0))
+  put(Uint8Array.of(0))
+  yield piece()
+  yield hash.digest()
+}
+
+/**
+ * Hands the records to `add`, in their order; they count for nothing before it resolves.
+ * @throws UnpackError when it is not what `writeSnapshot` wrote, or whatever `add` throws
+ */
+export async function readSnapshot(
+  pieces: AsyncIterable<Uint8Array>,
+  add: (section: number, record: Uint8Array) => void,
+): Promise<SnapshotHeader> {
+  const source = new Source(pieces)
+  if (Buffer.compare(await source.take(MAGIC.length), MAGIC) !== 0) throw new UnpackError('no snapshot of this format')
+  const header = headerOf(await source.take(await source.count(HEADER_BYTES_MAX)))
+  for (;;) {
+    const section = (await source.take(1))[0] as number
+    if (section === 0) break
+    for (;;) {
+      const length = await source.count(RECORD_BYTES_MAX)
+      if (length === 0) break
+      add(section, await source.take(length))
+    }
+  }
+  const expected = source.checksum()
+  if (Buffer.compare(await source.take(CHECKSUM_BYTES), expected) !== 0) throw new UnpackError('wrong checksum')
+  if (!(await source.isAtEnd())) throw new UnpackError('bytes follow the snapshot')
+  return header
+}
+
+function headerOf(bytes: Uint8Array): SnapshotHeader {
+  const packed = unpack(bytes)
+  const fields = new Fields(packed)
+  if (fields.count('format') !== FORMAT) throw new UnpackError(`a snapshot of format ${fields.count('format')}`)
+  const { formation, configuration = null } = packed as { readonly [key: string]: Packed | undefined }
+  if (!(formation instanceof Uint8Array)) throw new UnpackError('"formation" is missing or of the wrong type')
+  return {
+    formation: Buffer.from(formation).toString('hex'),
+    index: fields.count('index'),
+    term: fields.count('term'),
+    clockMs: fields.count('clock'),
+    configuration,
+    featureLevel: fields.count('feature_level'),
+  }
+}
+
+/** Bytes that come in pieces, taken in other pieces. What was not awaited takes no memory. */
+class Source {
+  readonly #pieces: AsyncIterator<Uint8Array>
+  readonly #hash = createHash('sha256')
+  #rest: Uint8Array = new Uint8Array(0)
+
+  constructor(pieces: AsyncIterable<Uint8Array>) {
+    this.#pieces = pieces[Symbol.asyncIterator]()
+  }
+
+  async take(length: number): Promise<Uint8Array> {
+    if (this.#rest.length < length) await this.#gather(length)
+    const taken = this.#rest.subarray(0, length)
+    this.#rest = this.#rest.subarray(length)
+    this.#hash.update(taken)
+    return taken
+  }
+
+  async count(max: number): Promise<number> {
+    const bytes = await this.take(4)
+    const count = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0)
+    if (count > max) throw new UnpackError('a length beyond its limit')
+    return count
+  }
+
+  /** Of what was taken so far. */
+  checksum(): Uint8Array {
+    return this.#hash.copy().digest()
+  }
+
+  async isAtEnd(): Promise<boolean> {
+    return this.#rest.length === 0 && (await this.#pieces.next()).done === true
+  }
+
+  async #gather(length: number): Promise<void> {
+    const parts = [this.#rest]
+    let bytes = this.#rest.length
+    while (bytes < length) {
+      const next = await this.#pieces.next()
+      if (next.done === true) throw new UnpackError('ends too early')
+      parts.push(next.value)
+      bytes += next.value.length
+    }
+    this.#rest = Buffer.concat(parts, bytes)
+  }
+}
+
+function u32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4)
+  new DataView(bytes.buffer).setUint32(0, value)
+  return bytes
+}
