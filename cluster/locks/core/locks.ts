@@ -27,6 +27,8 @@ export interface Lock {
   readonly pid: string
   readonly session: number
   readonly token: number
+  /** Of the holder's session: what it asked with. */
+  readonly seq: number
   /** Log clock, milliseconds: of the grant. */
   readonly sinceMs: number
   /** Log clock, milliseconds; 0: never. */
@@ -53,6 +55,8 @@ export class Locks {
   readonly #locks = new Table<Held>((held) => ({ ...held, queue: new Map(held.queue) }))
   /** From a waiting request to its lock. */
   readonly #waiting = new Map<string, string>()
+  /** From the request that a holder asked with to its lock. */
+  readonly #granted = new Map<string, string>()
   readonly #locksOfPid = new IndexBy<string>()
   readonly #locksOfSession = new IndexBy<number>()
   readonly #waitsOfPid = new IndexBy<string>()
@@ -86,7 +90,7 @@ export class Locks {
     const held = this.#locks.get(name)
     if (held === undefined) {
       if (this.#locks.size >= LOCKS_MAX) return { status: 'overloaded', what: 'locks of the cluster' }
-      const token = this.#grant(ctx, name, { pid, session: request.session, ttlMs, queue: new Map() })
+      const token = this.#grant(ctx, name, { pid, request, ttlMs, queue: new Map() })
       return { status: 'granted', token }
     }
     // Not reentrant, and who waits for itself waits for nothing.
@@ -117,14 +121,19 @@ export class Locks {
     return { status: 'ok', changed: true }
   }
 
-  /** Ends a wait. A request that is no longer waiting has its answer already, which the caller finds by asking again. */
-  cancel(ctx: ApplyContext, request: RequestId): Outcome {
+  /** Ends a wait, or the hold that came of it. @returns false: there is neither */
+  cancel(ctx: ApplyContext, request: RequestId): boolean {
     const key = keyOf(request)
-    if (!this.#waiting.has(key)) return { status: 'ok', changed: false }
-    this.#dequeue(key)
-    ctx.nextRevision()
-    ctx.answer(request, { status: 'aborted' })
-    return { status: 'ok', changed: true }
+    if (this.#waiting.has(key)) {
+      this.#dequeue(key)
+      ctx.nextRevision()
+      ctx.answer(request, { status: 'aborted' })
+      return true
+    }
+    const name = this.#granted.get(key)
+    if (name === undefined) return false
+    this.#free(ctx, name, 'released')
+    return true
   }
 
   expireLock(ctx: ApplyContext, name: string): void {
@@ -175,6 +184,7 @@ export class Locks {
     const held: Held = {
       pid: f.text('pid'),
       session: f.count('session'),
+      seq: f.count('seq'),
       token: f.count('token'),
       sinceMs: f.count('since'),
       expiryMs: f.count('expiry'),
@@ -196,12 +206,13 @@ export class Locks {
   #grant(
     ctx: ApplyContext,
     name: string,
-    to: { pid: string; session: number; ttlMs: number; queue: Map<string, Waiter> },
+    to: { pid: string; request: RequestId; ttlMs: number; queue: Map<string, Waiter> },
   ): number {
-    const { pid, session, ttlMs, queue } = to
+    const { pid, request, ttlMs, queue } = to
+    const { session, seq } = request
     const token = ctx.nextRevision()
     const expiryMs = ttlMs === 0 ? 0 : ctx.clockMs + ttlMs
-    this.#put(name, { pid, session, token, sinceMs: ctx.clockMs, expiryMs, queue })
+    this.#put(name, { pid, session, seq, token, sinceMs: ctx.clockMs, expiryMs, queue })
     ctx.emit({ kind: 'lock-granted', name, pid, token })
     return token
   }
@@ -213,6 +224,7 @@ export class Locks {
     this.#expiries.delete('lock', name)
     this.#locksOfPid.delete(held.pid, name)
     this.#locksOfSession.delete(held.session, name)
+    this.#granted.delete(keyOf(held))
     ctx.nextRevision()
     ctx.emit({ kind: 'lock-released', name, pid: held.pid, token: held.token, reason })
     const next = held.queue.entries().next()
@@ -220,7 +232,7 @@ export class Locks {
     const [key, { pid, request, ttlMs }] = next.value
     held.queue.delete(key)
     this.#forgetWait(key, pid, request)
-    const token = this.#grant(ctx, name, { pid, session: request.session, ttlMs, queue: held.queue })
+    const token = this.#grant(ctx, name, { pid, request, ttlMs, queue: held.queue })
     ctx.answer(request, { status: 'granted', token })
   }
 
@@ -228,6 +240,7 @@ export class Locks {
     this.#locks.set(name, held)
     this.#locksOfPid.add(held.pid, name)
     this.#locksOfSession.add(held.session, name)
+    this.#granted.set(keyOf(held), name)
     if (held.expiryMs === 0) this.#expiries.delete('lock', name)
     else this.#expiries.set('lock', name, held.expiryMs)
   }
@@ -259,12 +272,12 @@ export class Locks {
 }
 
 export function lockRecord(name: string, lock: Lock): Uint8Array {
-  const { pid, session, token, sinceMs, expiryMs, queue } = lock
+  const { pid, session, seq, token, sinceMs, expiryMs, queue } = lock
   const waiters: Packed[] = []
   for (const { pid, request, deadlineMs, ttlMs } of queue.values()) {
     waiters.push({ pid, session: request.session, seq: request.seq, deadline: deadlineMs, ttl: ttlMs })
   }
-  return pack({ name, pid, session, token, since: sinceMs, expiry: expiryMs, waiters })
+  return pack({ name, pid, session, seq, token, since: sinceMs, expiry: expiryMs, waiters })
 }
 
 function keyOf({ session, seq }: RequestId): string {

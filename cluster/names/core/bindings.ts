@@ -159,6 +159,22 @@ export class Bindings {
     return { status: 'ok', changed: true }
   }
 
+  /** One caller no longer waits; the last one takes the reservation along. @returns false: it was not waiting */
+  cancel(ctx: ApplyContext, { session, seq }: RequestId): boolean {
+    const isMeant = (caller: RequestId): boolean => caller.session === session && caller.seq === seq
+    // As many as there are reservations, at most a thousand.
+    const name = this.#pending.keys().find((name) => this.#pending.get(name)?.callers.some(isMeant))
+    const pending = name === undefined ? undefined : this.#pending.own(name)
+    if (name === undefined || pending === undefined) return false
+    if (pending.callers.length === 1) this.#drop(ctx, name, pending, { status: 'aborted' })
+    else {
+      pending.callers.splice(pending.callers.findIndex(isMeant), 1)
+      ctx.nextRevision()
+      ctx.answer({ session, seq }, { status: 'aborted' })
+    }
+    return true
+  }
+
   /** The reservation's time is over. */
   expire(ctx: ApplyContext, name: string): void {
     const pending = this.#pending.get(name)

@@ -47,8 +47,11 @@ export type Command =
       readonly token: number
       readonly ttlMs: number
     }
-  /** Ends the waiting of an earlier request of the same session. */
-  | { readonly kind: 'lock-cancel'; readonly seq: number }
+  /**
+   * Undoes an earlier request of the same session whose answer nobody waits for any more: it stops waiting, a lock that it was granted is
+   * released, and if it has not arrived yet it never will.
+   */
+  | { readonly kind: 'cancel'; readonly seq: number }
   | { readonly kind: 'kv'; readonly command: KvCommand }
 
 /** A command and who asks. Session 0: the leader or a node without a session, for commands that are idempotent by themselves. */
@@ -56,8 +59,10 @@ export interface Envelope {
   readonly session: number
   /** From 1, rising within the session. */
   readonly seq: number
-  /** The smallest seq that the submitter has not got an answer for. */
+  /** The smallest seq that the submitter has got no answer for, not even `pending`; at most `seq`. */
   readonly floor: number
+  /** Requests that were told `pending` and are over for the submitter; all below the floor. */
+  readonly done?: readonly number[]
   readonly command: Command
 }
 

@@ -271,7 +271,7 @@ export class Machine {
       nodeOf: (session) => this.#parts.sessions.get(session)?.node ?? '',
       emit: (event) => events.push(event),
       answer: (request, outcome) => {
-        this.#parts.sessions.remember(request, outcome)
+        this.#parts.sessions.answer(request, outcome)
         events.push({ kind: 'answer', request, outcome })
       },
     }
@@ -309,15 +309,12 @@ export class Machine {
     return { clockMs, nextRevision, lockToken: (name) => this.#parts.locks.holder(name)?.token }
   }
 
-  *#request(ctx: ApplyContext, { session, seq, floor, command }: Envelope): Generator<undefined, Outcome> {
+  *#request(ctx: ApplyContext, { session, seq, floor, done = [], command }: Envelope): Generator<undefined, Outcome> {
     if (session === 0) return yield* this.#run(ctx, command, { session, seq })
     const request = { session, seq }
-    const standing = this.#parts.sessions.receive(request, floor)
+    const standing = this.#parts.sessions.receive(request, floor, done)
     if (standing.kind === 'answered') return standing.outcome
     const outcome = yield* this.#run(ctx, command, request)
-    // A reservation may have become active, and answered, while it was being opened.
-    const answered = outcome.status === 'pending' ? this.#parts.sessions.result(request) : undefined
-    if (answered !== undefined) return answered
     this.#parts.sessions.remember(request, outcome)
     return outcome
   }
@@ -361,13 +358,21 @@ export class Machine {
         return this.#parts.locks.release(ctx, { name: command.name, pid: command.pid, token: command.token })
       case 'lock-renew':
         return this.#parts.locks.renew(ctx, command)
-      case 'lock-cancel':
-        return this.#parts.locks.cancel(ctx, { session: request.session, seq: command.seq })
+      case 'cancel':
+        return this.#cancel(ctx, { session: request.session, seq: command.seq })
       case 'kv':
         return { status: 'kv', result: this.#parts.store.apply(command.command, this.#storeContext(ctx)) }
       default:
         return unreachable(command)
     }
+  }
+
+  #cancel(ctx: ApplyContext, request: RequestId): Outcome {
+    const { locks, names, sessions } = this.#parts
+    const changed = locks.cancel(ctx, request) || names.cancel(ctx, request)
+    // One that is still on its way finds that it was answered.
+    if (!changed && sessions.result(request) === undefined) sessions.remember(request, { status: 'aborted' })
+    return { status: 'ok', changed }
   }
 
   *#nodeUp(

@@ -29,13 +29,22 @@ interface Known extends Session {
   /** Invariant: every result has a seq at or above it. */
   floor: number
   readonly results: Map<number, Outcome>
+  /**
+   * Requests that were told `pending`, and their answers since. They may take long, so the floor passes over them; each stays until the
+   * node says that it knows the answer.
+   */
+  readonly late: Map<number, Outcome>
 }
 
 /** How a request stands: `new` is to be applied. */
 export type Standing = { readonly kind: 'new' } | { readonly kind: 'answered'; readonly outcome: Outcome }
 
 export class Sessions {
-  readonly #known = new Table<Known>((known) => ({ ...known, results: new Map(known.results) }))
+  readonly #known = new Table<Known>((known) => ({
+    ...known,
+    results: new Map(known.results),
+    late: new Map(known.late),
+  }))
   readonly #nodes = new Map<number, string>()
   /** Node names of ended runs in order of their end. */
   readonly #ended = new Set<string>()
@@ -72,7 +81,7 @@ export class Sessions {
   open(opened: Session): void {
     assert(this.ofNode(opened.node) === undefined, 'a node has one session at a time')
     this.#nodes.set(opened.session, opened.node)
-    this.#known.set(opened.node, { ...opened, endedRevision: 0, floor: 0, results: new Map() })
+    this.#known.set(opened.node, { ...opened, endedRevision: 0, floor: 0, results: new Map(), late: new Map() })
     this.#ended.delete(opened.node)
   }
 
@@ -81,7 +90,8 @@ export class Sessions {
     assert(ended !== undefined, 'only an open session ends')
     const { node, epoch, role } = ended
     this.#nodes.delete(session)
-    this.#known.set(node, { node, epoch, role, session: 0, endedRevision: revision, floor: 0, results: new Map() })
+    const nothing = { floor: 0, results: new Map(), late: new Map() }
+    this.#known.set(node, { node, epoch, role, session: 0, endedRevision: revision, ...nothing })
     this.#ended.add(node)
     for (const oldest of this.#ended) {
       if (this.#ended.size <= NODES_MAX) break
@@ -90,16 +100,23 @@ export class Sessions {
     }
   }
 
-  /** Raises the floor, drops what lies below it, and says whether the request is to be applied. */
-  receive(request: RequestId, floor: number): Standing {
+  /**
+   * Raises the floor, drops what lies below it and what the node is done with, and says whether the request is to be applied.
+   * @param done requests that were told `pending` and whose end the node knows, or no longer wants to know
+   */
+  receive(request: RequestId, floor: number, done: readonly number[]): Standing {
     const node = this.#nodes.get(request.session)
     const known = node === undefined ? undefined : this.#known.get(node)
     if (node === undefined || known === undefined) return { kind: 'answered', outcome: { status: 'session-expired' } }
-    if (request.seq < known.floor) return { kind: 'answered', outcome: { status: 'stale-request' } }
-    const outcome = known.results.get(request.seq)
+    const outcome = known.late.get(request.seq) ?? known.results.get(request.seq)
+    if (outcome === undefined && request.seq < known.floor) {
+      return { kind: 'answered', outcome: { status: 'stale-request' } }
+    }
     if (floor > known.floor) raiseFloor(this.#known.own(node) as Known, floor)
+    for (const seq of done) if (known.late.has(seq)) this.#known.own(node)?.late.delete(seq)
     if (outcome !== undefined) return { kind: 'answered', outcome }
-    if ((this.#known.get(node) as Known).results.size < RESULTS_MAX) return { kind: 'new' }
+    const { results, late } = this.#known.get(node) as Known
+    if (results.size + late.size < RESULTS_MAX) return { kind: 'new' }
     return { kind: 'answered', outcome: { status: 'overloaded', what: 'requests of this node' } }
   }
 
@@ -107,13 +124,26 @@ export class Sessions {
   remember(request: RequestId, outcome: Outcome): void {
     if (outcome.status === 'overloaded') return
     const node = this.#nodes.get(request.session)
-    const open = node === undefined ? undefined : this.#known.own(node)
-    if (open === undefined || request.seq < open.floor) return
-    open.results.set(request.seq, pack(outcome as Packed).length > RESULT_BYTES_MAX ? { status: 'large' } : outcome)
+    const known = node === undefined ? undefined : this.#known.get(node)
+    if (node === undefined || known === undefined || request.seq < known.floor) return
+    const own = this.#known.own(node) as Known
+    if (outcome.status === 'pending') own.late.set(request.seq, outcome)
+    else own.results.set(request.seq, kept(outcome))
+  }
+
+  /** The answer of a request that was told `pending`. */
+  answer(request: RequestId, outcome: Outcome): void {
+    const node = this.#nodes.get(request.session)
+    const known = node === undefined ? undefined : this.#known.get(node)
+    // Who is done with it does not want to know.
+    if (node !== undefined && known?.late.has(request.seq) === true) {
+      this.#known.own(node)?.late.set(request.seq, kept(outcome))
+    }
   }
 
   result(request: RequestId): Outcome | undefined {
-    return this.#open(request.session)?.results.get(request.seq)
+    const known = this.#open(request.session)
+    return known?.late.get(request.seq) ?? known?.results.get(request.seq)
   }
 
   view(): TableView<Known> {
@@ -125,9 +155,10 @@ export class Sessions {
     const f = new Fields(unpack(record))
     const [node, epoch, session] = [f.text('node'), f.count('epoch'), f.countOr('session', 0)]
     const results = session === 0 ? new Map<number, Outcome>() : new Map(f.list('results').map(readResult))
+    const late = session === 0 ? new Map<number, Outcome>() : new Map(f.list('late').map(readResult))
     const floor = session === 0 ? 0 : f.count('floor')
     const endedRevision = session === 0 ? f.count('ended') : 0
-    this.#known.set(node, { node, epoch, session, endedRevision, role: f.text('role'), floor, results })
+    this.#known.set(node, { node, epoch, session, endedRevision, role: f.text('role'), floor, results, late })
     if (session !== 0) this.#nodes.set(session, node)
   }
 
@@ -145,13 +176,18 @@ export class Sessions {
 }
 
 /** @param node the key of the row */
-export function sessionRecord(
-  node: string,
-  { epoch, session, role, endedRevision, floor, results }: Known,
-): Uint8Array {
+export function sessionRecord(node: string, known: Known): Uint8Array {
+  const { epoch, session, role, endedRevision, floor, results, late } = known
   if (session === 0) return pack({ node, epoch, role, ended: endedRevision })
-  const sorted = sortedNumbers(results.keys()).map((seq) => [seq, results.get(seq) as Packed])
-  return pack({ node, epoch, session, role, floor, results: sorted })
+  return pack({ node, epoch, session, role, floor, results: pairs(results), late: pairs(late) })
+}
+
+function pairs(outcomes: ReadonlyMap<number, Outcome>): Packed {
+  return sortedNumbers(outcomes.keys()).map((seq) => [seq, outcomes.get(seq) as Packed])
+}
+
+function kept(outcome: Outcome): Outcome {
+  return pack(outcome as Packed).length > RESULT_BYTES_MAX ? { status: 'large' } : outcome
 }
 
 function raiseFloor(known: Known, floor: number): void {

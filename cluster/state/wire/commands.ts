@@ -1,6 +1,6 @@
 // Commands as bytes of the log, modern msgpack, read strictly. An entry holds an array of them; each is a map with its version, so that
 // a later form is told from an earlier one. Appended to, never renumbered. cluster.md §5.11, §5.12.
-//   command = {v: 1, k: number of the kind, s: session, q: seq, f: floor, c: what the kind needs}
+//   command = {v: 1, k: number of the kind, s: session, q: seq, f: floor, d: done with, c: what the kind needs}
 
 import { type Packed, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
 import { parsePid } from '../../../runtime/base/pid.ts'
@@ -25,12 +25,13 @@ const NUMBERS: readonly Command['kind'][] = [
   'lock-acquire',
   'lock-release',
   'lock-renew',
-  'lock-cancel',
+  'cancel',
   'kv',
 ]
 const PID_UNITS_MAX = 1024
 const NODE_UNITS_MAX = 128
 const PIDS_MAX = 4096
+const DONE_MAX = 1024
 /** No wait and no lease is longer, so that no expiry leaves the safe integers. */
 const SPAN_MS_MAX = 366 * 24 * 3600 * 1000
 
@@ -76,8 +77,10 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
   return envelopeOf(unpack(bytes))
 }
 
-function packEnvelope({ session, seq, floor, command }: Envelope): Packed {
-  return { v: VERSION, k: NUMBERS.indexOf(command.kind), s: session, q: seq, f: floor, c: packBody(command) }
+function packEnvelope({ session, seq, floor, done = [], command }: Envelope): Packed {
+  const kind = NUMBERS.indexOf(command.kind)
+  const d = done.length === 0 ? undefined : done
+  return { v: VERSION, k: kind, s: session, q: seq, f: floor, d, c: packBody(command) }
 }
 
 function packBody(command: Command): Packed {
@@ -92,14 +95,19 @@ function envelopeOf(value: Packed): Envelope {
   const kind = NUMBERS[fields.count('k')]
   if (kind === undefined) throw new UnpackError(`command number ${fields.count('k')} is unknown`)
   const body = fields.map('c')
+  const done = fields.has('d') ? fields.counts('d') : []
   const envelope = {
     session: fields.count('s'),
     seq: fields.count('q'),
     floor: fields.count('f'),
+    ...(done.length === 0 ? {} : { done }),
     command: decodeCommand(kind, new Fields(body)),
   }
   if (envelope.session === 0 ? !SESSIONLESS.has(kind) : envelope.seq < 1 || envelope.floor > envelope.seq) {
     throw new UnpackError(`${kind}: session, seq and floor do not fit together`)
+  }
+  if (done.length > DONE_MAX || done.some((seq) => seq >= envelope.floor)) {
+    throw new UnpackError('what a node is done with is below its floor')
   }
   return envelope
 }
@@ -138,7 +146,7 @@ function decodeCommand(kind: Command['kind'], f: Fields): Command {
       return { kind, name: name(f), pid: pid(f.text('pid')), token: f.countOr('token', undefined) }
     case 'lock-renew':
       return { kind, name: name(f), pid: pid(f.text('pid')), token: f.count('token'), ttlMs: span(f, 'ttlMs') }
-    case 'lock-cancel':
+    case 'cancel':
       return { kind, seq: f.count('seq') }
     case 'kv':
       return { kind, command: commandOf(f.value('kv')) }

@@ -48,10 +48,10 @@ describe('requests (cluster.md §5.11)', () => {
   test('below the floor, or of an ended session, are refused', () => {
     const rig = new Rig()
     const a = rig.up('a')
-    rig.run({ kind: 'lock-cancel', seq: 1 }, a, 9, 9)
-    expect(rig.run({ kind: 'lock-cancel', seq: 1 }, a, 8, 8).outcome.status).toBe('stale-request')
+    rig.run({ kind: 'cancel', seq: 1 }, a, 9, 9)
+    expect(rig.run({ kind: 'cancel', seq: 1 }, a, 8, 8).outcome.status).toBe('stale-request')
     rig.run({ kind: 'node-down', node: 'a', session: a, reason: 'dead' })
-    expect(rig.run({ kind: 'lock-cancel', seq: 1 }, a, 10, 10).outcome.status).toBe('session-expired')
+    expect(rig.run({ kind: 'cancel', seq: 1 }, a, 10, 10).outcome.status).toBe('session-expired')
   })
 })
 
@@ -240,7 +240,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant('lock-acquire' as const), name, pid: someone, waitMs: span, ttlMs: span }),
   fc.record({ kind: fc.constant('lock-release' as const), name, pid: someone }),
   fc.record({ kind: fc.constant('lock-renew' as const), name, pid: someone, token: number, ttlMs: span }),
-  fc.record({ kind: fc.constant('lock-cancel' as const), seq: number }),
+  fc.record({ kind: fc.constant('cancel' as const), seq: number }),
   fc.record({ kind: fc.constant('kv' as const), command: kvCommand }),
 )
 
