@@ -10,6 +10,7 @@ import { openConsensus } from './consensus.ts'
 import { areClosed, askWitness, tellEvidence } from './crash-evidence.ts'
 import { type Fabric, NodeFabric } from './fabric.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
+import { ProtocolError } from './mesh/wire/protocol-error.ts'
 import type { Consensus } from './raft/consensus.ts'
 import type { RaftDriver } from './raft/driver.ts'
 import type { RaftStatistics } from './raft/statistics.ts'
@@ -39,8 +40,11 @@ export interface PeerHandlers {
   up(peer: Peer): void
   /** What it does not know yet, it will never know; the text says why. */
   down(peer: Peer, why: string): void
-  /** A message of the session, in order. The bytes may be a view of a larger buffer. */
-  message(peer: Peer, bytes: Uint8Array): void
+  /**
+   * A message of the session, in order. The bytes may be a view of a larger buffer.
+   * @returns what is wrong with them: that connection is closed, as for any breach of the protocol, and the session goes on over another one
+   */
+  message(peer: Peer, bytes: Uint8Array): string | undefined
 }
 
 /** Another node in one run of it, while its session lasts. */
@@ -237,7 +241,8 @@ export class Cluster {
     })
     mesh.onMessage('app', ({ peer: name, epoch, bytes }) => {
       const peer = this.#peers.get(name)
-      if (peer?.epoch === epoch) peers.message(peer, bytes)
+      const problem = peer?.epoch === epoch ? peers.message(peer, bytes) : undefined
+      if (problem !== undefined) throw new ProtocolError(problem)
     })
     this.#fabric = new NodeFabric({
       name: settings.name,

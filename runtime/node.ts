@@ -470,7 +470,6 @@ export class Node {
     const cluster = this.#cluster
     if (cluster === undefined) return
     const crdt = await this.#restoreCrdt()
-    const unreadable = new Set<string>()
     const peers = new Peers({
       relay,
       messageBytesMax: cluster.settings.internode.messageBytesMax,
@@ -479,20 +478,10 @@ export class Node {
       refusal: (session, byteCount, isSignal) => cluster.refusal(session, byteCount, isSignal),
       send: (session, bytes) => cluster.send(session, bytes),
       defer: (run) => process.nextTick(run),
-      unreadable: ({ name }, why) => {
-        // Once for each node: whoever sends one sends many.
-        if (unreadable.has(name)) return
-        unreadable.add(name)
-        const fields = { event: 'relay_unreadable', node: this.name, peer: name, reason: why }
-        this.#log.write('warn', fields, 'a message of another node that cannot be read; does it run another version?')
-      },
     })
     await cluster.connect({
       up: (peer) => peers.up(peer),
-      down: (peer) => {
-        unreadable.delete(peer.name)
-        peers.down(peer)
-      },
+      down: (peer) => peers.down(peer),
       message: (peer, bytes) => peers.message(peer, bytes),
     })
     if (cluster.fabric !== undefined) crdt.attach(cluster.fabric)

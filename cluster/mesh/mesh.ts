@@ -71,7 +71,10 @@ export interface MeshMessage {
   readonly bytes: Uint8Array
 }
 
-/** For the credited classes a promise says when the message is consumed; until then the sender gets no more room for it. */
+/**
+ * For the credited classes a promise says when the message is consumed; until then the sender gets no more room for it.
+ * @throws ProtocolError for bytes that are no message: the connection is closed, and the session goes on over another one, without them
+ */
 export type MessageHandler = (message: MeshMessage) => void | Promise<void>
 
 export interface RequestContext {
@@ -709,23 +712,27 @@ export class Mesh {
     const { classId, bytes, messageBytes } = message
     if (classId === SYSTEM) return this.#system(peer, epoch, connection, bytes)
     const handler = this.#handlers[classId]
+    const failed = (error: unknown): void => this.#handlerFailed(connection, classId, error)
     let consuming: void | Promise<void> | undefined
-    if (handler !== undefined) {
-      this.#guard(`handler of ${CHANNEL_CLASSES[classId]}`, () => {
-        consuming = handler({ peer, epoch, bytes })
-      })
+    try {
+      consuming = handler?.({ peer, epoch, bytes })
+    } catch (error) {
+      failed(error)
     }
     if (!isCredited(classId)) {
-      if (consuming instanceof Promise) consuming.catch((error: unknown) => this.#handlerFailed(classId, error))
+      if (consuming instanceof Promise) consuming.catch(failed)
       return
     }
     const consumed = (): void => this.#feed({ kind: 'consumed', peer, connection, classId, bytes: messageBytes })
     if (consuming instanceof Promise) {
-      consuming.catch((error: unknown) => this.#handlerFailed(classId, error)).then(consumed, consumed)
+      consuming.catch(failed).then(consumed, consumed)
     } else setImmediate(consumed)
   }
 
-  #handlerFailed(classId: number, error: unknown): void {
+  /** Bytes that nobody can read are the peer's fault; anything else is a bug of the layer above and does not break the mesh. */
+  #handlerFailed(connection: number, classId: number, error: unknown): void {
+    if (error instanceof ProtocolError)
+      return this.#feed({ kind: 'violation', connection, reason: error.message, classId })
     this.#options.log('error', 'mesh_handler_failed', {
       what: `handler of ${CHANNEL_CLASSES[classId]}`,
       error: messageOf(error),

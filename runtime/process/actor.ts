@@ -273,9 +273,9 @@ class ActorProcess extends Process {
       spawn: (actor, options) => host.spawnPlain(this, actor, options),
       exec: (actor, options) => host.execPlain(this, actor, options),
       monitor: (to) => host.askPlain('monitor', pid, to),
-      unmonitor: (to) => host.tell({ kind: 'unmonitor', to: host.resolvePlain(to), from: pid }),
+      unmonitor: (to) => host.unmonitor(pid, host.resolvePlain(to)),
       link: (to) => host.askPlain('link', pid, to),
-      unlink: (to) => host.tell({ kind: 'unlink', to: host.resolvePlain(to), from: pid }),
+      unlink: (to) => host.unlink(pid, host.resolvePlain(to)),
       cancel: (to, reason = '') =>
         settle((done) =>
           host.ask({ kind: 'cancel', to: host.resolvePlain(to), from: pid, reason: toBytes(reason) }, done),

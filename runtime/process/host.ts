@@ -104,6 +104,8 @@ export abstract class Host implements ProcessHost {
   readonly #ends: { process: Process; outcome: Outcome }[] = []
   #isTellingEnds = false
   #nextRef = 1
+  /** Numbers of monitors of processes elsewhere, and of links with them that were taken back. */
+  #nextPairId = 1
   #stopping: { reason: string; isDone: boolean } | undefined
   readonly #lines = new RateLimit(LOGGED_LINES_MAX)
   readonly #failures = new RateLimit(LOGGED_FAILURES_MAX)
@@ -322,7 +324,8 @@ export abstract class Host implements ProcessHost {
     this.#leaveServices(process)
     if (!outcome.ok && this.reportsFailure(process)) this.#logFailure(process, outcome.error)
     const { notices, unmonitor, unlink } = this.#links.exited(pid, !outcome.ok)
-    for (const { kind, to } of notices) this.#down({ kind: 'down', to, from: pid, event: kind, outcome, atMs })
+    for (const { kind, ...notice } of notices)
+      this.#down({ kind: 'down', from: pid, event: kind, outcome, atMs, ...notice })
     for (const to of unmonitor) if (!this.#processes.has(to)) this.#tell({ kind: 'unmonitor', to, from: pid })
     for (const to of unlink) if (!this.#processes.has(to)) this.#tell({ kind: 'unlink', to, from: pid })
     const ender = this.#enders.get(pid)
@@ -344,13 +347,13 @@ export abstract class Host implements ProcessHost {
       if (!this.#isMine(message.to)) this.#tell(message)
       return
     }
-    const { event, from, outcome, atMs } = message
+    const { event, from, outcome, atMs, id } = message
     if (event === 'exit') {
-      this.#links.fired(watcher.pid, from)
+      this.#links.fired(watcher.pid, from, id)
       this.notify(watcher, { kind: 'exit', from, outcome, atMs })
       return
     }
-    this.#links.unlink(watcher.pid, from)
+    this.#links.partnerEnded(watcher.pid, from)
     if (onLinkDown(watcher.options) === 'notify') this.notify(watcher, { kind: 'link-down', from, outcome, atMs })
     else this.kill(watcher, linkedProcessFailed())
   }
@@ -419,18 +422,28 @@ export abstract class Host implements ProcessHost {
     const target = this.#processes.get(question.to)
     if (target !== undefined) return done(this.#answer(question, target))
     if (this.#isMine(question.to)) return done({ ok: false, error: this.#gone(question) })
-    const isOurs = this.#processes.has(question.from)
-    if (isOurs && question.kind === 'monitor' && !this.#links.monitor(question.from, question.to))
-      return done(alreadyMonitoring())
-    if (isOurs && question.kind === 'link') this.#links.link(question.from, question.to)
+    if (this.#processes.has(question.from)) {
+      if (question.kind === 'monitor') return this.#monitorElsewhere(question, done)
+      if (question.kind === 'link') this.#links.link(question.from, question.to)
+    }
     this.#ask(question, {
       answered: (answer) => {
-        if (!answer.ok && question.kind === 'monitor') this.#links.unmonitor(question.from, question.to)
         if (!answer.ok && question.kind === 'link') this.#links.unlink(question.from, question.to)
         done(answer.ok ? DONE : answer)
       },
       ended: undefined,
     })
+  }
+
+  #monitorElsewhere({ from, to }: ProcessQuestion & { kind: 'monitor' }, done: Done<undefined>): void {
+    const id = this.#nextPairId++
+    if (!this.#links.monitor(from, to, id)) return done(alreadyMonitoring())
+    const answered = (answer: Answer<Value>): void => {
+      // It may have been taken back meanwhile, and set up again.
+      if (!answer.ok) this.#links.fired(from, to, id)
+      done(answer.ok ? DONE : answer)
+    }
+    this.#ask({ kind: 'monitor', to, from, id }, { answered, ended: undefined })
   }
 
   #gone(question: ProcessQuestion): MoonmeshError {
@@ -444,7 +457,7 @@ export abstract class Host implements ProcessHost {
       case 'send':
         return this.trySend(from, question.to, question.topic, question.values) ?? DONE
       case 'monitor':
-        return this.#links.monitor(from, target.pid) ? DONE : alreadyMonitoring()
+        return this.#links.monitor(from, target.pid, question.id) ? DONE : alreadyMonitoring()
       case 'link':
         this.#links.link(from, target.pid)
         return DONE
@@ -481,10 +494,18 @@ export abstract class Host implements ProcessHost {
     this.port.post({ kind: 'note', ...question })
   }
 
-  tell(message: Telling): void {
-    if (message.kind === 'unmonitor') this.#links.unmonitor(message.from, message.to)
-    if (message.kind === 'unlink') this.#links.unlink(message.from, message.to)
-    if (!this.#processes.has(message.to) && !this.#isMine(message.to)) this.#tell(message)
+  unmonitor(from: string, to: string): void {
+    const id = this.#links.monitorId(from, to)
+    if (!this.#links.unmonitor(from, to) || this.#isMine(to)) return
+    this.#tell({ kind: 'unmonitor', to, from, ...(id === 0 || id === undefined ? {} : { id }) })
+  }
+
+  unlink(from: string, to: string): void {
+    if (!this.#links.isLinked(from, to)) return
+    if (this.#isMine(to)) return void this.#links.unlink(from, to)
+    const id = this.#nextPairId++
+    this.#links.beginUnlink(from, to, id)
+    this.#tell({ kind: 'unlink', to, from, id })
   }
 
   #tell(message: Telling): void {
@@ -555,13 +576,23 @@ export abstract class Host implements ProcessHost {
       case 'unmonitor':
         this.#links.unmonitor(message.from, message.to)
         break
-      case 'unlink':
-        this.#links.unlink(message.from, message.to)
+      case 'unlink': {
+        const { to, from, id } = message
+        if (id === undefined) this.#links.partnerEnded(to, from)
+        else {
+          this.#links.unlink(to, from)
+          this.#tell({ kind: 'unlink-ack', to: from, from: to, id })
+        }
+        break
+      }
+      case 'unlink-ack':
+        this.#links.unlinkAcknowledged(message.to, message.from, message.id)
         break
       case 'down': {
         // Whoever has let go of the other meanwhile does not hear of its end any more.
-        const { event, to, from } = message
-        const isAwaited = event === 'exit' ? this.#links.isMonitoring(to, from) : this.#links.isLinked(to, from)
+        const { event, to, from, id } = message
+        const isAwaited = event === 'exit' ? this.#links.isMonitoring(to, from, id) : this.#links.isLinked(to, from)
+        if (event === 'link-down') this.#links.partnerEnded(to, from)
         if (isAwaited) this.#down(message)
         break
       }
@@ -602,8 +633,9 @@ export abstract class Host implements ProcessHost {
 
   #unanswered(question: ProcessQuestion): void {
     const target = this.#processes.get(question.to)
-    if (target === undefined) this.port.post({ kind: 'undelivered' })
-    else this.#answer(question, target)
+    if (target !== undefined) this.#answer(question, target)
+    else if (question.kind === 'send' && question.name !== undefined) this.port.post({ kind: 'undelivered', question })
+    else this.port.post({ kind: 'undelivered' })
   }
 
   #bears(pid: string): Answer<undefined> {

@@ -563,13 +563,13 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.#host.ask({ kind: 'monitor', to, from: this.pid }, done as Done<Value | undefined>)
   }
   unmonitor(to: string): void {
-    this.#host.tell({ kind: 'unmonitor', to, from: this.pid })
+    this.#host.unmonitor(this.pid, to)
   }
   link(to: string, done: Done<undefined>): void {
     this.#host.ask({ kind: 'link', to, from: this.pid }, done as Done<Value | undefined>)
   }
   unlink(to: string): void {
-    this.#host.tell({ kind: 'unlink', to, from: this.pid })
+    this.#host.unlink(this.pid, to)
   }
 
   call(target: string, args: readonly Value[], options: CallOptions, done: Done<Value>): RunningCall {

@@ -29,8 +29,11 @@ export interface SpawnRequest {
 
 /** A question about one process, answered by `reply` with the same `ref`. `to` is the process asked about. */
 export type ProcessQuestion =
-  | { kind: 'send'; to: string; from: string; topic: string; values: readonly Value[] }
-  | { kind: 'monitor' | 'link'; to: string; from: string }
+  /** `name`: what the sender took for the PID; it hears when the process is not there (any more). */
+  | { kind: 'send'; to: string; from: string; topic: string; values: readonly Value[]; name?: string }
+  /** `id`: the monitor's number, which its EXIT will bear; absent: none. */
+  | { kind: 'monitor'; to: string; from: string; id?: number }
+  | { kind: 'link'; to: string; from: string }
   | { kind: 'cancel'; to: string; from: string; reason: string }
   | { kind: 'terminate'; to: string; from: string }
 
@@ -66,9 +69,13 @@ export type Reply =
 
 /** Said in either direction; `to` decides where it goes. */
 export type Telling =
-  | { kind: 'unmonitor'; to: string; from: string }
-  | { kind: 'unlink'; to: string; from: string }
-  | { kind: 'down'; to: string; from: string; event: 'exit' | 'link-down'; outcome: Outcome; atMs: number }
+  | { kind: 'unmonitor'; to: string; from: string; id?: number }
+  /** `id`: what the acknowledgement has to name; absent: `from` has ended, and nobody waits for one. */
+  | { kind: 'unlink'; to: string; from: string; id?: number }
+  /** `from` knows that `to` took back their link. */
+  | { kind: 'unlink-ack'; to: string; from: string; id: number }
+  /** `id` of a monitor that has one. */
+  | { kind: 'down'; to: string; from: string; event: 'exit' | 'link-down'; outcome: Outcome; atMs: number; id?: number }
 
 export interface ProcessInfo {
   pid: string
@@ -138,8 +145,8 @@ export type FromHost =
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | Telling
-  /** What another node sent to a process that is not there (any more). */
-  | { kind: 'undelivered' }
+  /** What another node sent to a process that is not there (any more); `question` where its sender hears of it. */
+  | { kind: 'undelivered'; question?: ProcessQuestion & { kind: 'send' } }
   | { kind: 'release-names'; pid: string }
   | (ServiceQuestion & { ref: number })
   /** Nobody waits for the answer to the request any more. */

@@ -25,12 +25,13 @@ export interface PeersOptions {
   send(session: PeerSession, bytes: Uint8Array): void
   /** Runs something once the current run of the program is over, before anything that comes from outside. */
   defer(run: () => void): void
-  /** A peer sent what is no message of the relay. */
-  unreadable(session: PeerSession, why: string): void
 }
 
 /** Whoever sends or spawns can be told that there is no room; of the rest nobody waits for an answer, and all of it has to arrive. */
-const isSignal = ({ kind }: PeerMessage): boolean => kind !== 'send' && kind !== 'spawn'
+const isSignal = (message: PeerMessage): boolean => {
+  if (message.kind === 'undeliverable') return message.message === undefined
+  return message.kind !== 'send' && message.kind !== 'spawn'
+}
 
 /** Messages of one turn go together, up to so many bytes: a frame of the mesh (cluster.md §4.4) holds them. */
 const BATCH_BYTES_MAX = 24 * 1024
@@ -63,10 +64,13 @@ export class Peers {
     this.#options.relay.peerLost(line, nodeDown(line.node))
   }
 
-  /** @param bytes one or more messages */
-  message(session: PeerSession, bytes: Uint8Array): void {
+  /**
+   * @param bytes one or more messages
+   * @returns what is wrong with the bytes; undefined: they were messages
+   */
+  message(session: PeerSession, bytes: Uint8Array): string | undefined {
     const line = this.#lines.get(session)
-    if (line === undefined) return
+    if (line === undefined) return undefined
     const reader = new ValueReader(
       Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
     )
@@ -75,8 +79,9 @@ export class Peers {
       while (!reader.isAtEnd)
     } catch (error) {
       if (!(error instanceof WireError)) throw error
-      this.#options.unreadable(session, error.message)
+      return `a message of the relay: ${error.message}`
     }
+    return undefined
   }
 
   #schedule(line: Outgoing): void {

@@ -29,7 +29,7 @@ import type {
 import { NO_REPLY } from '../process/port.ts'
 import type { Answer, Outcome } from '../services.ts'
 import { routeOf, type Undelivered } from './core/route.ts'
-import type { PeerMessage } from './wire/messages.ts'
+import type { PeerMessage, Undeliverable } from './wire/messages.ts'
 
 /** The node's end of the line to one host worker. */
 export interface HostLine {
@@ -62,6 +62,14 @@ export interface PeerLine {
 
 type Line = HostLine | PeerLine
 
+/** What this node keeps for one session with another node. */
+interface PeerState {
+  /** Spawns that the peer asked for and that are not answered, by the peer's number. */
+  readonly spawns: Map<number, number>
+  /** Monitors and links with one end there. */
+  readonly links: Links
+}
+
 /** There is no line to the process. */
 interface Unreached {
   readonly error: MoonmeshError
@@ -81,6 +89,8 @@ export interface RelayHooks {
   /** A process that asked something has ended; or many have, with their host. */
   clientEnded(pid: string): void
   clientsLost(isLost: (pid: string) => boolean): void
+  /** A message that was sent to a name did not find its process on the other node, or not in the run that it belongs to. cluster.md §1.3 */
+  undeliverable?(notice: Undeliverable): void
   /**
    * Set where a spawn on another node needs the same code there as here (cluster.strict_code): the hash of an entry's code, undefined when
    * there is no such entry.
@@ -117,18 +127,18 @@ export class Relay {
   readonly #self: { node: string | undefined; epoch: number }
   readonly #env: Env
   readonly #hooks: RelayHooks
+  readonly #peerPairsMax: number
   readonly #knownHosts = new Set<string>()
   readonly #lines = new Map<string, HostLine[]>()
   readonly #slots = new Map<number, HostLine>()
   readonly #turns = new Map<string, number>()
   /** By node; only those that are reached. */
   readonly #peers = new Map<string, PeerLine>()
-  /** Spawns that peers asked for and that are not answered, by the peer's number. */
-  readonly #peerSpawns = new Map<PeerLine, Map<number, number>>()
+  readonly #peerStates = new Map<PeerLine, PeerState>()
   /** What hosts said to each peer ahead of its acceptance. */
   readonly #ahead = new Map<PeerLine, Map<HostLine, Taken>>()
   readonly #names = new Names()
-  /** Monitors and links whose two ends live on different lines. */
+  /** Monitors and links whose two ends live on different hosts of this node. */
   readonly #links = new Links()
   readonly #pending = new Map<number, Pending>()
   /** Requests that services work on, by line and the host's number. */
@@ -148,8 +158,15 @@ export class Relay {
   /** What was said to services and refused by them. */
   failedNotes = 0
 
-  constructor(self: { node: string | undefined; epoch: number }, env: Env, hooks: RelayHooks) {
+  /** @param peerPairsMax for tests */
+  constructor(
+    self: { node: string | undefined; epoch: number },
+    env: Env,
+    hooks: RelayHooks,
+    peerPairsMax = PEER_PAIRS_MAX,
+  ) {
     this.#self = self
+    this.#peerPairsMax = peerPairsMax
     this.#env = env
     this.#hooks = hooks
   }
@@ -201,7 +218,7 @@ export class Relay {
   /** Another node is reached, in a new session with it. */
   openPeer(peer: PeerLine): void {
     this.#peers.set(peer.node, peer)
-    this.#peerSpawns.set(peer, new Map())
+    this.#peerStates.set(peer, { spawns: new Map(), links: new Links() })
     this.#ahead.set(peer, new Map())
     this.#broadcast({ kind: 'node', node: peer.node, epoch: peer.epoch, aheadBytes: peer.aheadBytes })
   }
@@ -210,11 +227,12 @@ export class Relay {
   peerLost(peer: PeerLine, error: ErrorValue): void {
     if (this.#peers.get(peer.node) !== peer) return
     this.#peers.delete(peer.node)
-    this.#peerSpawns.delete(peer)
+    const state = this.#peerStates.get(peer)
+    this.#peerStates.delete(peer)
     this.#ahead.delete(peer)
     this.#broadcast({ kind: 'node', node: peer.node, epoch: peer.epoch, aheadBytes: undefined })
     this.#failPending(peer, error)
-    this.#tellOfLost(peer, error)
+    if (state !== undefined) this.#tellOfLost(peer, state.links, error)
   }
 
   /**
@@ -232,7 +250,9 @@ export class Relay {
     }
     for (const pid of [...this.#names.pids()]) if (this.#isOn(line, pid)) this.#releaseNames(pid)
     this.#failPending(line, error)
-    this.#tellOfLost(line, error)
+    for (const links of [this.#links, ...[...this.#peerStates.values()].map((state) => state.links)]) {
+      this.#tellOfLost(line, links, error)
+    }
     for (const taken of this.#ahead.values()) taken.delete(line)
     for (const controller of this.#requests.get(line)?.values() ?? []) controller.abort()
     this.#requests.delete(line)
@@ -275,18 +295,21 @@ export class Relay {
     else pending.origin.line.port.post({ kind: 'ended', ref: pending.origin.ref, outcome: { ok: false, error } })
   }
 
-  #tellOfLost(line: Line, error: ErrorValue): void {
+  #tellOfLost(line: Line, links: Links, error: ErrorValue): void {
     const isLost = (pid: string): boolean => this.#isOn(line, pid)
     const outcome: Outcome = { ok: false, error }
     const atMs = this.#env.wallMs()
-    for (const { watcher, target } of this.#links.takeLost(isLost)) {
-      if (!isLost(watcher)) this.#tell({ kind: 'down', to: watcher, from: target, event: 'exit', outcome, atMs })
+    for (const { watcher: to, target: from, ...monitor } of links.takeLost(isLost)) {
+      if (!isLost(to)) this.#tell({ kind: 'down', to, from, event: 'exit', outcome, atMs, ...monitor })
     }
-    for (const { survivor, lost } of this.#links.takeLostLinks(isLost)) {
+    for (const { survivor, lost } of links.takeLostLinks(isLost)) {
       if (!isLost(survivor)) this.#tell({ kind: 'down', to: survivor, from: lost, event: 'link-down', outcome, atMs })
     }
-    for (const { watcher, target } of this.#links.takeLostWatchers(isLost)) {
-      this.#tell({ kind: 'unmonitor', to: target, from: watcher })
+    for (const { watcher: from, target: to, ...monitor } of links.takeLostWatchers(isLost)) {
+      this.#tell({ kind: 'unmonitor', to, from, ...monitor })
+    }
+    for (const { survivor, lost, id } of links.takeLostUnlinking(isLost)) {
+      if (!isLost(survivor)) this.#tell({ kind: 'unlink-ack', to: survivor, from: lost, id })
     }
   }
 
@@ -429,6 +452,12 @@ export class Relay {
     )
   }
 
+  /** Monitors and links with processes of another node. */
+  pairsWith(node: string): number {
+    const peer = this.#peers.get(node)
+    return peer === undefined ? 0 : (this.#peerStates.get(peer)?.links.count ?? 0)
+  }
+
   lookup(name: string): string | undefined {
     return this.#names.lookup(name)
   }
@@ -456,8 +485,13 @@ export class Relay {
       else this.#reply(origin, failed)
       return ref
     }
-    if (question.kind === 'monitor' || question.kind === 'link')
-      this.#pair(question.kind, question.from, question.to, found)
+    const crowded = this.#crowded(question, found)
+    if (crowded !== undefined) {
+      if (origin === undefined) answered?.({ ok: false, error: crowded })
+      else this.#reply(origin, { ok: false, error: crowded })
+      return ref
+    }
+    if (question.kind === 'monitor' || question.kind === 'link') this.#pair(question, found)
     const pending: Pending = {
       origin,
       target: found,
@@ -526,8 +560,8 @@ export class Relay {
     if (!answer.ok) {
       // What a process monitors already it goes on monitoring.
       if (question.kind === 'monitor' && answer.error.kind !== 'AlreadyExists')
-        this.#links.unmonitor(question.from, question.to)
-      if (question.kind === 'link') this.#links.unlink(question.from, question.to)
+        this.#linksBetween(question.from, question.to).fired(question.from, question.to, question.id)
+      if (question.kind === 'link') this.#linksBetween(question.from, question.to).unlink(question.from, question.to)
     } else if (question.kind === 'spawn' && !this.#isOn(pending.target, question.request.from)) {
       this.#spawned(question.request, answer.value as string)
     }
@@ -538,15 +572,40 @@ export class Relay {
   #spawned(request: SpawnRequest, pid: string): void {
     const line = this.#lineOf(pid)
     if (request.from === '' || 'error' in line) return
-    if (request.monitor) this.#pair('monitor', request.from, pid, line)
-    if (request.link) this.#pair('link', request.from, pid, line)
+    if (request.monitor) this.#pair({ kind: 'monitor', from: request.from, to: pid }, line)
+    if (request.link) this.#pair({ kind: 'link', from: request.from, to: pid }, line)
   }
 
   /** A pair on one line is that line's own affair. */
-  #pair(kind: 'monitor' | 'link', from: string, to: string, line: Line): void {
+  #pair(question: ProcessQuestion & { kind: 'monitor' | 'link' }, line: Line): void {
+    const { from, to } = question
     if (this.#isOn(line, from)) return
-    if (kind === 'monitor') this.#links.monitor(from, to)
-    else this.#links.link(from, to)
+    const links = this.#linksBetween(from, to)
+    if (question.kind === 'monitor') links.monitor(from, to, question.id)
+    else links.link(from, to)
+  }
+
+  /** Where the pair is kept. Without a session there is none with a process of another node. */
+  #linksBetween(from: string, to: string): Links {
+    const peer = this.#peerOf(to) ?? this.#peerOf(from)
+    return (peer === undefined ? undefined : this.#peerStates.get(peer)?.links) ?? this.#links
+  }
+
+  #peerOf(pid: string): PeerLine | undefined {
+    const parts = parsePid(pid)
+    const peer = parts?.node === undefined ? undefined : this.#peers.get(parts.node)
+    return peer !== undefined && this.#isOn(peer, pid) ? peer : undefined
+  }
+
+  /** Why there can be no further pair of a process with one of another node. */
+  #crowded(question: Question | BearerQuestion, target: Line): MoonmeshError | undefined {
+    const isPair = question.kind === 'monitor' || question.kind === 'link'
+    const request = question.kind === 'spawn' ? question.request : undefined
+    if (!isPair && request?.monitor !== true && request?.link !== true) return undefined
+    const from = isPair ? question.from : (request?.from ?? '')
+    const peer = isPeer(target) ? target : this.#peerOf(from)
+    const count = peer === undefined ? 0 : (this.#peerStates.get(peer)?.links.count ?? 0)
+    return peer === undefined || count < this.#peerPairsMax ? undefined : crowded(peer, this.#peerPairsMax)
   }
 
   // ---- what hosts say
@@ -576,7 +635,7 @@ export class Relay {
         this.#releaseNames(message.pid)
         break
       case 'undelivered':
-        this.undelivered.noproc++
+        this.#undelivered('noproc', message.question)
         break
       case 'request':
         this.#serve(line, message)
@@ -598,6 +657,7 @@ export class Relay {
         break
       case 'unmonitor':
       case 'unlink':
+      case 'unlink-ack':
       case 'down':
         this.#tell(message)
         break
@@ -632,19 +692,19 @@ export class Relay {
     if (this.#peers.get(peer.node) !== peer) return
     switch (message.kind) {
       case 'send': {
-        const { to, from, topic, values } = message
+        const { to, from } = message
         if (!this.#maySpeak(peer, from)) return
-        if (isReserved(topic)) return void this.refusedMessages++
+        if (isReserved(message.topic)) return void this.refusedMessages++
         const found = this.#openLineOf(to) ?? this.#hostLineOf(to)
-        if ('error' in found) this.undelivered[found.why]++
-        else found.port.give({ kind: 'send', to, from, topic, values, ref: NO_REPLY })
+        if ('error' in found) this.#undelivered(found.why, message)
+        else found.port.give(toHost(message))
         return
       }
       case 'cancel':
       case 'terminate': {
         const found = this.#hostLineOf(message.to)
         if (!this.#maySpeak(peer, message.from)) return
-        if ('error' in found) this.undelivered[found.why]++
+        if ('error' in found) this.#undelivered(found.why, message)
         else found.port.post({ ...message, ref: NO_REPLY })
         return
       }
@@ -653,13 +713,22 @@ export class Relay {
         return this.#pairForPeer(peer, message)
       case 'unmonitor':
       case 'unlink':
+      case 'unlink-ack':
       case 'down':
-        if (this.#maySpeak(peer, message.from) && !('error' in this.#hostLineOf(message.to))) this.#tell(message)
+        if (!this.#maySpeak(peer, message.from)) return
+        if (!('error' in this.#hostLineOf(message.to))) this.#tell(message)
+        else if (message.kind === 'unlink') this.#acknowledge(message)
+        return
+      case 'undeliverable':
+        // It may be a process of an earlier run of that node.
+        if (parsePid(message.pid)?.node !== peer.node || parsePid(message.from)?.node !== this.#self.node)
+          this.refusedMessages++
+        else this.#hooks.undeliverable?.(message)
         return
       case 'spawn':
         return this.#spawnForPeer(peer, message)
       case 'abandon': {
-        const ref = this.#peerSpawns.get(peer)?.get(message.ref)
+        const ref = this.#peerStates.get(peer)?.spawns.get(message.ref)
         if (ref !== undefined) this.#abandon(ref)
         return
       }
@@ -702,8 +771,9 @@ export class Relay {
     const absent = (error: MoonmeshError | ErrorValue): void => {
       // Its process knows that it watches already.
       if (error.kind === 'AlreadyExists') return
-      const outcome: Outcome = { ok: false, error: noProcess(to) }
-      inform(peer, { kind: 'down', to: from, from: to, event, outcome, atMs: this.#env.wallMs() })
+      const outcome: Outcome = { ok: false, error: error.kind === 'NotFound' ? noProcess(to) : errorFrom(error) }
+      const monitor = question.kind === 'monitor' && question.id !== undefined ? { id: question.id } : {}
+      inform(peer, { kind: 'down', to: from, from: to, event, outcome, atMs: this.#env.wallMs(), ...monitor })
     }
     const found = this.#hostLineOf(to)
     if ('error' in found) return absent(found.error)
@@ -713,7 +783,7 @@ export class Relay {
   }
 
   #spawnForPeer(peer: PeerLine, { ref, request, code }: PeerMessage & { kind: 'spawn' }): void {
-    const spawns = this.#peerSpawns.get(peer)
+    const spawns = this.#peerStates.get(peer)?.spawns
     if (!this.#maySpeak(peer, request.from) || spawns === undefined || spawns.has(ref)) return
     if (request.host.includes('@') || request.messages.some(({ topic }) => isReserved(topic)))
       return void this.refusedMessages++
@@ -804,15 +874,28 @@ export class Relay {
   }
 
   #tell(message: Telling): void {
-    const { to, from } = message
-    if (message.kind === 'unmonitor') this.#links.unmonitor(from, to)
-    else if (message.kind === 'unlink') this.#links.unlink(from, to)
-    else if (message.event === 'exit') this.#links.fired(to, from)
-    else this.#links.unlink(to, from)
+    const { to } = message
+    noteTelling(this.#linksBetween(message.from, to), message)
     const found = this.#lineOf(to)
-    if ('error' in found) this.deadLetters++
-    else if (isPeer(found)) inform(found, message)
+    if ('error' in found) {
+      this.deadLetters++
+      if (message.kind === 'unlink') this.#acknowledge(message)
+    } else if (isPeer(found)) inform(found, message)
     else found.port.post(message)
+  }
+
+  /** There is nobody to acknowledge that the link was taken back. */
+  #acknowledge({ to, from, id }: Telling & { kind: 'unlink' }): void {
+    if (id !== undefined) this.#tell({ kind: 'unlink-ack', to: from, from: to, id })
+  }
+
+  /** What another node sent to a process that is not here. Who named it hears of it, and has the message back. */
+  #undelivered(why: Undelivered, question: ProcessQuestion | undefined): void {
+    this.undelivered[why]++
+    if (question?.kind !== 'send' || question.name === undefined) return
+    const { to: pid, from, name, topic, values } = question
+    const peer = this.#peerOf(from)
+    if (peer !== undefined) inform(peer, { kind: 'undeliverable', pid, from, why, name, message: { topic, values } })
   }
 
   // ---- names
@@ -868,6 +951,11 @@ const NO_FIGURES: HostFigures = {
 
 /** Spawns that one other node may have under way here. */
 const PEER_SPAWNS_MAX = 4096
+/**
+ * Monitors and links with processes of one other node, of either side; one more is refused to whoever asks. Each takes some hundred
+ * bytes here, and all of them are told when the node is lost.
+ */
+const PEER_PAIRS_MAX = 262_144
 
 /** Of `node@host`. */
 function nodeOf(host: string): string | undefined {
@@ -914,8 +1002,14 @@ function ambiguous({ kind, message, retryable, stack }: ErrorValue): ErrorValue 
 }
 
 /** Somebody waits there to hear this: an outcome that does not fit is told without what it was. */
-function inform(peer: PeerLine, message: Telling | Reply | (PeerMessage & { kind: 'ended' })): void {
-  if (peer.send(message) !== 'too-large') return
+function inform(peer: PeerLine, message: Telling | Reply | (PeerMessage & { kind: 'ended' | 'undeliverable' })): void {
+  const sent = peer.send(message)
+  // Who named a process has to know that it is gone, if without what was said to it.
+  if (message.kind === 'undeliverable') {
+    if (sent === 'too-large' || sent === 'full') peer.send({ ...message, message: undefined })
+    return
+  }
+  if (sent !== 'too-large') return
   if (message.kind === 'down' || message.kind === 'ended')
     peer.send({ ...message, outcome: { ok: false, error: TOO_LARGE } })
   else if (message.kind === 'reply') peer.send({ kind: 'reply', ref: message.ref, ok: false, error: TOO_LARGE })
@@ -926,6 +1020,37 @@ const TOO_LARGE = new ErrorValue(
   'what the process ended with is too large, or nested too deep, for another node (cluster.internode.max_message_size)',
   false,
 )
+
+/** One form for nearly all of them: these are the many. */
+function toHost({ to, from, topic, values, name }: ProcessQuestion & { kind: 'send' }): ToHost {
+  const message = { kind: 'send' as const, to, from, topic, values, ref: NO_REPLY }
+  return name === undefined ? message : { ...message, name }
+}
+
+/** What passes the node changes what it knows of the pair. */
+function noteTelling(links: Links, message: Telling): void {
+  const { to, from } = message
+  switch (message.kind) {
+    case 'unmonitor':
+      links.unmonitor(from, to)
+      break
+    case 'unlink':
+      if (message.id === undefined) links.partnerEnded(to, from)
+      else links.beginUnlink(from, to, message.id)
+      break
+    case 'unlink-ack':
+      links.unlinkAcknowledged(to, from, message.id)
+      break
+    case 'down':
+      if (message.event === 'exit') links.fired(to, from, message.id)
+      else links.partnerEnded(to, from)
+  }
+}
+
+function crowded({ node }: PeerLine, countMax: number): MoonmeshError {
+  const text = `${countMax} monitors and links between processes of this node and of node ${toText(node)} are the most there can be`
+  return new MoonmeshError('LimitExceeded', text, { retryable: true })
+}
 
 function unsent({ node }: PeerLine, why: Exclude<PeerSent, 'sent'>): MoonmeshError {
   switch (why) {

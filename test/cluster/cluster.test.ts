@@ -32,7 +32,7 @@ async function start(): Promise<Cluster> {
   return cluster
 }
 
-const PEERS = { up: () => {}, down: () => {}, message: () => {} }
+const PEERS = { up: () => {}, down: () => {}, message: () => undefined }
 
 const listeners = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPServerWrap').length
 

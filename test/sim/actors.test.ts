@@ -7,6 +7,7 @@ test('processes of three nodes under faults keep A1', () => {
   // The faults leave room for what is to be checked.
   expect(sum((report) => report.exits)).toBeGreaterThan(100)
   expect(sum((report) => report.messages)).toBeGreaterThan(2000)
+  expect(sum((report) => report.links)).toBeGreaterThan(1000)
   expect(sum((report) => report.lost)).toBeGreaterThan(20)
 })
 
@@ -20,13 +21,19 @@ test('a run is repeated exactly by its seed', () => {
   expect(runActors(options)).toEqual(runActors(options))
 })
 
-test.each(['silent-loss', 'doubled-messages', 'deaf-host'] as const)('a planted bug is found: %s', (bug) => {
+test.each([
+  ['silent-loss', 'A1'],
+  ['doubled-messages', 'A1'],
+  ['deaf-host', 'A1'],
+  ['links-by-hearsay', 'takes it for linked'],
+  ['no-acknowledgement', 'waits for an acknowledgement'],
+] as const)('a planted bug is found: %s', (bug, what) => {
   const found = Array.from({ length: 12 }, (_, i) => i + 1).some((seed) => {
     try {
       runActors({ seed, nodes: 3, minutes: 2, bug })
       return false
     } catch (error) {
-      expect(String(error)).toContain('A1')
+      expect(String(error)).toContain(what)
       return true
     }
   })

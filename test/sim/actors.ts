@@ -1,6 +1,7 @@
 // Processes of several nodes under faults: the real relays over the real mesh, with hosts in the simplest form that keeps their rules.
 // Checked is A1: every monitor yields exactly one EXIT unless it is taken back, and what one process says to another arrives in order, at
-// most once, and never after its EXIT. cluster.md §10, §13.
+// most once, and never after its EXIT; and that in the end both ends of each pair agree whether there is a link, nobody is linked to who is
+// gone, and nothing is kept of what is over. cluster.md §10, §13.
 
 import { APP } from '../../cluster/mesh/core/classes.ts'
 import type { MeshEffect } from '../../cluster/mesh/core/mesh.ts'
@@ -20,7 +21,7 @@ const CRASHED = new ErrorValue('Internal', 'ended', false)
 const PROCESSES_MAX = 12
 
 /** Faults of the code that the checker has to find. */
-export type PlantedBug = 'silent-loss' | 'doubled-messages' | 'deaf-host'
+export type PlantedBug = 'silent-loss' | 'doubled-messages' | 'deaf-host' | 'links-by-hearsay' | 'no-acknowledgement'
 
 export interface ActorsOptions extends MeshChaosOptions {
   readonly bug?: PlantedBug
@@ -30,6 +31,7 @@ export interface ActorsReport {
   readonly monitors: number
   readonly exits: number
   readonly messages: number
+  readonly links: number
   readonly lost: number
 }
 
@@ -49,6 +51,7 @@ class ActorChecker {
   monitors = 0
   exits = 0
   messages = 0
+  links = 0
 
   monitored(watcher: string, target: string): void {
     this.monitors++
@@ -93,7 +96,7 @@ class ActorChecker {
   }
 
   isWatching(watcher: string, target: string): boolean {
-    return this.#watches.has(`${watcher} ${target}`)
+    return this.#watches.get(`${watcher} ${target}`)?.isTakenBack === false
   }
 
   /** Monitors that still owe their EXIT. */
@@ -114,10 +117,11 @@ class ActorNode {
   readonly #sessions = new Map<string, PeerSession>()
   readonly #links = new Links()
   readonly #pids: PidMaker
-  readonly #asked = new Map<number, { watcher: string; target: string }>()
+  readonly #asked = new Map<number, { watcher: string; target: string; id: number | undefined }>()
   readonly #inbox: ToHost[] = []
   #toNode: (message: FromHost) => void = () => {}
   #nextRef = 1
+  #nextPairId = 1
   #nextNumber = 1
 
   constructor(world: ActorWorld, mesh: MeshNode) {
@@ -149,9 +153,6 @@ class ActorNode {
       },
       send: ({ name, epoch }, bytes) => void mesh.send(name, APP, bytes, { isSignal: true }, epoch),
       defer: (run) => world.world.after(0, () => mesh.process.input(run)),
-      unreadable: (_, why) => {
-        throw new InvariantError(`a message between relays cannot be read: ${why}`)
-      },
     })
     this.relay.takeSlot()
     this.relay.open({
@@ -169,7 +170,8 @@ class ActorNode {
     mesh.onSession = (effect) => this.#session(effect)
     mesh.onDeliver = (peer, epoch, { bytes }, consumed) => {
       const session = this.#sessions.get(peer)
-      if (session?.epoch === epoch) this.#peers.message(session, bytes)
+      const problem = session?.epoch === epoch ? this.#peers.message(session, bytes) : undefined
+      if (problem !== undefined) throw new InvariantError(`what relays say cannot be read: ${problem}`)
       if (this.#world.bug === 'doubled-messages' && session?.epoch === epoch) this.#peers.message(session, bytes)
       consumed()
     }
@@ -193,11 +195,41 @@ class ActorNode {
   }
 
   monitor(watcher: string, target: string): void {
-    if (this.#world.actors.isWatching(watcher, target) || !this.#links.monitor(watcher, target)) return
+    if (this.#world.actors.isWatching(watcher, target)) return
+    const id = this.#nextPairId++
+    if (!this.#links.monitor(watcher, target, id)) return
     this.#world.actors.monitored(watcher, target)
     const ref = this.#nextRef++
-    this.#asked.set(ref, { watcher, target })
-    this.#toNode({ kind: 'monitor', to: target, from: watcher, ref })
+    this.#asked.set(ref, { watcher, target, id })
+    this.#toNode({ kind: 'monitor', to: target, from: watcher, id, ref })
+  }
+
+  link(from: string, to: string): void {
+    this.#world.actors.links++
+    this.#links.link(from, to)
+    const ref = this.#nextRef++
+    this.#asked.set(ref, { watcher: from, target: to, id: undefined })
+    this.#toNode({ kind: 'link', to, from, ref })
+  }
+
+  unlink(from: string, to: string): void {
+    if (!this.#links.isLinked(from, to)) return
+    const id = this.#nextPairId++
+    this.#links.beginUnlink(from, to, id)
+    this.#toNode({ kind: 'unlink', to, from, id })
+  }
+
+  isLinked(from: string, to: string): boolean {
+    return this.#links.isLinked(from, to)
+  }
+
+  /** What is kept about pairs, beside the links and monitors of processes that live. */
+  get unacknowledgedCount(): number {
+    return this.#links.unacknowledgedCount
+  }
+
+  pairCount(): number {
+    return this.#links.count
   }
 
   takeBack(watcher: string, target: string): void {
@@ -211,15 +243,17 @@ class ActorNode {
     this.#toNode({ kind: 'send', to, from, topic: 'n', values: [number], ref: this.#nextRef++ })
   }
 
-  /** The process fails. */
-  end(pid: string): void {
+  /** @param failed its links hear of it */
+  end(pid: string, failed: boolean): void {
     if (!this.alive.delete(pid)) return
-    const { notices, unmonitor } = this.#links.exited(pid, true)
+    const { notices, unmonitor, unlink } = this.#links.exited(pid, failed)
     const atMs = this.mesh.process.env.wallMs()
-    for (const { to } of notices) {
-      this.#toNode({ kind: 'down', to, from: pid, event: 'exit', outcome: { ok: false, error: CRASHED }, atMs })
+    const outcome = { ok: false, error: CRASHED } as const
+    for (const { kind, ...notice } of notices) {
+      this.#toNode({ kind: 'down', from: pid, event: kind, outcome, atMs, ...notice })
     }
     for (const to of unmonitor) this.#toNode({ kind: 'unmonitor', to, from: pid })
+    for (const to of unlink) this.#toNode({ kind: 'unlink', to, from: pid })
     this.#world.actors.forget((watcher) => watcher === pid)
   }
 
@@ -242,16 +276,35 @@ class ActorNode {
         return this.#reply(message.ref, this.alive.has(message.to))
       case 'monitor': {
         const isThere = this.alive.has(message.to)
-        if (isThere) this.#links.monitor(message.from, message.to)
+        if (isThere) this.#links.monitor(message.from, message.to, message.id)
         return this.#reply(message.ref, isThere)
       }
+      case 'link': {
+        const isThere = this.alive.has(message.to)
+        if (isThere && !this.#links.link(message.from, message.to) && this.#world.bug === 'links-by-hearsay') {
+          this.#links.unlink(message.to, message.from)
+          this.#links.partnerEnded(message.to, message.from)
+          this.#links.link(message.from, message.to)
+        }
+        return this.#reply(message.ref, isThere)
+      }
+      case 'unlink': {
+        const { to, from, id } = message
+        if (id === undefined) return this.#links.partnerEnded(to, from)
+        this.#links.unlink(to, from)
+        if (this.#world.bug !== 'no-acknowledgement') this.#toNode({ kind: 'unlink-ack', to: from, from: to, id })
+        return
+      }
+      case 'unlink-ack':
+        return this.#links.unlinkAcknowledged(message.to, message.from, message.id)
       case 'unmonitor':
         this.#links.unmonitor(message.from, message.to)
         return
       case 'down': {
-        const { to, from, outcome } = message
-        if (!this.#links.isMonitoring(to, from) || this.#world.bug === 'deaf-host') return
-        this.#links.fired(to, from)
+        const { to, from, outcome, id } = message
+        if (message.event === 'link-down') return this.#links.partnerEnded(to, from)
+        if (!this.#links.isMonitoring(to, from, id) || this.#world.bug === 'deaf-host') return
+        this.#links.fired(to, from, id)
         const isReal = !outcome.ok && outcome.error.message === CRASHED.message
         if (this.alive.has(to)) actors.exited(to, from, isReal)
         return
@@ -260,8 +313,15 @@ class ActorNode {
         const asked = this.#asked.get(message.ref)
         this.#asked.delete(message.ref)
         if (asked === undefined) return
-        if (!message.ok) this.#links.unmonitor(asked.watcher, asked.target)
-        actors.answered(asked.watcher, asked.target, message.ok)
+        if (asked.id === undefined) {
+          if (!message.ok) this.#links.unlink(asked.watcher, asked.target)
+          return
+        }
+        const { watcher, target, id } = asked
+        // It may have been taken back meanwhile, and set up again.
+        const isThis = this.#links.isMonitoring(watcher, target, id)
+        if (!message.ok) this.#links.fired(watcher, target, id)
+        if (isThis) actors.answered(watcher, target, message.ok)
         return
       }
       default:
@@ -333,12 +393,43 @@ export function runActors(options: ActorsOptions): ActorsReport {
   }
   world.run(HEAL_MS)
   checkOwed(sim)
+  checkPairs(sim)
   // Of each node one process is left to hear the end of all others.
-  for (const node of sim.awake()) for (const pid of [...node.alive].slice(1)) node.end(pid)
+  for (const node of sim.awake()) for (const pid of [...node.alive].slice(1)) node.end(pid, chance.chance(0.5))
   world.run(HEAL_MS)
   checkOwed(sim)
-  const { monitors, exits, messages } = actors
-  return { monitors, exits, messages, lost: sim.checker.downs }
+  checkPairs(sim)
+  // And with them the last pairs go.
+  for (const node of sim.awake()) for (const pid of [...node.alive]) node.end(pid, chance.chance(0.5))
+  world.run(HEAL_MS)
+  checkNothingKept(sim)
+  const { monitors, exits, messages, links } = actors
+  return { monitors, exits, messages, links, lost: sim.checker.downs }
+}
+
+/** Both ends know of a link, or neither does; and every link is with somebody who lives. */
+function checkPairs(sim: ActorWorld): void {
+  const hosts = new Map(sim.awake().flatMap((node) => [...node.alive].map((pid) => [pid, node] as const)))
+  for (const [a, node] of hosts) {
+    for (const [b, other] of hosts) {
+      if (node.isLinked(a, b) === other.isLinked(b, a)) continue
+      sim.fail(`one end of the pair ${a} ${b} takes it for linked, the other does not`)
+    }
+  }
+  for (const node of sim.awake()) {
+    if (node.unacknowledgedCount > 0) sim.fail(`${node.mesh.name} waits for an acknowledgement that does not come`)
+  }
+}
+
+function checkNothingKept(sim: ActorWorld): void {
+  for (const node of sim.awake()) {
+    const { name } = node.mesh
+    if (node.pairCount() > 0) sim.fail(`${name} keeps ${node.pairCount()} pairs of processes that are gone`)
+    for (const other of sim.awake()) {
+      const count = node.relay.pairsWith(other.mesh.name)
+      if (count > 0) sim.fail(`the relay of ${name} keeps ${count} pairs with ${other.mesh.name}`)
+    }
+  }
 }
 
 /** Every monitor of a process that is gone has fired. */
@@ -358,7 +449,7 @@ function live(sim: ActorWorld): void {
     case 0:
       return node.spawn()
     case 1:
-      return node.end(own)
+      return node.end(own, chance.chance(0.5))
     default:
       return reach(sim, node, own)
   }
@@ -373,6 +464,22 @@ function reach(sim: ActorWorld, node: ActorNode, own: string): void {
   const target = chance.pick([...(chance.pick(others) as ActorNode).alive])
   const what = chance.int(20)
   if (what === 0) node.takeBack(own, target)
-  else if (what < 9) node.monitor(own, target)
+  else if (what < 6) node.monitor(own, target)
+  else if (what < 11) tangle(sim, node, own, target)
   else for (let i = chance.int(4); i >= 0; i--) node.say(own, target)
+}
+
+/** Both ends link and let go of each other at about the same time. */
+function tangle(sim: ActorWorld, node: ActorNode, own: string, target: string): void {
+  const { chance } = sim.world
+  const other = sim.awake().find(({ alive }) => alive.has(target))
+  for (let i = chance.int(4); i >= 0; i--) {
+    if (chance.chance(0.5)) node.link(own, target)
+    else node.unlink(own, target)
+    if (other !== undefined && chance.chance(0.5)) {
+      if (chance.chance(0.5)) other.link(target, own)
+      else other.unlink(target, own)
+    }
+    if (chance.chance(0.3)) sim.world.run(chance.between(1, 20))
+  }
 }

@@ -13,6 +13,7 @@ import { NodeServices } from '../../runtime/node-services.ts'
 import { LuaHost } from '../../runtime/process/lua-host.ts'
 import { type FromHost, inlinePorts, type SpawnRequest, type ToHost } from '../../runtime/process/port.ts'
 import { type HostLine, Relay } from '../../runtime/relay/relay.ts'
+import type { Undeliverable } from '../../runtime/relay/wire/messages.ts'
 import type { LibraryModule, Outcome } from '../../runtime/services.ts'
 import { FakeDriver } from './fake-driver.ts'
 
@@ -41,6 +42,8 @@ export interface TestNodeOptions {
   epoch?: number
   /** As `cluster.strict_code`. */
   isStrict?: boolean
+  /** Monitors and links with one other node. */
+  peerPairsMax?: number
 }
 
 /** A node in miniature: hosts `app:a` and `app:b` (inline), a terminal host `app:term`, the given entries. */
@@ -57,6 +60,8 @@ export class TestNode {
   readonly stoppedHosts: string[] = []
   input: (string | undefined)[] = []
   /** What raw mode was set to, and why it cannot be. */
+  /** What was sent to names and did not find its process. */
+  readonly undeliverable: Undeliverable[] = []
   readonly rawModes: boolean[] = []
   rawError: ErrorValue | undefined
   readonly #entries: readonly CodeEntry[]
@@ -71,7 +76,7 @@ export class TestNode {
   constructor(
     entries: Readonly<Record<string, string | TestEntry>> = {},
     libraries: readonly LibraryModule[] = [],
-    { driver = new FakeDriver(), name, epoch = EPOCH, isStrict = false }: TestNodeOptions = {},
+    { driver = new FakeDriver(), name, epoch = EPOCH, isStrict = false, peerPairsMax }: TestNodeOptions = {},
   ) {
     this.driver = driver
     this.name = name
@@ -79,7 +84,7 @@ export class TestNode {
     this.#libraries = [...libraryModules, ...libraries]
     this.#entries = Object.entries(entries).map(([id, entry]) => codeEntry(id, entry))
     const hashes = new CodeHashes(this.#entries)
-    this.relay = new Relay({ node: name, epoch }, this.driver.env, {
+    const hooks: ConstructorParameters<typeof Relay>[2] = {
       log: ({ level, text, pid, where }) => this.logs.push({ level, text: toText(text), pid, where }),
       terminal: (line, message) => this.#terminal(line, message),
       stopped: (line) => this.stoppedHosts.push(line.hostId),
@@ -87,8 +92,10 @@ export class TestNode {
       request: (request, signal) => this.services.request(request, signal),
       clientEnded: (pid) => this.services.clientEnded(pid),
       clientsLost: (isLost) => this.services.clientsLost(isLost),
+      undeliverable: (notice) => this.undeliverable.push(notice),
       codeHash: isStrict ? (id) => hashes.of(id) : undefined,
-    })
+    }
+    this.relay = new Relay({ node: name, epoch }, this.driver.env, hooks, peerPairsMax)
     for (const id of ['app:a', 'app:b', 'app:term']) this.startHost(id)
   }
 

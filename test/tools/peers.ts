@@ -12,6 +12,8 @@ const AHEAD_BYTES = 1000
 export interface Connection {
   /** What the next messages of the first node meet; `undefined`: they are sent. */
   refuse: PeerSent | undefined
+  /** What the first node sends stays on its way. */
+  isSlow: boolean
   /** Messages that are longer are refused. */
   bytesMax: number
   /** What the first node handed over to the line. */
@@ -42,6 +44,7 @@ export function connect(a: TestNode, b: TestNode): Connection {
       const bytes = writer.finish()
       if (bytes.length > connection.bytesMax) return 'too-large'
       if (from === a) connection.sent.push(message)
+      if (from === a && connection.isSlow) return 'sent'
       from.driver.defer(() => {
         if (!isOpen) return
         const read = readPeerMessage(new ValueReader(bytes))
@@ -55,6 +58,7 @@ export function connect(a: TestNode, b: TestNode): Connection {
   const toA: PeerLine = end(b, a, (message) => a.relay.receive(toB, message))
   const connection: Connection = {
     refuse: undefined,
+    isSlow: false,
     bytesMax: Number.POSITIVE_INFINITY,
     sent: [],
     log: [],

@@ -4,7 +4,7 @@
 import { assert, unreachable } from '../../../runtime/base/assert.ts'
 import { backoffMs } from '../../../runtime/base/backoff.ts'
 import type { Env } from '../../../runtime/base/env.ts'
-import { APP, BULK, CHANNEL_CLASSES, CHUNK_BYTES, CLASS_COUNT, isCredited, PG, RAFT, RLOG } from './classes.ts'
+import { APP, BULK, CHANNEL_CLASSES, CHUNK_BYTES, CLASS_COUNT, isCredited, LINK, PG, RAFT, RLOG } from './classes.ts'
 import type { Control, GoodbyeReason } from './control.ts'
 import { FIRST, type Frame, frameBytes } from './frames.ts'
 import {
@@ -80,7 +80,8 @@ export type MeshInput =
     }
   /** The layer above is done with a message of a credited class. */
   | { kind: 'consumed'; peer: string; connection: number; classId: number; bytes: number }
-  | { kind: 'violation'; connection: number; reason: string }
+  /** `classId`: of a whole message that a layer above could not read. */
+  | { kind: 'violation'; connection: number; reason: string; classId?: number }
   | { kind: 'closed'; connection: number; reason: string }
   /** The socket wrote; what is left in its buffer. */
   | { kind: 'written'; connection: number; bufferedBytes: number }
@@ -434,6 +435,8 @@ export class MeshCore {
       }
       case 'violation': {
         const connection = this.#connections.get(input.connection)
+        if (input.classId !== undefined) this.#countDropped(input.classId, 'decode', 1)
+        else if (connection !== undefined) this.#countDropped(LINK, 'decode', 1)
         if (connection !== undefined) this.#violation(connection, input.reason)
         break
       }
@@ -1042,7 +1045,6 @@ export class MeshCore {
     const { link } = connection
     const peer = link?.name ?? connection.hello?.name ?? ''
     this.#complain(`violation ${peer}`, 'warn', 'mesh_protocol_error', { peer, from: connection.from, reason })
-    this.#countDropped(0, 'decode', 1)
     const wasOpen = link?.connection === connection
     const wasDial = link?.dial === connection
     this.#close(connection, reason, 'protocol')

@@ -1,10 +1,23 @@
 // What the relays of two nodes say to each other. Each message is a list: its number, then its fields in a fixed order. cluster.md §10.1.
 
+import type { Value } from '../../base/value.ts'
 import { ErrorValue, TableValue } from '../../base/value.ts'
 import type { ProcessQuestion, Reply, SpawnRequest, Telling } from '../../process/port.ts'
 import type { Identity } from '../../security/core/policies.ts'
 import type { Outcome } from '../../services.ts'
+import type { Undelivered } from '../core/route.ts'
 import { type ValueReader, type ValueWriter, WireError } from './values.ts'
+
+/** `pid`, which `from` took to be who has the name, is not there. cluster.md §10.4 */
+export interface Undeliverable {
+  readonly pid: string
+  /** Who sent. */
+  readonly from: string
+  readonly why: Undelivered
+  readonly name: string
+  /** What was said; undefined: it did not fit. */
+  readonly message: { readonly topic: string; readonly values: readonly Value[] } | undefined
+}
 
 /** To or from another node. Only spawns are answered; what cannot be delivered comes back as what it means to the asker. */
 export type PeerMessage =
@@ -15,6 +28,7 @@ export type PeerMessage =
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | { kind: 'abandon'; ref: number }
+  | ({ kind: 'undeliverable' } & Undeliverable)
 
 const SEND = 0
 const MONITOR = 1
@@ -29,6 +43,11 @@ const SPAWN = 9
 const REPLY = 10
 const ENDED = 11
 const ABANDON = 12
+const SEND_NAMED = 13
+const UNLINK_ACK = 14
+const UNDELIVERABLE = 15
+
+const WHYS: readonly Undelivered[] = ['noproc', 'stale_epoch']
 
 const MESSAGES_MAX = 1024
 
@@ -36,29 +55,34 @@ const MESSAGES_MAX = 1024
 export function writePeerMessage(out: ValueWriter, message: PeerMessage): void {
   switch (message.kind) {
     case 'send':
-      out.fields(5).number(SEND).text(message.to).text(message.from).text(message.topic)
+      if (message.name === undefined) out.fields(5).number(SEND)
+      else out.fields(6).number(SEND_NAMED).text(message.name)
+      out.text(message.to).text(message.from).text(message.topic)
       out.list(message.values, (value) => out.value(value))
       return
     case 'monitor':
-      return writePair(out, MONITOR, message)
+      return writeNumbered(out, MONITOR, message)
     case 'unmonitor':
-      return writePair(out, UNMONITOR, message)
+      return writeNumbered(out, UNMONITOR, message)
     case 'link':
       return writePair(out, LINK, message)
     case 'unlink':
-      return writePair(out, UNLINK, message)
+      return writeNumbered(out, UNLINK, message)
+    case 'unlink-ack':
+      return writeNumbered(out, UNLINK_ACK, message)
     case 'terminate':
       return writePair(out, TERMINATE, message)
     case 'cancel':
       out.fields(4).number(CANCEL).text(message.to).text(message.from).text(message.reason)
       return
     case 'down': {
-      const { event, to, from, outcome, atMs } = message
+      const { event, to, from, outcome, atMs, id = 0 } = message
       out
-        .fields(6)
+        .fields(7)
         .number(event === 'exit' ? EXIT : LINK_DOWN)
         .text(to)
         .text(from)
+        .number(id)
         .number(atMs)
       return writeOutcome(out, outcome)
     }
@@ -73,7 +97,21 @@ export function writePeerMessage(out: ValueWriter, message: PeerMessage): void {
       return writeOutcome(out, message.outcome)
     case 'abandon':
       out.fields(2).number(ABANDON).number(message.ref)
+      return
+    case 'undeliverable': {
+      const { pid, from, why, name, message: said } = message
+      out.fields(7).number(UNDELIVERABLE).text(pid).text(from).number(WHYS.indexOf(why)).text(name).text(said?.topic)
+      out.list(said?.values ?? [], (value) => out.value(value))
+    }
   }
+}
+
+function writeNumbered(
+  out: ValueWriter,
+  code: number,
+  { to, from, id = 0 }: { to: string; from: string; id?: number },
+): void {
+  out.fields(4).number(code).text(to).text(from).number(id)
 }
 
 function writePair(out: ValueWriter, code: number, { to, from }: { to: string; from: string }): void {
@@ -120,7 +158,7 @@ export function readPeerMessage(reader: ValueReader): PeerMessage {
 }
 
 /** How many a message has, by its number. */
-const FIELDS = [5, 3, 3, 3, 3, 4, 3, 6, 6, 4, 4, 4, 2]
+const FIELDS = [5, 4, 4, 3, 4, 4, 3, 7, 7, 4, 4, 4, 2, 6, 4, 7]
 
 function readFields(reader: ValueReader, code: number): PeerMessage {
   switch (code) {
@@ -128,21 +166,27 @@ function readFields(reader: ValueReader, code: number): PeerMessage {
       const [to, from, topic] = [reader.text(), reader.text(), reader.text()]
       return { kind: 'send', to, from, topic, values: reader.list(() => reader.value()) }
     }
+    case SEND_NAMED: {
+      const [name, to, from, topic] = [reader.text(), reader.text(), reader.text(), reader.text()]
+      return { kind: 'send', to, from, topic, values: reader.list(() => reader.value()), name }
+    }
     case MONITOR:
-      return { kind: 'monitor', ...readPair(reader) }
+      return { kind: 'monitor', ...readPair(reader), ...readId(reader) }
     case UNMONITOR:
-      return { kind: 'unmonitor', ...readPair(reader) }
+      return { kind: 'unmonitor', ...readPair(reader), ...readId(reader) }
     case LINK:
       return { kind: 'link', ...readPair(reader) }
     case UNLINK:
-      return { kind: 'unlink', ...readPair(reader) }
+      return { kind: 'unlink', ...readPair(reader), ...readId(reader) }
+    case UNLINK_ACK:
+      return { kind: 'unlink-ack', id: 0, ...readPair(reader), ...readId(reader) }
     case TERMINATE:
       return { kind: 'terminate', ...readPair(reader) }
     case CANCEL:
       return { kind: 'cancel', ...readPair(reader), reason: reader.text() }
     case EXIT:
     case LINK_DOWN: {
-      const pair = readPair(reader)
+      const pair = { ...readPair(reader), ...readId(reader) }
       const atMs = reader.number()
       return { kind: 'down', event: code === EXIT ? 'exit' : 'link-down', ...pair, atMs, outcome: readOutcome(reader) }
     }
@@ -157,6 +201,8 @@ function readFields(reader: ValueReader, code: number): PeerMessage {
       return { kind: 'ended', ref: reader.number(), outcome: readOutcome(reader) }
     case ABANDON:
       return { kind: 'abandon', ref: reader.number() }
+    case UNDELIVERABLE:
+      return { kind: 'undeliverable', ...readUndeliverable(reader) }
     default:
       throw new WireError('a message of an unknown kind')
   }
@@ -165,6 +211,23 @@ function readFields(reader: ValueReader, code: number): PeerMessage {
 function readPair(reader: ValueReader): { to: string; from: string } {
   const to = reader.text()
   return { to, from: reader.text() }
+}
+
+/** 0 stands for none. */
+function readId(reader: ValueReader): { id?: number } {
+  const id = reader.number()
+  if (!Number.isSafeInteger(id) || id < 0) throw new WireError('expected the number of a pair')
+  return id === 0 ? {} : { id }
+}
+
+function readUndeliverable(reader: ValueReader): Undeliverable {
+  const [pid, from] = [reader.text(), reader.text()]
+  const why = WHYS[reader.number()]
+  if (why === undefined) throw new WireError('undeliverable for an unknown reason')
+  const name = reader.text()
+  const topic = reader.textOrNil()
+  const values = reader.list(() => reader.value())
+  return { pid, from, why, name, message: topic === undefined ? undefined : { topic, values } }
 }
 
 function readOutcome(reader: ValueReader): Outcome {

@@ -8,6 +8,7 @@ import { readMaterial } from '../../../cluster/mesh/identity.ts'
 import { Mesh, type MeshOptions } from '../../../cluster/mesh/mesh.ts'
 import { registerMeshMetrics } from '../../../cluster/mesh/metrics.ts'
 import type { SecuritySettings } from '../../../cluster/mesh/tls.ts'
+import { ProtocolError } from '../../../cluster/mesh/wire/protocol-error.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { pack, unpack } from '../../../runtime/base/msgpack.ts'
 import { systemEnv } from '../../../runtime/driver.ts'
@@ -101,6 +102,28 @@ async function detour(port: () => number): Promise<{ port: number; reset(): numb
   open.push({ close: shut })
   return { port: (server.address() as { port: number }).port, reset, shut }
 }
+
+test('bytes that a layer above cannot read close the connection, and nothing else is lost (cluster.md §4.4)', async () => {
+  const [a, b, c] = [await start('a'), await start('b'), await start('c')]
+  introduce(a, b, c)
+  await up(a, b, c)
+  const got: string[] = []
+  b.mesh.onMessage('app', ({ bytes }) => {
+    const text = Buffer.from(bytes).toString()
+    if (text.startsWith('bad')) throw new ProtocolError('no message')
+    got.push(text)
+  })
+  for (const text of ['1', 'bad', '2', 'bad too', '3']) a.mesh.send('b', 'app', Buffer.from(text))
+  await eventually(() => got.length === 3 && b.mesh.statistics().counters.violations > 0)
+  a.mesh.send('b', 'app', Buffer.from('4'))
+  await eventually(() => got.length === 4)
+  expect(got).toEqual(['1', '2', '3', '4'])
+  const { counters, links } = b.mesh.statistics()
+  expect([counters.violations, counters.dropped.get('app decode')]).toEqual([1, 2])
+  expect(b.logs.filter((line) => line.startsWith('mesh_protocol_error'))).toHaveLength(1)
+  // The session went on, and the other link knows nothing of it.
+  expect([a.heard.sort(), links.find(({ peer }) => peer === 'c')?.reconnects]).toEqual([['up b/1', 'up c/1'], 0])
+})
 
 test('three nodes come up and talk, in every class', async () => {
   const nodes = await Promise.all(['a', 'b', 'c'].map((name) => start(name)))

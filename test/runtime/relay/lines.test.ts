@@ -5,8 +5,8 @@ import { record, TableValue } from '../../../runtime/base/value.ts'
 import type { SpawnRequest } from '../../../runtime/process/port.ts'
 import { type PeerSession, Peers } from '../../../runtime/relay/peers.ts'
 import type { PeerLine, Relay } from '../../../runtime/relay/relay.ts'
-import { readPeerMessage } from '../../../runtime/relay/wire/messages.ts'
-import { ValueReader } from '../../../runtime/relay/wire/values.ts'
+import { type PeerMessage, readPeerMessage, writePeerMessage } from '../../../runtime/relay/wire/messages.ts'
+import { ValueReader, ValueWriter } from '../../../runtime/relay/wire/values.ts'
 
 class Fixture {
   readonly opened: PeerLine[] = []
@@ -15,9 +15,11 @@ class Fixture {
   refusal: 'full' | undefined
   readonly #deferred: (() => void)[] = []
   readonly peers: Peers
+  receive: (message: PeerMessage) => void = () => {}
 
   constructor(messageBytesMax: number) {
-    const relay: Pick<Relay, 'openPeer' | 'peerLost'> = {
+    const relay: Pick<Relay, 'openPeer' | 'peerLost' | 'receive'> = {
+      receive: (_line, message) => this.receive(message),
       openPeer: (line) => void this.opened.push(line),
       peerLost: () => {},
     }
@@ -32,7 +34,6 @@ class Fixture {
       },
       send: (session, bytes) => void this.sent.push({ session, bytes }),
       defer: (run) => void this.#deferred.push(run),
-      unreadable: () => {},
     })
   }
 
@@ -153,4 +154,20 @@ describe('what is said in one turn', () => {
     fixture.turn()
     expect(fixture.sent).toEqual([])
   })
+})
+
+test('what is no message of a relay is said to be none; afterwards messages go on', () => {
+  const fixture = new Fixture(1_000_000)
+  const { session, line } = fixture.up()
+  const got: PeerMessage[] = []
+  fixture.receive = (message) => got.push(message)
+  const writer = new ValueWriter()
+  writePeerMessage(writer.start(), { kind: 'terminate', ...PAIR })
+  const bytes = writer.finish()
+  expect(fixture.peers.message(session, Buffer.of(0x91, 0x7f))).toBe(
+    'a message of the relay: a message of an unknown kind',
+  )
+  expect(fixture.peers.message(session, bytes.subarray(1))).toMatch(/^a message of the relay: /)
+  expect(fixture.peers.message(session, bytes)).toBeUndefined()
+  expect([got, line.node]).toEqual([[{ kind: 'terminate', ...PAIR }], 'two'])
 })

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Plain, toPlain } from '../../../runtime/base/plain.ts'
-import { record } from '../../../runtime/base/value.ts'
+import { ErrorValue, record } from '../../../runtime/base/value.ts'
 import type { Outcome } from '../../../runtime/services.ts'
 import { FakeDriver } from '../../tools/fake-driver.ts'
 import { TestNode } from '../../tools/lua.ts'
@@ -497,6 +497,186 @@ test('what is sent to a process that is not there is counted by why (cluster.md 
   line.forge({ kind: 'terminate', to: ended, from })
   a.driver.settle()
   expect(a.relay.undelivered).toEqual({ stale_epoch: 1, noproc: 3 })
+})
+
+describe('a message to a name (cluster.md §1.3, §10.4)', () => {
+  const FROM = '{two@app:a|1jk.001}'
+
+  test('comes back when its process is not there, or of another run', () => {
+    start()
+    const ended = a.spawn('app:ok').pid
+    for (const to of [ended, ended.replace('|rs.', '|rr.')]) {
+      line.forge({ kind: 'send', to, from: FROM, topic: 'job', values: [7], name: 'worker' })
+    }
+    a.driver.settle()
+    expect(b.undeliverable).toMatchObject([
+      { pid: ended.replace('|rs.', '|rr.'), from: FROM, why: 'stale_epoch', name: 'worker' },
+      { pid: ended, from: FROM, why: 'noproc', name: 'worker', message: { topic: 'job', values: [7] } },
+    ])
+    expect(a.relay.undelivered).toEqual({ stale_epoch: 1, noproc: 1 })
+  })
+
+  test('one that arrives does not', () => {
+    start()
+    const idle = a.spawn('app:idle').pid
+    line.forge({ kind: 'send', to: idle, from: FROM, topic: 'job', values: [7], name: 'worker' })
+    a.driver.settle()
+    expect(b.undeliverable).toEqual([])
+  })
+
+  test('a node says so of its own processes, to processes of this node', () => {
+    start()
+    const notice = { why: 'noproc', name: 'worker', message: undefined } as const
+    line.forge({ kind: 'undeliverable', pid: '{three@app:a|1.001}', from: '{one@app:a|rs.001}', ...notice })
+    line.forge({ kind: 'undeliverable', pid: '{two@app:a|1.001}', from: '{three@app:a|rs.001}', ...notice })
+    line.forge({ kind: 'undeliverable', pid: '{two@app:a|1.001}', from: '{one@app:a|rs.001}', ...notice })
+    expect([a.relay.refusedMessages, a.undeliverable.length]).toEqual([2, 1])
+  })
+})
+
+describe('what crosses on its way (cluster.md §10.1)', () => {
+  const FAR = '{two@app:a|1jk.001}'
+  const END = { ok: false, error: new ErrorValue('Internal', 'crashed', false) } as const
+  const WATCHER = `return function(pid)
+    process.set_options({ trap_links = true })
+    local seen = {}
+    local events = process.events()
+    assert(process.monitor(pid))
+    assert(process.unmonitor(pid))
+    assert(process.monitor(pid))
+    process.send(process.pid(), "go")
+    process.inbox():receive()
+    for i = 1, 2 do
+      local e = channel.select({ events:case_receive(), require("time").after("1s"):case_receive() })
+      if e.channel == events then seen[#seen + 1] = tostring(e.value.result.error) end
+    end
+    return seen
+  end`
+
+  function watcher(): { from: string; ids: number[]; outcome: () => Outcome | undefined } {
+    start(WATCHER)
+    line.isSlow = true
+    const { pid, outcome } = a.spawn('app:main', [FAR])
+    const ids = line.sent.flatMap((each) => (each.kind === 'monitor' ? [each.id as number] : []))
+    return { from: pid, ids, outcome }
+  }
+
+  test('the EXIT of a monitor that was taken back is not that of the next one', () => {
+    const { from, ids, outcome } = watcher()
+    expect(ids).toHaveLength(2)
+    const exit = { kind: 'down', event: 'exit', to: from, from: FAR, atMs: 0 } as const
+    line.forge({ ...exit, outcome: END, id: ids[0] as number })
+    line.forge({
+      ...exit,
+      outcome: { ok: false, error: new ErrorValue('NotFound', 'noproc', false) },
+      id: ids[1] as number,
+    })
+    a.driver.advance(3000)
+    const end = outcome()
+    expect(end?.ok === true && toPlain(end.value)).toEqual(['noproc'])
+  })
+
+  test('and the next one still hears when the node is lost', () => {
+    const { from, ids, outcome } = watcher()
+    line.forge({ kind: 'down', event: 'exit', to: from, from: FAR, atMs: 0, outcome: END, id: ids[0] as number })
+    line.cut()
+    a.driver.advance(3000)
+    const end = outcome()
+    expect(end?.ok === true && toPlain(end.value)).toEqual(['node down: two'])
+  })
+
+  const LINKED = `return function(pid)
+    process.set_options({ trap_links = true })
+    assert(process.link(pid))
+    assert(process.unlink(pid))
+    local e = channel.select({ process.events():case_receive(), require("time").after("1s"):case_receive() })
+    return e.channel == process.events()
+  end`
+
+  test('a LINK_DOWN that crosses the UNLINK is not heard', () => {
+    start(LINKED)
+    line.isSlow = true
+    const { pid, outcome } = a.spawn('app:main', [FAR])
+    expect(line.sent.map(({ kind }) => kind)).toEqual(['link', 'unlink'])
+    line.forge({ kind: 'down', event: 'link-down', to: pid, from: FAR, atMs: 0, outcome: END })
+    a.driver.advance(2000)
+    const end = outcome()
+    expect(end?.ok === true && end.value).toBe(false)
+  })
+
+  test('a LINK that crosses the UNLINK is void: both ends agree that there is none', () => {
+    start(LINKED)
+    line.isSlow = true
+    const { pid } = a.spawn('app:main', [FAR])
+    const unlink = line.sent.find((each) => each.kind === 'unlink')
+    line.forge({ kind: 'link', to: pid, from: FAR })
+    line.forge({ kind: 'unlink-ack', to: pid, from: FAR, id: unlink?.kind === 'unlink' ? (unlink.id as number) : 0 })
+    a.driver.settle()
+    expect(a.relay.pairsWith('two')).toBe(0)
+    a.driver.advance(2000)
+    expect(line.sent.map(({ kind }) => kind)).toEqual(['link', 'unlink'])
+  })
+
+  test('an UNLINK is acknowledged, also by a node whose process is gone', () => {
+    start()
+    const idle = a.spawn('app:idle').pid
+    const gone = a.spawn('app:ok').pid
+    line.forge({ kind: 'link', to: idle, from: FAR })
+    for (const to of [idle, gone, '{one@app:none|rs.0zz}']) line.forge({ kind: 'unlink', to, from: FAR, id: 9 })
+    a.driver.settle()
+    const acknowledged = line.log.filter(({ kind }) => kind === 'unlink-ack')
+    expect(acknowledged.map((each) => 'from' in each && each.from)).toEqual(['{one@app:none|rs.0zz}', idle, gone])
+    expect(a.relay.pairsWith('two')).toBe(0)
+  })
+})
+
+describe('with as many pairs as there may be', () => {
+  function crowd(main: string): void {
+    const driver = new FakeDriver()
+    const entries = { ...ENTRIES, 'app:main': main }
+    a = new TestNode(entries, [], { driver, name: 'one', epoch: 1000, peerPairsMax: 3 })
+    b = new TestNode(entries, [], { driver, name: 'two', epoch: 2000 })
+    line = connect(a, b)
+  }
+
+  test('whoever asks for one more is told', () => {
+    crowd(`return function()
+      local pids, said = {}, {}
+      for i = 1, 5 do pids[i] = assert(process.spawn("app:idle", "two@app:a")) end
+      for i = 1, 2 do assert(process.monitor(pids[i])) end
+      assert(process.link(pids[3]))
+      for _, try in ipairs({
+        function() return process.monitor(pids[4]) end,
+        function() return process.link(pids[5]) end,
+        function() return process.spawn_monitored("app:idle", "two@app:a") end,
+      }) do
+        local ok, err = try()
+        said[#said + 1] = tostring(ok) .. " " .. err:kind()
+      end
+      assert(process.unmonitor(pids[1]))
+      said[4] = process.monitor(pids[4])
+      return said
+    end`)
+    expect(a.run('app:main')).toEqual([...new Array(3).fill('nil LimitExceeded'), true])
+  })
+
+  test('so is another node, by the end that it waits for', () => {
+    crowd('return function() end')
+    const idle = a.spawn('app:idle').pid
+    for (let i = 1; i <= 4; i++) line.forge({ kind: 'monitor', to: idle, from: `{two@app:a|1jk.00${i}}`, id: i })
+    line.forge({ kind: 'link', to: idle, from: '{two@app:a|1jk.001}' })
+    line.forge({
+      kind: 'spawn',
+      ref: 1,
+      request: { ...a.request('app:idle'), from: '{two@app:a|1jk.001}', monitor: true },
+    })
+    a.driver.settle()
+    expect(line.log).toMatchObject([
+      { kind: 'down', event: 'exit', id: 4, from: idle, outcome: { error: { kind: 'LimitExceeded' } } },
+      { kind: 'down', event: 'link-down', from: idle, outcome: { error: { kind: 'LimitExceeded' } } },
+      { kind: 'reply', ref: 1, ok: false, error: { kind: 'LimitExceeded' } },
+    ])
+  })
 })
 
 describe('a hostile node', () => {
