@@ -21,6 +21,7 @@ import { loggerModule } from './logger.ts'
 import { metricsModule } from './metrics.ts'
 import { osModule } from './os.ts'
 import { payloadModule } from './payload.ts'
+import { pgModule } from './pg.ts'
 import { processModule } from './process.ts'
 import { queueModule } from './queue.ts'
 import { registryEntriesModule } from './registry.ts'
@@ -64,6 +65,7 @@ export const libraryModules: readonly LibraryModule[] = [
   evalRunnerModule,
   envModule,
   storeModule,
+  pgModule,
   queueModule,
   securityModule,
   loggerModule,

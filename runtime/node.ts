@@ -30,6 +30,7 @@ import { errorFrom, errorTo, fromPlain, type Plain, toPlain } from './base/plain
 import { ErrorValue, record, type TableValue, type Value } from './base/value.ts'
 import { systemDriver, systemEnv } from './driver.ts'
 import { EnvKeeper } from './env/env.ts'
+import { type GroupScopes, Groups } from './groups/groups.ts'
 import { type HostDefinition, HostRunner, type RunnerContext } from './host-runner.ts'
 import type { Log } from './log.ts'
 import { LoopLag } from './loop-lag.ts'
@@ -120,6 +121,7 @@ export class Node {
   readonly #nodeServices = new NodeServices()
   readonly #resources = new Resources()
   readonly #bus = new EventBus()
+  readonly #groups: Groups
   readonly #metrics = new Metrics((text) => this.#log.write('warn', {}, text))
   readonly #registry: Registry
   /** What entries that come while the node runs are held to. */
@@ -161,6 +163,7 @@ export class Node {
     const { isWritten, isStreamed } = options.app.settings.logger
     if (!isWritten) this.#log.setQuiet(true)
     if (isStreamed) this.#stopStreaming = this.#streamLog()
+    this.#groups = this.#makeGroups()
     this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
     this.#nodeServices.add(
@@ -184,12 +187,13 @@ export class Node {
     const timers = { ...systemEnv, setTimer: systemDriver.timeout }
     const memoryStores = new MemoryStoreKeeper(stores, timers)
     const crdtStores = new CrdtStoreKeeper(stores, () => this.#openCrdt())
-    for (const keeper of [env, queues, memoryStores, crdtStores, volumes]) this.#resources.add(keeper)
     this.#metrics.addSource((prom, registry) => registerStoreMetrics(prom, registry, stores))
+    for (const keeper of [env, queues, memoryStores, crdtStores, this.#groups, volumes]) this.#resources.add(keeper)
     this.#nodeServices.add('env', env)
     this.#nodeServices.add('store', stores)
     this.#nodeServices.add('fs', volumes)
     this.#nodeServices.add('queue', queues)
+    this.#nodeServices.add('pg', this.#groups)
     this.#nodeServices.add('metrics', this.#metrics)
     const itself = {
       name: this.name,
@@ -200,6 +204,32 @@ export class Node {
       members: () => this.#liveMembers(),
     }
     this.#nodeServices.add('system', new SystemService(itself, libraryModules, systemEnv.wallMs))
+  }
+
+  #makeGroups(): Groups {
+    return new Groups({
+      load: () => this.#loadGroups(),
+      entryKind: (id) => this.#registry.get(id)?.kind,
+      cast: (...message) => this.#relay?.cast(...message),
+      feed: (...message) => this.#relay?.feed(...message),
+      log: (level, fields, text) => this.#log.write(level, { ...fields, node: this.name }, text),
+      messageBytesMax: clusterSettingsOf(this.app)?.internode.messageBytesMax ?? Number.MAX_SAFE_INTEGER,
+    })
+  }
+
+  /** A node without groups starts faster without their code. */
+  async #loadGroups(): Promise<GroupScopes> {
+    const { ProcessGroups, registerGroupMetrics } = await import('../cluster/index.ts')
+    const groups = new ProcessGroups({
+      name: this.name,
+      env: systemEnv,
+      fabric: this.#cluster?.fabric,
+      defer: systemDriver.defer,
+      log: (level, event, fields) =>
+        this.#log.write(level, { event, ...fields, node: this.name }, GROUP_TEXTS[event] ?? event.replaceAll('_', ' ')),
+    })
+    this.#metrics.addSource((prom, registry) => registerGroupMetrics(prom, registry, groups))
+    return groups
   }
 
   #exit(code: number): void {
@@ -844,6 +874,21 @@ const CRDT_TEXTS: Readonly<Record<string, string>> = {
   crdt_log_cut: 'the log of a replicated store ends in the middle of a change, which is dropped',
   crdt_clock_damaged: 'the saved clock of the replicated stores is damaged; the time of day is used',
   crdt_unreadable: 'a message about replicated stores that cannot be read; does a node run another version?',
+}
+
+const GROUP_TEXTS: Readonly<Record<string, string>> = {
+  pg_queue_crowded: 'a scope of process groups has much to do; beyond action_queue_max_size operations are refused',
+  pg_full_sync: 'all members of a node were taken over anew',
+  pg_breaker_open: 'a node cannot be reached: broadcasts pass it over for a while',
+  pg_breaker_closed: 'broadcasts reach a node again',
+  pg_subscription_overflow: 'a process left too many events of its groups unread; its subscription has ended',
+  pg_broadcast_dropped: 'a broadcast does not fit a message between nodes; only processes of this node get it',
+  pg_unreadable: 'a message of process groups that cannot be read; does the node run another version?',
+}
+
+/** The loader knows no more of them than that they are the cluster's; clusterOfThisMachine made them. */
+function clusterSettingsOf({ settings }: App): ClusterSettings | undefined {
+  return settings.cluster?.enabled === true ? (settings.cluster as ClusterSettings) : undefined
 }
 
 const BASE_REQUEST: SpawnRequest = {

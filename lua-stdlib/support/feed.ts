@@ -15,18 +15,23 @@ export class Feed implements Sink {
   readonly topic: string
   readonly #process: ScriptProcess
   readonly #take: Take
+  readonly #taken: () => void
 
-  /** @param take what a reader gets for the values of one message */
-  constructor(process: ScriptProcess, capacity: number, take: Take) {
+  /**
+   * @param take what a reader gets for the values of one message
+   * @param taken after each message that was read, for a sender that counts them
+   */
+  constructor(process: ScriptProcess, capacity: number, take: Take, taken: () => void = () => {}) {
     this.#process = process
     this.#take = take
+    this.#taken = taken
     this.handle = new ChannelObject(new Channel(capacity))
     this.topic = process.newFeedTopic()
     process.subscriptions.listen(this.topic, this)
   }
 
   offer(mail: Envelope | LifecycleEvent): boolean {
-    return 'kind' in mail || this.handle.channel.offer(new Unread(this.#process, mail, this.#take))
+    return 'kind' in mail || this.handle.channel.offer(new Unread(this.#process, mail, this.#take, this.#taken))
   }
 
   /** Nobody else wants what a feed brought. */
@@ -49,14 +54,17 @@ class Unread extends Deferred<LuaValue> {
   readonly #process: ScriptProcess
   readonly #mail: Envelope
   readonly #take: Take
-  constructor(process: ScriptProcess, mail: Envelope, take: Take) {
+  readonly #taken: () => void
+  constructor(process: ScriptProcess, mail: Envelope, take: Take, taken: () => void) {
     super()
     this.#process = process
     this.#mail = mail
     this.#take = take
+    this.#taken = taken
   }
   override take(): LuaValue {
     this.drop()
+    this.#taken()
     return this.#take(this.#mail.values)
   }
   drop(): void {

@@ -108,6 +108,8 @@ export type StorageEntry =
 export type VariableEntry = ResourceEntry<'env.variable'>
 export type MemoryStoreEntry = ResourceEntry<'store.memory'>
 export type CrdtStoreEntry = ResourceEntry<'store.kv.crdt'>
+/** A scope of process groups. */
+export type GroupScopeEntry = ResourceEntry<'pg.scope'>
 export type QueueDriverEntry = ResourceEntry<'queue.driver.memory'>
 export type QueueEntry = ResourceEntry<'queue.queue'>
 export type ConsumerEntry = ResourceEntry<'queue.consumer'>
@@ -130,6 +132,7 @@ export type Entry =
   | VariableEntry
   | MemoryStoreEntry
   | CrdtStoreEntry
+  | GroupScopeEntry
   | QueueDriverEntry
   | QueueEntry
   | ConsumerEntry
@@ -258,6 +261,7 @@ const REFERENCES: Partial<Record<EntryKind, readonly (readonly string[])[]>> = (
     'env.variable': [['storage']],
     'store.memory': lifecycle,
     'store.kv.crdt': lifecycle,
+    'pg.scope': lifecycle,
     'queue.driver.memory': lifecycle,
     'queue.queue': [['driver']],
     'queue.consumer': [['queue'], ['func'], ...lifecycle],

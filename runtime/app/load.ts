@@ -32,6 +32,7 @@ export type {
   DirectoryEntry,
   Entry,
   FunctionEntry,
+  GroupScopeEntry,
   HostEntry,
   LibraryEntry,
   MemoryStoreEntry,

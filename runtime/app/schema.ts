@@ -2,7 +2,7 @@
 // lua-core.md §4. A schema turns the words of the file (`start_timeout: 10s`) into those of the code (`startTimeoutMs: 10000`).
 
 import { z } from 'zod'
-import { parseDurationMs, parseSizeBytes } from '../base/duration.ts'
+import { formatDurationNs, parseDurationMs, parseSizeBytes } from '../base/duration.ts'
 import { NODE_NAME, NODE_NAME_FORM } from '../base/node-name.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
 import { CONDITION_OPERATORS, isConditionField } from '../security/conditions.ts'
@@ -47,6 +47,17 @@ function whole(min: number, max = Number.MAX_SAFE_INTEGER) {
   return number(`a whole number ${range}`, (value) => Number.isSafeInteger(value) && value >= min && value <= max)
 }
 
+/** A whole number where a negative one is a mistake worth a word of its own. */
+function count(min: number, max: number) {
+  return form(`a whole number from ${min} to ${max}`, (given) => {
+    const value = typeof given === 'string' && NUMBER.test(given) ? Number(given) : given
+    if (typeof value === 'number' && value < 0) return { why: `must be non-negative, found ${show(given)}` }
+    return typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max
+      ? { value }
+      : undefined
+  })
+}
+
 function decimal(min: number, max: number) {
   return number(`a number from ${min} to ${max}`, (value) => value >= min && value <= max)
 }
@@ -72,6 +83,16 @@ const duration = form('a duration such as "250ms", "5s" or "1h30m"', (given) => 
   if (value < 0) return { why: `a duration cannot be negative, found ${show(given)}` }
   return value > DURATION_MS_MAX ? { why: `a duration has at most 24 days (576h), found ${show(given)}` } : { value }
 })
+
+const formatDuration = (ms: number): string => formatDurationNs(ms * 1e6)
+
+function durationWithin(minMs: number, maxMs: number) {
+  const range = `a duration from ${formatDuration(minMs)} to ${formatDuration(maxMs)}`
+  return duration.superRefine((value, context) => {
+    if (value >= minMs && value <= maxMs) return
+    context.issues.push({ code: 'custom', message: `expected ${range}, found ${formatDuration(value)}`, input: value })
+  })
+}
 
 /** Bytes. */
 function size(minBytes: number, minText: string) {
@@ -488,6 +509,52 @@ export const entrySchemas = {
       lifecycle: lifecycle.prefault({}),
     })
     .transform(({ namespace, ...rest }) => ({ ...rest, storeNamespace: namespace })),
+  'pg.scope': z
+    .strictObject({
+      ...base,
+      protocol_timeout: durationWithin(10, 600_000).default(5000),
+      broadcast_timeout: durationWithin(10, 600_000).default(5000),
+      anti_entropy_interval: duration.default(30_000),
+      circuit_breaker_failures: count(0, 1_000_000).default(3),
+      circuit_breaker_reset_time: durationWithin(1, 3_600_000).default(10_000),
+      max_retries: count(0, 1000).default(3),
+      retry_base_delay: durationWithin(1, 600_000).default(100),
+      retry_max_delay: durationWithin(1, 3_600_000).default(1000),
+      action_queue_size: count(1, 1_000_000).default(256),
+      action_queue_max_size: count(1, 1_000_000).default(1024),
+      monitor_buffer: count(1, 65_536).default(64),
+      max_groups: count(0, 1_000_000_000).default(0),
+      max_members_per_group: count(0, 1_000_000_000).default(0),
+      lifecycle: lifecycle.prefault({}),
+    })
+    .superRefine((given, context) => {
+      const { action_queue_size: crowded, action_queue_max_size: max, retry_base_delay: base, retry_max_delay } = given
+      if (max < crowded) {
+        const message = `action queue max size must be >= action queue size (${crowded}), found ${max}`
+        context.issues.push({ code: 'custom', path: ['action_queue_max_size'], message, input: max })
+      }
+      if (retry_max_delay < base) {
+        const message = `the longest delay is at least retry_base_delay (${formatDuration(base)}), found ${formatDuration(retry_max_delay)}`
+        context.issues.push({ code: 'custom', path: ['retry_max_delay'], message, input: retry_max_delay })
+      }
+    })
+    .transform(({ meta, lifecycle, ...given }) => ({
+      meta,
+      lifecycle,
+      protocolTimeoutMs: given.protocol_timeout,
+      broadcastTimeoutMs: given.broadcast_timeout,
+      antiEntropyIntervalMs: given.anti_entropy_interval,
+      breakerFailures: given.circuit_breaker_failures,
+      breakerResetMs: given.circuit_breaker_reset_time,
+      retriesMax: given.max_retries,
+      retryBaseMs: given.retry_base_delay,
+      retryMaxMs: given.retry_max_delay,
+      actionsCrowded: given.action_queue_size,
+      actionsMax: given.action_queue_max_size,
+      monitorBuffer: given.monitor_buffer,
+      groupsMax: given.max_groups,
+      membersPerGroupMax: given.max_members_per_group,
+    })),
   'queue.driver.memory': z.strictObject({ ...base, lifecycle: lifecycle.prefault({}) }),
   'queue.queue': z
     .strictObject({

@@ -412,6 +412,17 @@ export abstract class Host implements ProcessHost {
     return DONE
   }
 
+  #admit(to: string, topic: string, values: readonly Value[]): void {
+    this.#processes.get(to)?.mailbox.admit({ topic, from: '', values })
+  }
+
+  /** Whoever is gone, or has a full mailbox, misses it. */
+  #cast({ to, from, topic, values }: ToHost & { kind: 'cast' }): void {
+    for (const pid of to) {
+      if (this.#processes.get(pid)?.mailbox.deliver({ topic, from, values }) === true) this.#figures.messages++
+    }
+  }
+
   #mailboxFull(to: string): MoonmeshError {
     const text = `mailbox of ${toText(to)} is full (${this.mailboxCountMax} unread messages; host.mailbox_limit)`
     return new MoonmeshError('LimitExceeded', text, { retryable: true })
@@ -600,7 +611,11 @@ export abstract class Host implements ProcessHost {
         this.#setName(message.name, message.pid)
         break
       case 'deliver':
-        this.trySend('', message.to, message.topic, message.values)
+        if (message.isCounted === true) this.#admit(message.to, message.topic, message.values)
+        else this.trySend('', message.to, message.topic, message.values)
+        break
+      case 'cast':
+        this.#cast(message)
         break
       case 'node':
         if (message.aheadBytes === undefined) this.#allowances.down(message.node, message.epoch)

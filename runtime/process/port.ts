@@ -123,8 +123,10 @@ export type ToHost =
   /** Entries whose code runs differently from now on, directly or by what they import. */
   | { kind: 'outdated'; sources: readonly string[] }
   | { kind: 'policies'; policies: PolicySet }
-  /** A message of the runtime; nothing is answered. */
-  | { kind: 'deliver'; to: string; topic: string; values: readonly Value[] }
+  /** A message of the runtime; nothing is answered. `isCounted`: its sender has a bound for it, so the mailbox takes it in any case. */
+  | { kind: 'deliver'; to: string; topic: string; values: readonly Value[]; isCounted?: true }
+  /** The same message to many processes of the host, as often as they are named; nothing is answered. */
+  | { kind: 'cast'; to: readonly string[]; from: string; topic: string; values: readonly Value[] }
   | { kind: 'name'; name: string; pid: string | undefined }
   /** Another node is reached, and so much may be sent there ahead of its acceptance; undefined: it is reached no more. */
   | { kind: 'node'; node: string; epoch: number; aheadBytes: number | undefined }

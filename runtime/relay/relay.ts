@@ -3,6 +3,7 @@
 import { toText } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
+import { getOrAdd } from '../base/maps.ts'
 import { isFunctionHost, parsePid, SLOTS } from '../base/pid.ts'
 import { errorFrom } from '../base/plain.ts'
 import { ErrorValue, record, type Value } from '../base/value.ts'
@@ -149,6 +150,9 @@ export class Relay {
   /** By slot: which worker in turn has it. */
   readonly #generations: number[] = []
   #nextRef = 1
+  /** Where the processes of a list live, as long as no line comes or goes. */
+  readonly #castPlaces = new WeakMap<readonly string[], { lines: number; byLine: Map<HostLine, string[]> }>()
+  #lineChanges = 0
   /** Tellings for processes that are gone. */
   deadLetters = 0
   /** Messages of other nodes to processes that are not here, by why. */
@@ -197,6 +201,7 @@ export class Relay {
 
   open(line: HostLine): void {
     this.declareHost(line.hostId)
+    this.#lineChanges++
     const lines = this.#lines.get(line.hostId)
     if (lines === undefined) this.#lines.set(line.hostId, [line])
     else lines.push(line)
@@ -240,6 +245,7 @@ export class Relay {
    * A line that stopped in order is closed the same way.
    */
   lost(line: HostLine, error: ErrorValue): void {
+    this.#lineChanges++
     const lines = this.#lines.get(line.hostId)?.filter((other) => other !== line) ?? []
     if (lines.length === 0) this.#lines.delete(line.hostId)
     else this.#lines.set(line.hostId, lines)
@@ -421,6 +427,31 @@ export class Relay {
     const found = this.#hostLineOf(to)
     if ('error' in found) this.deadLetters++
     else found.port.post({ kind: 'deliver', to, topic, values })
+  }
+
+  /**
+   * The same message to many processes of this node, once for each time that they are named; nobody is told of those that are gone.
+   * @param pids the same list may be given again: where its processes live is remembered with it
+   */
+  cast(pids: readonly string[], from: string, topic: string, values: readonly Value[]): void {
+    let places = this.#castPlaces.get(pids)
+    if (places === undefined || places.lines !== this.#lineChanges) {
+      places = { lines: this.#lineChanges, byLine: new Map() }
+      for (const pid of pids) {
+        const found = this.#hostLineOf(pid)
+        if ('error' in found) this.deadLetters++
+        else getOrAdd(places.byLine, found, () => []).push(pid)
+      }
+      this.#castPlaces.set(pids, places)
+    }
+    for (const [line, to] of places.byLine) line.port.post({ kind: 'cast', to, from, topic, values })
+  }
+
+  /** A message of the runtime that arrives however many wait: whoever sends it counts what the process leaves unread. */
+  feed(to: string, topic: string, values: readonly Value[]): void {
+    const found = this.#hostLineOf(to)
+    if ('error' in found) this.deadLetters++
+    else found.port.post({ kind: 'deliver', to, topic, values, isCounted: true })
   }
 
   /** To every host. */

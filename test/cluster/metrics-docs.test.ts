@@ -7,6 +7,8 @@ import type { Cluster } from '../../cluster/cluster.ts'
 import type { CrdtStatistics } from '../../cluster/kv/crdt-store.ts'
 import { registerCrdtMetrics } from '../../cluster/kv/metrics.ts'
 import { registerClusterMetrics } from '../../cluster/metrics.ts'
+import { registerGroupMetrics } from '../../cluster/pg/metrics.ts'
+import type { ProcessGroups } from '../../cluster/pg/pg.ts'
 import { type NodeFigures, registerNodeMetrics } from '../../runtime/node-metrics.ts'
 import { registerStoreMetrics } from '../../runtime/store/metrics.ts'
 import type { Stores } from '../../runtime/store/stores.ts'
@@ -17,12 +19,13 @@ test.each<[string, string, (registry: prom.Registry) => void]>([
   ['## The cluster', '## Stores', (registry) => registerClusterMetrics(prom, registry, {} as Cluster)],
   [
     '## Stores',
-    '## Functions',
+    '## Process groups',
     (registry) => {
       registerStoreMetrics(prom, registry, {} as Stores)
       registerCrdtMetrics(prom, registry, () => ({}) as CrdtStatistics)
     },
   ],
+  ['## Process groups', '## Functions', (registry) => registerGroupMetrics(prom, registry, {} as ProcessGroups)],
 ])('docs/reference/metrics.md lists what there is: %s', (begin, end, register) => {
   const registry = new prom.Registry()
   register(registry)

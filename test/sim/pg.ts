@@ -1,6 +1,7 @@
 // Process groups under faults: processes join, leave and end, nodes crash and start again, scopes begin anew, links are cut, verdicts are
 // wrong. P2 holds after every step; when all heals, P1 within a bound.
 
+import { Outbox } from '../../cluster/pg/core/outbox.ts'
 import { Scope, type ScopeEffect, type ScopeInput } from '../../cluster/pg/core/scope.ts'
 import type { PgSettings } from '../../cluster/pg/core/settings.ts'
 import {
@@ -62,6 +63,8 @@ export class PgNode implements SessionNode {
   #pulls = new Map<number, { node: string; pull: number; scope: Scope }>()
   #nextRequest = 1
   readonly #links = new Map<string, number>()
+  #outbox = new Outbox()
+  #isFlushDue = false
 
   constructor(
     world: World,
@@ -86,6 +89,7 @@ export class PgNode implements SessionNode {
   /** The entry is updated: its scope begins anew, with nothing. */
   renew(): void {
     this.#perform(this.scope.step({ kind: 'stop' }))
+    this.#flush()
     this.#checker.ended(this)
     this.processes.length = 0
     this.subscriptions.length = 0
@@ -186,9 +190,10 @@ export class PgNode implements SessionNode {
   #perform(effects: readonly ScopeEffect[]): void {
     for (const effect of effects) {
       if (effect.kind === 'send') {
-        const { method, body } = encodeMessage(SCOPE, effect.message)
-        for (const node of effect.nodes) this.#send(node, MESSAGE, this.#methods.indexOf(method), body)
+        this.#outbox.add(effect.nodes, effect.message)
+        this.#flushLater()
       } else if (effect.kind === 'pull') {
+        this.#flush()
         const id = this.#nextRequest++
         const request = { node: effect.node, pull: effect.pull, scope: this.scope }
         this.#pulls.set(id, request)
@@ -199,6 +204,27 @@ export class PgNode implements SessionNode {
       }
     }
     this.#checker.stepped(this, effects)
+  }
+
+  /** At the end of the turn, which may have gone on for a while. */
+  #flushLater(): void {
+    if (this.#isFlushDue) return
+    this.#isFlushDue = true
+    this.#world.after(this.#world.chance.int(50), () => {
+      this.#isFlushDue = false
+      if (this.isRunning) this.#flush()
+    })
+  }
+
+  #flush(): void {
+    for (const { nodes, message } of this.#outbox.take()) {
+      const { method, body } = encodeMessage(SCOPE, message)
+      for (const node of nodes) {
+        // A queue that is full, now and then: whoever missed something is told again.
+        if (this.#world.chance.chance(0.02)) this.#feed({ kind: 'unsent', node })
+        else this.#send(node, MESSAGE, this.#methods.indexOf(method), body)
+      }
+    }
   }
 
   #pulled(request: { node: string; pull: number; scope: Scope }, body: Uint8Array | undefined): void {

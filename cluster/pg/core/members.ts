@@ -3,18 +3,35 @@
 
 import { getOrAdd } from '../../../runtime/base/maps.ts'
 
+/** What one node has in a group. The lists are built when asked for and dropped with the next change; whoever holds one keeps what it was. */
+interface Share {
+  /** Slots of each PID. */
+  readonly counts: Map<string, number>
+  members: readonly string[] | undefined
+  pairs: readonly (readonly [string, number])[] | undefined
+}
+
 interface Group {
   /** By number, ascending: the order of joins. */
   readonly slots: Map<number, string>
   /** Numbers of a PID's slots, ascending. */
   readonly byPid: Map<string, number[]>
-  readonly byNode: Map<string, Map<string, number>>
-  /** Built when asked for, dropped with the next change; whoever holds one keeps what it was. */
+  readonly byNode: Map<string, Share>
+  /** As the lists of a share. */
   all: readonly string[] | undefined
+  nodes: readonly string[] | undefined
 }
 
 const NOBODY: readonly string[] = []
-const emptyGroup = (): Group => ({ slots: new Map(), byPid: new Map(), byNode: new Map(), all: undefined })
+const NOTHING: readonly (readonly [string, number])[] = []
+const emptyGroup = (): Group => ({
+  slots: new Map(),
+  byPid: new Map(),
+  byNode: new Map(),
+  all: undefined,
+  nodes: undefined,
+})
+const emptyShare = (): Share => ({ counts: new Map(), members: undefined, pairs: undefined })
 
 /** Invariant: a PID is always given with the same node; groups without members do not exist. */
 export class Members {
@@ -55,7 +72,11 @@ export class Members {
       entry.slots.set(this.#nextSlot, pid)
       ofPid.push(this.#nextSlot++)
     }
-    getOrAdd(entry.byNode, node, () => new Map<string, number>()).set(pid, ofPid.length)
+    const share = getOrAdd(entry.byNode, node, emptyShare)
+    if (share.counts.size === 0) entry.nodes = undefined
+    share.counts.set(pid, ofPid.length)
+    share.members = undefined
+    share.pairs = undefined
     getOrAdd(this.#groupsOfNode, node, () => new Set<string>()).add(group)
     this.#count(node, count)
     entry.all = undefined
@@ -68,13 +89,16 @@ export class Members {
     if (entry === undefined || ofPid === undefined) return 0
     const removed = Math.min(count, ofPid.length)
     for (let i = 0; i < removed; i++) entry.slots.delete(ofPid.pop() as number)
-    const pids = entry.byNode.get(node)
-    if (ofPid.length > 0) pids?.set(pid, ofPid.length)
-    else {
-      entry.byPid.delete(pid)
-      pids?.delete(pid)
-      if (pids?.size === 0) {
+    if (ofPid.length === 0) entry.byPid.delete(pid)
+    const share = entry.byNode.get(node)
+    if (share !== undefined) {
+      share.members = undefined
+      share.pairs = undefined
+      if (ofPid.length > 0) share.counts.set(pid, ofPid.length)
+      else share.counts.delete(pid)
+      if (share.counts.size === 0) {
         entry.byNode.delete(node)
+        entry.nodes = undefined
         this.#leaveGroup(node, group)
       }
     }
@@ -92,25 +116,34 @@ export class Members {
     return entry.all
   }
 
-  /** Those of one node, once for each slot, in the order of joins. */
+  /** Those of one node, once for each slot, in the order of joins. The same list until it changes. */
   membersOf(group: string, node: string): readonly string[] {
     const entry = this.#groups.get(group)
-    const pids = entry?.byNode.get(node)
-    if (entry === undefined || pids === undefined) return NOBODY
+    const share = entry?.byNode.get(node)
+    if (entry === undefined || share === undefined) return NOBODY
     if (entry.byNode.size === 1) return this.members(group)
-    const slots: [number, string][] = []
-    for (const pid of pids.keys()) for (const slot of entry.byPid.get(pid) ?? []) slots.push([slot, pid])
-    return slots.sort(([a], [b]) => a - b).map(([, pid]) => pid)
+    if (share.members === undefined) {
+      const slots: [number, string][] = []
+      for (const pid of share.counts.keys()) for (const slot of entry.byPid.get(pid) ?? []) slots.push([slot, pid])
+      share.members = slots.sort(([a], [b]) => a - b).map(([, pid]) => pid)
+    }
+    return share.members
   }
 
   /** Nodes with members of a group, ascending. */
-  nodesOf(group: string): string[] {
-    return [...(this.#groups.get(group)?.byNode.keys() ?? [])].sort()
+  nodesOf(group: string): readonly string[] {
+    const entry = this.#groups.get(group)
+    if (entry === undefined) return NOBODY
+    entry.nodes ??= [...entry.byNode.keys()].sort()
+    return entry.nodes
   }
 
-  /** Slots of a node's processes in a group, by PID, ascending. */
-  countsOf(group: string, node: string): [string, number][] {
-    return [...(this.#groups.get(group)?.byNode.get(node) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))
+  /** Slots of a node's processes in a group, by PID, ascending. The same list until it changes. */
+  countsOf(group: string, node: string): readonly (readonly [string, number])[] {
+    const share = this.#groups.get(group)?.byNode.get(node)
+    if (share === undefined) return NOTHING
+    share.pairs ??= [...share.counts].sort(([a], [b]) => (a < b ? -1 : 1))
+    return share.pairs
   }
 
   /** Names, ascending. */

@@ -20,7 +20,8 @@ export type FullState = readonly { readonly group: string; readonly pids: readon
 export type PgMessage =
   /** Where the sender's log stands. One that is no reply is answered with one that is. */
   | { readonly kind: 'hello'; readonly run: number; readonly seq: number; readonly isReply: boolean }
-  | { readonly kind: 'delta'; readonly run: number; readonly delta: Delta }
+  /** Changes that follow each other; `seq` is the first one's number. */
+  | { readonly kind: 'delta'; readonly run: number; readonly seq: number; readonly changes: readonly (readonly Op[])[] }
   /** There is no such scope here: no members, and nothing more is to be sent until a hello comes. */
   | { readonly kind: 'none' }
 

@@ -33,6 +33,8 @@ export type ScopeInput =
   | { kind: 'pulled'; node: string; pull: number; answer: PullAnswer | undefined }
   /** A local process that was watched is gone. */
   | { kind: 'exited'; pid: string }
+  /** Something for a node was not taken: what it missed is told again after a while. */
+  | { kind: 'unsent'; node: string }
   /** What became of a broadcast to a node: `failed` is no link; a full queue is the receiver's trouble and no failure. */
   | { kind: 'handed-over'; node: string; outcome: 'sent' | 'failed' | 'queue-full' }
   /** Something is due, see `nextDueMs`. */
@@ -111,6 +113,10 @@ interface Peer {
   pull: number | undefined
   attempts: number
   retryAtMs: number | undefined
+  /** When to tell the peer where the own log stands, since it may have missed something; and how often that was tried. */
+  tellAtMs: number | undefined
+  toldAtMs: number
+  tellAttempts: number
   readonly breaker: Breaker
 }
 
@@ -266,6 +272,8 @@ export class Scope {
         return this.#pulled(input.node, input.pull, input.answer)
       case 'exited':
         return this.#exited(input.pid)
+      case 'unsent':
+        return this.#unsent(input.node)
       case 'handed-over':
         return this.#handedOver(input.node, input.outcome)
       case 'wake':
@@ -282,8 +290,8 @@ export class Scope {
   /** When `wake` is due next, on the clock of `Env.nowMs`. */
   get nextDueMs(): number {
     let dueMs = this.#antiEntropyAtMs
-    for (const { greetingEndsMs, retryAtMs } of this.#peers.values()) {
-      dueMs = Math.min(dueMs, greetingEndsMs ?? dueMs, retryAtMs ?? dueMs)
+    for (const { greetingEndsMs, retryAtMs, tellAtMs } of this.#peers.values()) {
+      dueMs = Math.min(dueMs, greetingEndsMs ?? dueMs, retryAtMs ?? dueMs, tellAtMs ?? dueMs)
     }
     return dueMs
   }
@@ -364,7 +372,10 @@ export class Scope {
     const effects = this.#apply(this.#node, ops)
     const delta = this.#history.append(ops)
     const nodes = this.#nodesWithScope()
-    if (nodes.length > 0) effects.push({ kind: 'send', nodes, message: { kind: 'delta', run: this.#run, delta } })
+    if (nodes.length > 0) {
+      const message = { kind: 'delta', run: this.#run, seq: delta.seq, changes: [ops] } as const
+      effects.push({ kind: 'send', nodes, message })
+    }
     return effects
   }
 
@@ -400,6 +411,9 @@ export class Scope {
       pull: undefined,
       attempts: 0,
       retryAtMs: undefined,
+      tellAtMs: undefined,
+      toldAtMs: Number.NEGATIVE_INFINITY,
+      tellAttempts: 0,
       breaker: new Breaker({ failuresMax: breakerFailures, resetMs: breakerResetMs }),
     })
     this.#toGreet.splice(this.#env.randomInt(this.#toGreet.length + 1), 0, node)
@@ -453,10 +467,13 @@ export class Scope {
       case 'delta': {
         const effects = this.#sees(peer, message.run)
         if (effects === undefined) return []
-        const { seq } = message.delta
-        peer.seen = Math.max(peer.seen, seq)
-        if (seq === peer.have + 1) effects.push(...this.#follow(peer, message.delta))
-        else if (seq > peer.have) effects.push(...this.#pull(peer, peer.have))
+        let { seq } = message
+        peer.seen = Math.max(peer.seen, seq + message.changes.length - 1)
+        for (const ops of message.changes) {
+          if (seq === peer.have + 1) effects.push(...this.#follow(peer, { seq, ops }))
+          seq++
+        }
+        if (peer.have < peer.seen) effects.push(...this.#pull(peer, peer.have))
         return effects
       }
       case 'none': {
@@ -504,10 +521,9 @@ export class Scope {
     peer.pull = undefined
     if (answer === undefined) {
       this.counters.pullFailures++
-      const { retriesMax, retryBaseMs, retryMaxMs } = this.#settings
+      const { retriesMax } = this.#settings
       if (peer.attempts >= retriesMax) return []
-      const options = { initialMs: retryBaseMs, maxMs: retryMaxMs, factor: 2, jitter: 0.2 }
-      peer.retryAtMs = this.#env.nowMs() + backoffMs(options, ++peer.attempts, this.#env)
+      peer.retryAtMs = this.#env.nowMs() + this.#retryMs(++peer.attempts)
       return []
     }
     this.#lastExchangeMs = this.#env.nowMs()
@@ -601,33 +617,34 @@ export class Scope {
     return [...effects, ...this.#greet()]
   }
 
-  /** Changes the members; one event for each group and direction. */
+  /**
+   * Changes the members; one event for each group and direction. What comes and goes within one list is told in the order of the list, so
+   * that whoever follows the events never sees one leave that is not there.
+   */
   #apply(node: string, ops: readonly Op[]): ScopeEffect[] {
-    const left = new Map<string, string[]>()
-    const joined = new Map<string, string[]>()
+    const events: { kind: PgEvent['kind']; group: string; pids: string[] }[] = []
+    const latest = new Map<string, (typeof events)[number]>()
     for (const { sign, group, pid, count } of ops) {
       let changed = count
       if (sign === 1) this.#members.add(group, node, pid, count)
       else changed = this.#members.remove(group, node, pid, count)
       if (changed === 0) continue
-      const events = sign === 1 ? joined : left
-      const pids = events.get(group) ?? []
-      events.set(group, pids)
-      for (let i = 0; i < changed; i++) pids.push(pid)
+      const kind = sign === 1 ? 'member.joined' : 'member.left'
+      let event = latest.get(group)
+      if (event?.kind !== kind) {
+        event = { kind, group, pids: [] }
+        latest.set(group, event)
+        events.push(event)
+      }
+      for (let i = 0; i < changed; i++) event.pids.push(pid)
     }
     const effects: ScopeEffect[] = []
-    for (const [kind, events] of [
-      ['member.left', left],
-      ['member.joined', joined],
-    ] as const) {
-      for (const group of [...events.keys()].sort()) {
-        const event = { kind, group, pids: (events.get(group) as string[]).sort() }
-        const { told, cutOff } = this.#subscriptions.tell(group)
-        if (told.length > 0) effects.push({ kind: 'event', subscriptions: told, event })
-        for (const subscription of cutOff) {
-          effects.push({ kind: 'overflow', subscription }, ...this.demonitor(subscription))
-        }
-      }
+    for (const event of events) {
+      const { told, cutOff } = this.#subscriptions.tell(event.group)
+      event.pids.sort()
+      if (told.length > 0) effects.push({ kind: 'event', subscriptions: told, event })
+      for (const subscription of cutOff)
+        effects.push({ kind: 'overflow', subscription }, ...this.demonitor(subscription))
     }
     return effects
   }
@@ -643,6 +660,11 @@ export class Scope {
         peer.retryAtMs = undefined
         if (peer.have < peer.seen) effects.push(...this.#pull(peer, peer.have))
       }
+      if (peer.tellAtMs !== undefined && peer.tellAtMs <= nowMs) {
+        peer.tellAtMs = undefined
+        peer.toldAtMs = nowMs
+        effects.push(this.#hello(peer.node, true))
+      }
     }
     effects.push(...this.#greet())
     if (this.#antiEntropyAtMs <= nowMs) {
@@ -655,6 +677,22 @@ export class Scope {
       }
     }
     return effects
+  }
+
+  #unsent(node: string): ScopeEffect[] {
+    const peer = this.#peers.get(node)
+    if (peer === undefined || peer.tellAtMs !== undefined) return []
+    const nowMs = this.#env.nowMs()
+    const { retriesMax, retryMaxMs } = this.#settings
+    if (nowMs > peer.toldAtMs + retryMaxMs) peer.tellAttempts = 0
+    // After the last attempt the next change or greeting shows the gap.
+    if (peer.tellAttempts < retriesMax) peer.tellAtMs = nowMs + this.#retryMs(++peer.tellAttempts)
+    return []
+  }
+
+  #retryMs(attempt: number): number {
+    const { retryBaseMs: initialMs, retryMaxMs: maxMs } = this.#settings
+    return backoffMs({ initialMs, maxMs, factor: 2, jitter: 0.2 }, attempt, this.#env)
   }
 
   #handedOver(node: string, outcome: 'sent' | 'failed' | 'queue-full'): ScopeEffect[] {

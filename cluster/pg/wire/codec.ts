@@ -19,7 +19,10 @@ export function encodeMessage(scope: string, message: PgMessage): { method: stri
     case 'hello':
       return { method: HELLO, body: pack([scope, message.run, message.seq, message.isReply]) }
     case 'delta':
-      return { method: DELTA, body: pack([scope, message.run, message.delta.seq, message.delta.ops.map(packOp)]) }
+      return {
+        method: DELTA,
+        body: pack([scope, message.run, message.seq, message.changes.map((ops) => ops.map(packOp))]),
+      }
     case 'none':
       return { method: NONE, body: pack([scope]) }
   }
@@ -37,8 +40,11 @@ export function decodeMessage(method: string, body: Uint8Array): { scope: string
       return { scope, message: { kind: 'hello', run: countOf(run), seq: countOf(seq), isReply } }
     }
     case DELTA: {
-      const [run, seq, ops] = items
-      return { scope, message: { kind: 'delta', run: countOf(run), delta: { seq: countOf(seq), ops: opsOf(ops) } } }
+      const [run, seq, changes] = items
+      return {
+        scope,
+        message: { kind: 'delta', run: countOf(run), seq: countOf(seq), changes: listOf(changes).map(opsOf) },
+      }
     }
     case NONE:
       return { scope, message: { kind: 'none' } }
@@ -84,35 +90,50 @@ export function decodeAnswer(body: Uint8Array): PullAnswer {
   return { kind: 'full', run: countOf(run), seq: countOf(seq), state }
 }
 
-/** A broadcast to the processes of one node. The payload is the sender's own encoding and the same for every node. */
+/**
+ * A broadcast to the processes of one node: a head, the list of PIDs, and the payload, which is the sender's own encoding and the same for
+ * every node. The list is the same from one broadcast of a group to the next, so both ends may keep it.
+ */
 export interface BroadcastFrame {
   readonly scope: string
   readonly topic: string
   /** PID of the sender, empty when it has none. */
   readonly from: string
-  /** How often each process gets it. */
-  readonly pids: readonly (readonly [string, number])[]
+  /** How often each process gets it, as `encodePids` makes it. */
+  readonly pids: Uint8Array
   readonly payload: Uint8Array
 }
 
+export const encodePids = (pids: readonly (readonly [string, number])[]): Uint8Array => pack(pids)
+
+/** Once for every slot. @throws UnpackError */
+export function decodePids(bytes: Uint8Array): string[] {
+  const pids: string[] = []
+  for (const [pid, count] of pidsOf(unpack(bytes))) for (let i = 0; i < count; i++) pids.push(pid)
+  return pids
+}
+
 export function encodeBroadcast({ scope, topic, from, pids, payload }: BroadcastFrame): Uint8Array {
-  const head = pack([scope, topic, from, pids])
-  const out = new Uint8Array(head.length + payload.length)
+  const head = pack([scope, topic, from, pids.length])
+  const out = new Uint8Array(head.length + pids.length + payload.length)
   out.set(head)
-  out.set(payload, head.length)
+  out.set(pids, head.length)
+  out.set(payload, head.length + pids.length)
   return out
 }
 
-/** The payload is a view of `bytes`. @throws UnpackError */
+/** List and payload are views of `bytes`. @throws UnpackError */
 export function decodeBroadcast(bytes: Uint8Array): BroadcastFrame {
   const { value, end } = unpackAt(bytes, 0)
-  const [scope, topic, from, pids] = listOf(value)
+  const [scope, topic, from, length] = listOf(value)
+  const payloadAt = end + countOf(length)
+  if (payloadAt > bytes.length) throw new UnpackError('ends too early')
   return {
     scope: textOf(scope, SCOPE_BYTES_MAX),
     topic: textOf(topic, TOPIC_BYTES_MAX),
     from: textOf(from, PID_BYTES_MAX),
-    pids: pidsOf(pids),
-    payload: bytes.subarray(end),
+    pids: bytes.subarray(end, payloadAt),
+    payload: bytes.subarray(payloadAt),
   }
 }
 

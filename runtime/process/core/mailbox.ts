@@ -59,10 +59,15 @@ export class Mailbox<M extends Addressed, E> {
   /** False, and the message is dropped, when the mailbox is full. */
   deliver(message: M): boolean {
     if (this.#unread >= this.countMax) return false
+    this.admit(message)
+    return true
+  }
+
+  /** Takes a message whatever waits, for senders that have a bound of their own. */
+  admit(message: M): void {
     this.#unread++
     message.arrival = this.#arrivals++
     this.#route(message)
-    return true
   }
 
   #route(message: M): void {

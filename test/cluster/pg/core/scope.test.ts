@@ -20,7 +20,7 @@ function hear(scope: Scope, message: PgMessage, node = 'n2', epoch = 1): ScopeEf
 }
 
 const hello = (seq: number, { run = 0, isReply = true } = {}): PgMessage => ({ kind: 'hello', run, seq, isReply })
-const delta = (seq: number, ops: Op[], run = 0): PgMessage => ({ kind: 'delta', run, delta: { seq, ops } })
+const delta = (seq: number, ops: Op[], run = 0): PgMessage => ({ kind: 'delta', run, seq, changes: [ops] })
 const joins = (pid: string, group = 'g', count = 1): Op => ({ sign: 1, group, pid, count })
 const leaves = (pid: string, group = 'g', count = 1): Op => ({ sign: -1, group, pid, count })
 
@@ -288,7 +288,7 @@ describe('greetings', () => {
     expect(scope.join(own, ['g']).effects.filter(({ kind }) => kind === 'send')).toEqual([])
     hear(scope, hello(0, { run: 1, isReply: false }))
     const sent = scope.join(own, ['g']).effects.find(({ kind }) => kind === 'send')
-    expect(sent).toMatchObject({ nodes: ['n2'], message: { kind: 'delta', delta: { seq: 2 } } })
+    expect(sent).toMatchObject({ nodes: ['n2'], message: { kind: 'delta', seq: 2 } })
   })
 
   test('the end of a scope is told to those that have it', () => {

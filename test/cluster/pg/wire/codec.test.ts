@@ -5,10 +5,12 @@ import {
   decodeAnswer,
   decodeBroadcast,
   decodeMessage,
+  decodePids,
   decodePull,
   encodeAnswer,
   encodeBroadcast,
   encodeMessage,
+  encodePids,
   encodePull,
 } from '../../../../cluster/pg/wire/codec.ts'
 import { pack, UnpackError } from '../../../../runtime/base/msgpack.ts'
@@ -22,7 +24,12 @@ const delta = fc.record({ seq: whole, ops: fc.array(op, { maxLength: 5 }) })
 const pids = fc.array(fc.tuple(byteString(20), count), { maxLength: 5 })
 const message = fc.oneof(
   fc.record({ kind: fc.constant('hello'), run: whole, seq: whole, isReply: fc.boolean() }),
-  fc.record({ kind: fc.constant('delta'), run: whole, delta }),
+  fc.record({
+    kind: fc.constant('delta'),
+    run: whole,
+    seq: whole,
+    changes: fc.array(fc.array(op, { maxLength: 3 }), { maxLength: 3 }),
+  }),
   fc.record({ kind: fc.constant('none') }),
 ) as fc.Arbitrary<PgMessage>
 const answer = fc.oneof(
@@ -55,8 +62,14 @@ describe('messages of process groups', () => {
 
   test('a broadcast carries the payload as it is', () => {
     const payload = Uint8Array.of(1, 2, 3, 255)
-    const frame = { scope: 'a:s', topic: 't', from: '{n@h|1.0}', pids: [['{m@h|1.1}', 2]] as const, payload }
-    expect(decodeBroadcast(encodeBroadcast(frame))).toEqual(frame)
+    const pids = encodePids([
+      ['{m@h|1.1}', 2],
+      ['{m@h|1.2}', 1],
+    ])
+    const frame = { scope: 'a:s', topic: 't', from: '{n@h|1.0}', pids, payload }
+    const read = decodeBroadcast(encodeBroadcast(frame))
+    expect(read).toEqual(frame)
+    expect(decodePids(read.pids)).toEqual(['{m@h|1.1}', '{m@h|1.1}', '{m@h|1.2}'])
   })
 
   test('other methods are not ours', () => {
@@ -83,6 +96,7 @@ describe('messages of process groups', () => {
         sound(() => decodeMessage(method, damaged(body, changes)))
         sound(() => decodePull(damaged(body, changes)))
         sound(() => decodeBroadcast(damaged(body, changes)))
+        sound(() => decodePids(damaged(body, changes)))
       }),
       { numRuns: 500 },
     )
@@ -94,18 +108,14 @@ describe('messages of process groups', () => {
 
   test('a few bytes do not become many deliveries', () => {
     expect(() =>
-      decodeBroadcast(
-        pack([
-          's',
-          't',
-          '',
-          [
-            ['p', 262_144],
-            ['q', 1],
-          ],
+      decodePids(
+        encodePids([
+          ['p', 262_144],
+          ['q', 1],
         ]),
       ),
     ).toThrow('too many slots')
+    expect(() => decodeBroadcast(pack(['s', 't', '', 1000]))).toThrow('ends too early')
     expect(() => decodeAnswer(pack([1, 0, 1, [['g', [['p', 1e9]]]]]))).toThrow(UnpackError)
   })
 
