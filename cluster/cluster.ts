@@ -9,6 +9,7 @@ import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config
 import { openConsensus } from './consensus.ts'
 import { areClosed, askWitness, tellEvidence } from './crash-evidence.ts'
 import { type Fabric, NodeFabric } from './fabric.ts'
+import { LatestWins } from './latest-wins.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
 import { ProtocolError } from './mesh/wire/protocol-error.ts'
 import type { Consensus } from './raft/consensus.ts'
@@ -97,6 +98,7 @@ export class Cluster {
   readonly #startedAtMs: number
   readonly #pauses: PauseWatch
   readonly #secrets: Secrets
+  readonly #reloads = new LatestWins(() => this.#reload())
   #stopWatching: () => void = () => {}
   readonly #handlers: ClusterHandlers
   readonly #tags: Map<string, string>
@@ -305,10 +307,19 @@ export class Cluster {
     if (this.#closing !== undefined) throw new MoonmeshError('Canceled', 'the cluster was closed while it started')
   }
 
-  /** Reads keys and certificates anew. What is wrong with them is logged, and the old ones stay. @returns whether the new ones are in use */
-  async reload(): Promise<boolean> {
+  /**
+   * Reads keys and certificates anew. What is wrong with them is logged, and the old ones stay. Calls that overlap are carried out one after
+   * the other, so that the last state of the files is the one in use.
+   * @returns whether the new ones are in use
+   */
+  reload(): Promise<boolean> {
+    return this.#reloads.run()
+  }
+
+  async #reload(): Promise<boolean> {
     try {
       const { keys, security } = await this.#secrets.read()
+      if (this.#closing !== undefined) return false
       const [primary] = keys
       if (primary !== undefined) {
         for (const key of keys) this.#gossip.addKey(key)
