@@ -5,8 +5,7 @@ import type { Endpoint } from './core/members.ts'
 
 export type DialResult =
   | { readonly ok: true; readonly socket: Socket }
-  /** `isRefused`: at every endpoint somebody answered that nobody listens. */
-  | { readonly ok: false; readonly reason: string; readonly isRefused: boolean }
+  | { readonly ok: false; readonly reason: string }
 
 /** @returns gives up; `done` is not called afterwards */
 export function dial(
@@ -15,7 +14,6 @@ export function dial(
   done: (result: DialResult) => void,
 ): () => void {
   const reasons: string[] = []
-  let isRefused = true
   let socket: Socket | undefined
   let timer: NodeJS.Timeout | undefined
   let isOver = false
@@ -24,7 +22,7 @@ export function dial(
     const endpoint = endpoints[index]
     if (endpoint === undefined) {
       isOver = true
-      return done({ ok: false, reason: reasons.join('; '), isRefused })
+      return done({ ok: false, reason: reasons.join('; ') })
     }
     const { host, port } = endpoint
     const current = connect({ host, port, noDelay: true, keepAlive: true })
@@ -36,7 +34,6 @@ export function dial(
       current.destroy()
       if (isOver) return
       reasons.push(`${host}:${port} ${why}`)
-      if (why !== 'ECONNREFUSED') isRefused = false
       attempt(index + 1)
     }
     timer = setTimeout(() => fail('no answer'), timeoutMs / endpoints.length)

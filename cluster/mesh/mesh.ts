@@ -11,7 +11,7 @@ import type { PauseWatch } from '../timers.ts'
 import { Timers } from '../timers.ts'
 import { Connection } from './connection.ts'
 import { CHANNEL_CLASSES, CLASS_COUNT, CLASS_ID, isCredited, type PayloadClass, SYSTEM } from './core/classes.ts'
-import { type Endpoint, type GossipMember, meshMember } from './core/members.ts'
+import { type GossipMember, meshMember } from './core/members.ts'
 import {
   type DownReason,
   type LinkStatus,
@@ -96,8 +96,6 @@ export interface MeshEvents {
   room: { peer: string; class: PayloadClass }
   /** A connection broke that nobody closed. */
   'connection-lost': { peer: string; epoch: number; reason: string }
-  /** After that the peer's machine answered that nobody listens, neither at its ports of the mesh nor at that of gossip. */
-  'port-closed': { peer: string; epoch: number }
   /** A newer run of this node's name exists. */
   'stale-self': { knownEpoch: number; peer: string }
 }
@@ -149,7 +147,6 @@ interface Traffic {
 const OWN_FEATURES = ['resume', 'deflate']
 const CONNECTIONS_MAX = 4096
 const TRAFFIC_KEPT_MS = 600_000
-const KNOCK_MS = 500
 const DAY_MS = 86_400_000
 const EXPIRY_CHECK_MS = 3_600_000
 const EXPIRY_WARN_DAYS = 14
@@ -172,9 +169,6 @@ export class Mesh {
   readonly #listeners = new Map<keyof MeshEvents, Set<(event: never) => void>>()
   readonly #waiting = new Map<string, Waiting>()
   readonly #serving = new Map<string, AbortController>()
-  readonly #gossipAt = new Map<string, Endpoint>()
-  /** Peers whose ports are being tried; ends it. */
-  readonly #knocking = new Map<string, () => void>()
   readonly #traffic = new Map<string, Traffic>()
   /** All that are open, whatever they became. */
   readonly #sockets = new Set<Socket>()
@@ -233,13 +227,8 @@ export class Mesh {
   member(event: MeshMemberEvent): void {
     const { kind, name, epoch, reason = 'left' } = event
     if (name === this.#options.name) return
-    if (kind === 'left') {
-      this.#gossipAt.delete(name)
-      this.#feed({ kind: 'gone', name, epoch, reason })
-    } else {
-      this.#gossipAt.set(name, event.address)
-      this.#feed({ kind: 'member', member: meshMember(event) })
-    }
+    if (kind === 'left') this.#feed({ kind: 'gone', name, epoch, reason })
+    else this.#feed({ kind: 'member', member: meshMember(event) })
   }
 
   /** Gossip found that an earlier run had a later epoch: from now on this run has this one, and all sessions begin anew. */
@@ -408,7 +397,6 @@ export class Mesh {
 
   async #close(): Promise<void> {
     this.#unwatch()
-    for (const over of [...this.#knocking.values()]) over()
     this.#feed({ kind: 'drain' })
     this.#timers.close()
     clearImmediate(this.#flush)
@@ -535,7 +523,7 @@ export class Mesh {
         return
       case 'connection-lost':
         this.#emit('connection-lost', { peer: effect.peer, epoch: effect.epoch, reason: effect.reason })
-        return this.#knock(effect)
+        return
       case 'stale-self':
         this.#emit('stale-self', { knownEpoch: effect.knownEpoch, peer: effect.peer })
         return
@@ -592,35 +580,6 @@ export class Mesh {
         live.connection?.start()
       })
     })
-  }
-
-  /** A process that crashed is gone at once: its machine says so, if asked. */
-  #knock({ peer, epoch, endpoints }: MeshEffect & { kind: 'connection-lost' }): void {
-    const gossip = this.#gossipAt.get(peer)
-    const doors = gossip === undefined ? endpoints : [...endpoints, gossip]
-    if (doors.length === 0 || this.#closing !== undefined || this.#knocking.has(peer)) return
-    const giveUps: (() => void)[] = []
-    let closed = 0
-    const over = (): void => {
-      this.#knocking.delete(peer)
-      for (const giveUp of giveUps) giveUp()
-    }
-    this.#knocking.set(peer, over)
-    for (const door of doors) {
-      const giveUp = dial([door], KNOCK_MS, (result) => {
-        if (result.ok) {
-          result.socket.on('error', () => {})
-          result.socket.destroy()
-          return over()
-        }
-        if (!result.isRefused) return over()
-        if (++closed < doors.length) return
-        over()
-        const link = this.#core.link(peer)
-        if (link?.epoch === epoch && link.state !== 'connected') this.#emit('port-closed', { peer, epoch })
-      })
-      giveUps.push(giveUp)
-    }
   }
 
   #accepted(secured: Secured): void {

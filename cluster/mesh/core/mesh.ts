@@ -124,7 +124,7 @@ export type MeshEffect =
   /** A queue whose producer was refused has room again. */
   | { kind: 'room'; peer: string; classId: number }
   /** A connection broke that nobody closed; gossip may want to look. */
-  | { kind: 'connection-lost'; peer: string; epoch: number; endpoints: readonly Endpoint[]; reason: string }
+  | { kind: 'connection-lost'; peer: string; epoch: number; reason: string }
   /** A newer run of this node's name is out there. */
   | { kind: 'stale-self'; knownEpoch: number; peer: string }
   | { kind: 'log'; level: 'info' | 'warn' | 'error'; event: string; fields: Record<string, string | number> }
@@ -1022,8 +1022,7 @@ export class MeshCore {
       link.reconnects++
       this.counters.reconnects++
       if (connection.isConfirmed && livedMs >= SETTLED_MS) link.attempts = 0
-      const { name: peer, epoch, member } = link
-      this.#out.push({ kind: 'connection-lost', peer, epoch, endpoints: member.endpoints, reason })
+      this.#out.push({ kind: 'connection-lost', peer: link.name, epoch: link.epoch, reason })
       if (link.challenger?.hello !== undefined) {
         const { challenger } = link
         link.challenger = undefined
