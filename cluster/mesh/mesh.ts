@@ -152,6 +152,8 @@ const EXPIRY_CHECK_MS = 3_600_000
 const EXPIRY_WARN_DAYS = 14
 const EXPIRY_URGENT_DAYS = 3
 /** How long goodbyes may take when the node stops. */
+/** Since the last flush: then whoever sends is alone. */
+const CALM_MS = 0.02
 const LINGER_MS = 1000
 
 export class Mesh {
@@ -174,6 +176,8 @@ export class Mesh {
   readonly #sockets = new Set<Socket>()
   #listener: Listener | undefined
   #flush: NodeJS.Immediate | undefined
+  #isFlushDue = false
+  #flushedAtMs = Number.NEGATIVE_INFINITY
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelWake: () => void = () => {}
   readonly #handshakes = new Histogram()
@@ -448,13 +452,21 @@ export class Mesh {
     return refusal
   }
 
-  /** What was sent in this turn of the event loop goes out together. */
+  /**
+   * What was sent in this turn of the event loop goes out together; after a while without any, what was sent in this one callback: a lone
+   * message need not wait for the others' sockets.
+   */
   #schedule(): void {
-    if (this.#flush !== undefined || this.#closing !== undefined) return
-    this.#flush = setImmediate(() => {
-      this.#flush = undefined
-      this.#feed({ kind: 'flush' })
-    })
+    if (this.#isFlushDue || this.#closing !== undefined) return
+    this.#isFlushDue = true
+    const flush = (): void => {
+      this.#isFlushDue = false
+      // First: what a flush leaves to do waits for the next turn.
+      this.#flushedAtMs = this.#env.nowMs()
+      if (this.#closing === undefined) this.#feed({ kind: 'flush' })
+    }
+    if (this.#env.nowMs() - this.#flushedAtMs >= CALM_MS) process.nextTick(flush)
+    else this.#flush = setImmediate(flush)
   }
 
   #feed(input: MeshInput): void {

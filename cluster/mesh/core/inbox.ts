@@ -102,13 +102,17 @@ export class Receipts {
     this.#consumed[classId] = (this.#consumed[classId] as number) + bytes
   }
 
-  /** What to grant, when it is worth a message. */
-  takeCredit(): Control | undefined {
-    const isWorthIt = CREDITED.some((classId) => {
+  /** Whether there is something to grant that is worth a message. */
+  get owesCredit(): boolean {
+    return CREDITED.some((classId) => {
       const gain = this.#total(classId) - (this.#granted[classId] as number)
       return gain > 0 && (gain >= (CREDIT_BYTES[classId] as number) / 4 || this.#granted[classId] === 0)
     })
-    if (!isWorthIt) return undefined
+  }
+
+  /** What to grant, when it is worth a message. */
+  takeCredit(): Control | undefined {
+    if (!this.owesCredit) return undefined
     for (const classId of CREDITED) {
       this.#granted[classId] = Math.max(this.#granted[classId] as number, this.#total(classId))
     }

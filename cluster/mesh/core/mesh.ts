@@ -448,8 +448,10 @@ export class MeshCore {
       case 'written': {
         const connection = this.#connections.get(input.connection)
         if (connection === undefined) break
+        const wasFull = connection.bufferedBytes >= SOCKET_BYTES_MAX
         connection.bufferedBytes = input.bufferedBytes
-        if (connection.phase === 'open') this.#dirty.add(connection)
+        if (connection.phase !== 'open') break
+        if (wasFull || connection.link?.session.outbox.isSendable === true) this.#dirty.add(connection)
         break
       }
       case 'paused':
@@ -1202,7 +1204,10 @@ export class MeshCore {
       this.counters.messagesReceived[classId] = (this.counters.messagesReceived[classId] as number) + 1
       this.#out.push({ kind: 'deliver', peer: link.name, epoch: link.epoch, connection: connection.id, message })
     }
-    this.#dirty.add(connection)
+    // An acknowledgement mostly has time, and travels with what is said until then.
+    const ackDueMs = receipts.ackDueMs(nowMs)
+    if (receipts.owesCredit || (ackDueMs !== undefined && ackDueMs <= nowMs)) this.#dirty.add(connection)
+    else if (ackDueMs !== undefined) this.#due(ackDueMs)
   }
 
   #flush(): void {
