@@ -1,23 +1,24 @@
-// `process.registry`: names of processes. lua-core.md §10. On a standalone node only local names exist.
+// `process.registry`: names of processes. lua-core.md §10. Local names are the hosts'; a service of the node has those of larger scopes.
 
 import { canonicalPid } from '../runtime/base/pid.ts'
 import type { Call, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
 import { isNumber, processOf, stringArg, toNumber } from './support/args.ts'
+import { blocking } from './support/blocking.ts'
 import { fail, failWith } from './support/fail.ts'
 import { refusal } from './support/permit.ts'
-import { waitAlone } from './support/wait.ts'
+import { wait, waitAlone } from './support/wait.ts'
 
 const SCOPES = { LOCAL: 0, EVENTUAL: 1, CONSISTENT: 2, STRONG: 3 }
 /** What a scope adds to the name of a permission, by its number. */
 const PERMISSION_SUFFIX = ['', '.eventual', '.consistent', '.strong']
 
-/** The scope, or the `nil, err` of one that is not to be had here. */
+const SCOPES_MAX = SCOPES.STRONG
+
+/** The scope, or the `nil, err` of what is none. */
 function scopeArg(value: LuaValue): number | readonly LuaValue[] {
   if (value === undefined) return SCOPES.LOCAL
   const scope = isNumber(value) ? toNumber(value) : undefined
-  if (scope === SCOPES.LOCAL) return scope
-  if (scope === SCOPES.EVENTUAL) return fail('Internal', 'eventual registry not available')
-  if (scope === SCOPES.CONSISTENT || scope === SCOPES.STRONG) return fail('Internal', 'global registry not available')
+  if (scope !== undefined && Number.isInteger(scope) && scope >= SCOPES.LOCAL && scope <= SCOPES_MAX) return scope
   return fail('Invalid', 'scope must be one of process.registry.LOCAL, EVENTUAL, CONSISTENT, STRONG')
 }
 
@@ -34,6 +35,14 @@ function register(call: Call): Returns {
     refusal(call, `process.registry.register${PERMISSION_SUFFIX[scope]}`, name) ??
     (pid === process.pid ? undefined : refusal(call, 'process.registry.foreign', pid))
   if (refused !== undefined) return refused
+  if (scope !== SCOPES.LOCAL) {
+    blocking(call, 'process.registry.register')
+    return wait(call, (done) =>
+      process.request('names', 'register', [name, pid, scope], (answer) =>
+        done(answer.ok ? [true] : failWith(answer.error)),
+      ),
+    )
+  }
   return waitAlone(call, (done) =>
     process.names.register(name, pid, (answer) => done(answer.ok ? [true] : failWith(answer.error))),
   )
@@ -50,6 +59,14 @@ function unregister(call: Call): Returns {
   if (typeof scope !== 'number') return false
   const refused = refusal(call, `process.registry.unregister${PERMISSION_SUFFIX[scope]}`, name)
   if (refused !== undefined) return refused
+  if (scope !== SCOPES.LOCAL) {
+    blocking(call, 'process.registry.unregister')
+    return wait(call, (done) =>
+      processOf(call).request('names', 'unregister', [name, scope], (answer) =>
+        done([answer.ok && answer.value === true]),
+      ),
+    )
+  }
   return waitAlone(call, (done) =>
     processOf(call).names.unregister(name, (answer) => done([answer.ok && answer.value])),
   )

@@ -54,6 +54,11 @@ export class NodeServices {
     return run(args, { pid: from, entry, signal })
   }
 
+  /** Services are to hear of the end of this process, though it asked nothing itself. */
+  watch(pid: string): void {
+    this.#clients.add(pid)
+  }
+
   clientEnded(pid: string): void {
     if (!this.#clients.delete(pid)) return
     for (const service of this.#services.values()) service.clientEnded?.(pid)

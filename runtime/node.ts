@@ -3,12 +3,13 @@
 import { join } from 'node:path'
 import { clusterReader } from '../cluster/config/machine.ts'
 import type { ClusterSettings } from '../cluster/config.ts'
-import type { Cluster, ClusterMember, CrdtService, MemberEvent } from '../cluster/index.ts'
+import type { Cluster, ClusterMember, CrdtService, MemberEvent, Names } from '../cluster/index.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
 import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
 import { PrometheusListener } from './admin/prometheus.ts'
 import { AdminServer } from './admin/server.ts'
+import type { KnownName } from './admin/shapes.ts'
 import { codeOf } from './app/code.ts'
 import { CodeHashes } from './app/code-hash.ts'
 import {
@@ -36,6 +37,7 @@ import type { Log } from './log.ts'
 import { LoopLag } from './loop-lag.ts'
 import { compileProblem } from './lua/check.ts'
 import { Metrics } from './metrics.ts'
+import { NamesService } from './names-service.ts'
 import { NodeDirectory } from './node-dir.ts'
 import { registerNodeMetrics } from './node-metrics.ts'
 import { NodeServices } from './node-services.ts'
@@ -140,6 +142,7 @@ export class Node {
   #cluster: Cluster | undefined
   /** With a cluster from the start, without one from the first entry on that needs it. */
   #crdt: Promise<CrdtService> | undefined
+  #names: Names | undefined
   #admin: AdminServer | undefined
   #prometheus: PrometheusListener | undefined
   #stopStreaming: () => void = () => {}
@@ -166,6 +169,7 @@ export class Node {
     this.#groups = this.#makeGroups()
     this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
+    this.#nodeServices.add('names', new NamesService(() => this.#names))
     this.#nodeServices.add(
       'events',
       new EventService(this.#bus, (pid, topic, values) => this.#relay?.deliver(pid, topic, values)),
@@ -307,6 +311,7 @@ export class Node {
       request: (request, signal) => this.#nodeServices.request(request, signal),
       clientEnded: (pid) => this.#nodeServices.clientEnded(pid),
       clientsLost: (isLost) => this.#nodeServices.clientsLost(isLost),
+      sharedHolder: (name) => this.#names?.holder(name),
       codeHash: this.#cluster?.settings.strictCode === true ? (id) => this.#codeHash(id) : undefined,
     })
   }
@@ -515,6 +520,30 @@ export class Node {
       message: (peer, bytes) => peers.message(peer, bytes),
     })
     if (cluster.fabric !== undefined) crdt.attach(cluster.fabric)
+    await this.#startNames(cluster, relay)
+  }
+
+  async #startNames(cluster: Cluster, relay: Relay): Promise<void> {
+    const { Names, registerNamesMetrics } = await import('../cluster/index.ts')
+    const { fabric } = cluster
+    assert(fabric !== undefined, 'a connected cluster has a fabric')
+    this.#names = new Names({
+      fabric,
+      host: {
+        bear: (pid, done) => {
+          this.#nodeServices.watch(pid)
+          relay.bear(pid, done)
+        },
+        localHolder: (name) => relay.lookupLocal(name),
+        localCount: () => relay.localNameCount,
+        changed: (names) => relay.setShared(names),
+        revoked: (name, pid) => {
+          relay.ask({ kind: 'cancel', to: pid, from: '', reason: `name revoked: ${name}` }, () => {})
+        },
+      },
+    })
+    const names = this.#names
+    this.#metrics.addSource((prom, registry) => registerNamesMetrics(prom, registry, names))
   }
 
   #memberChanged({ kind, name, address, epoch, tags, reason }: MemberEvent): void {
@@ -567,6 +596,7 @@ export class Node {
     this.#actors?.close()
     await this.#nodeServices.close()
     await (await this.#crdt?.catch(() => undefined))?.close()
+    this.#names?.close()
     await this.#cluster?.close()
     await this.#admin?.close()
     await this.#prometheus?.close()
@@ -829,6 +859,14 @@ export class Node {
         host: toText(info.host),
         names: this.#switchboard.namesOf(info.pid).map(toText),
       }))
+  }
+
+  /** Names of processes as they resolve here, in every scope that has them. */
+  names(): KnownName[] {
+    const local = [...this.#switchboard.localNames()].map(([name, pid]) => ({ name, pid, scope: 'local' as const }))
+    return [...(this.#names?.entries() ?? []), ...local]
+      .map(({ name, pid, scope }) => ({ name: toText(name), pid: toText(pid), scope }))
+      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   }
 
   async figures(): Promise<(HostFigures & { host: string })[]> {

@@ -235,8 +235,9 @@ export interface Sink {
   drain(): (Envelope | LifecycleEvent)[]
 }
 
-/** Names of this node (scope local). Registering may have to ask the node; looking up never does. */
+/** Names as this host knows them. Those of scope local are registered here; what other scopes hold comes first when a name is looked up. */
 export interface LocalNames {
+  /** Never asks. */
   lookup(name: string): string | undefined
   register(name: string, pid: string, done: (answer: Answer<undefined>) => void): void
   /** `value` is false when the name was not registered. */

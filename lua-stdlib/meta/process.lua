@@ -147,9 +147,10 @@ function process.with_options(options) end
 ---@field STRONG integer
 process.registry = {}
 
+---Waits in scopes that are larger than the node.
 ---@param name string
----@param pid? string
----@param scope? integer
+---@param pid? string default: this process
+---@param scope? integer default: LOCAL
 ---@return boolean?
 ---@return Error?
 function process.registry.register(name, pid, scope) end

@@ -15,6 +15,7 @@ import { entriesRoute } from './routes/entries.ts'
 import { healthRoutes } from './routes/health.ts'
 import { memberRoutes } from './routes/members.ts'
 import { metricsRoute } from './routes/metrics.ts'
+import { namesRoute } from './routes/names.ts'
 import { processesRoute } from './routes/processes.ts'
 import { servicesRoute } from './routes/services.ts'
 import { statusRoute } from './routes/status.ts'
@@ -162,6 +163,7 @@ export class AdminServer {
     healthRoutes(app, node)
     metricsRoute(app, node)
     memberRoutes(app, node)
+    namesRoute(app, node)
     await app.ready()
     return app
   }

@@ -2,6 +2,7 @@
 // or renamed.
 
 import { MoonmeshError } from '../base/errors.ts'
+import { parsePid } from '../base/pid.ts'
 import type { HostFigures, ProcessInfo } from '../process/port.ts'
 import type { ServiceState, ServiceStatus } from '../supervisor/supervisor.ts'
 
@@ -13,6 +14,8 @@ export interface AdminNode {
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>
   processes(): Promise<readonly (ProcessInfo & { readonly names: readonly string[] })[]>
   figures(): Promise<readonly (HostFigures & { readonly host: string })[]>
+  /** Sorted by name, then from the largest scope to the smallest. */
+  names(): readonly KnownName[]
   /** Undefined: clustering is off. */
   readonly cluster: AdminCluster | undefined
   /** Begins the graceful end of the node; resolves when it has begun. */
@@ -26,6 +29,13 @@ export interface AdminCluster {
   /** @returns how many answered; @throws MoonmeshError `Invalid` for text that is no address */
   join(addresses: readonly string[]): Promise<number>
   health(): { readonly ok: boolean; readonly detail: string }
+}
+
+/** A name of a process, as this node resolves it in one scope. */
+export interface KnownName {
+  readonly name: string
+  readonly scope: 'local' | 'eventual' | 'consistent' | 'strong'
+  readonly pid: string
 }
 
 /** A node that gossip knows, in any state. */
@@ -43,6 +53,14 @@ export interface KnownNode {
 
 export interface ErrorBody {
   error: { kind: string; message: string; details?: Record<string, unknown> }
+}
+
+export interface NameRow {
+  name: string
+  scope: string
+  pid: string
+  /** Where the process lives. */
+  node: string
 }
 
 export interface ProcessRow {
@@ -188,6 +206,11 @@ export function aloneRow(name: string, version: string): MemberRow {
     tags: {},
     version,
   }
+}
+
+/** @param own the node that is asked: a PID of a node without a cluster names none */
+export function nameRow({ name, scope, pid }: KnownName, own: string): NameRow {
+  return { name, scope, pid, node: parsePid(pid)?.node ?? own }
 }
 
 export function hostRow(figures: HostFigures & { readonly host: string }): HostRow {

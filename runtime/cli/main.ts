@@ -10,6 +10,7 @@ import { addCheck } from './commands/check.ts'
 import { addCluster } from './commands/cluster.ts'
 import { addInit } from './commands/init.ts'
 import { addKeygen } from './commands/keygen.ts'
+import { addNames } from './commands/names.ts'
 import { addPs } from './commands/ps.ts'
 import { addRun, splitExec } from './commands/run.ts'
 import { addTest } from './commands/test.ts'
@@ -37,6 +38,7 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addInit(command('init'), end)
   addTest(command('test'), end)
   addPs(command('ps'), end)
+  addNames(command('names'), end)
   addCluster(program.command('cluster'), end)
   addKeygen(command('keygen'), end)
   addCert(program.command('cert'), end)

@@ -96,6 +96,8 @@ export abstract class Host implements ProcessHost {
   readonly #processes = new Map<string, Process>()
   readonly #links = new Links()
   readonly #nameTable = new Names()
+  /** Of scopes that are larger than the node: they come first (lua-core.md §10). */
+  readonly #sharedNames = new Names()
   readonly #pending = new Map<number, Pending>()
   readonly #spawning = new Map<string, Spawning>()
   /** Whoever waits for the end of a process with its result. */
@@ -235,7 +237,7 @@ export abstract class Host implements ProcessHost {
     this.registerName(name, process.pid, (answer) => {
       if (process.isEnded) return
       if (answer.ok) return this.#start(process, request)
-      const holder = answer.error.kind === 'AlreadyExists' ? this.#nameTable.lookup(name) : undefined
+      const holder = answer.error.kind === 'AlreadyExists' ? this.names.lookup(name) : undefined
       // Whoever waits for the end waits for a process of its own.
       if (holder === undefined || request.wantsEnd)
         return this.loadFailed(process, { ok: false, error: errorFrom(answer.error) })
@@ -339,6 +341,8 @@ export abstract class Host implements ProcessHost {
 
   #releaseNames(pid: string): void {
     if (this.#nameTable.releaseAll(pid).length > 0) this.port.post({ kind: 'release-names', pid })
+    // The node hears of the end as well, and tells what the names stand for then.
+    this.#sharedNames.releaseAll(pid)
   }
 
   #down(message: Telling & { kind: 'down' }): void {
@@ -386,7 +390,7 @@ export abstract class Host implements ProcessHost {
 
   resolve(destination: string): string | undefined {
     if (this.#processes.has(destination)) return destination
-    return canonicalPid(destination) ?? this.#nameTable.lookup(destination)
+    return canonicalPid(destination) ?? this.names.lookup(destination)
   }
 
   /** Undefined when the receiver is not here. */
@@ -533,7 +537,7 @@ export abstract class Host implements ProcessHost {
   // ---- names
 
   readonly names: LocalNames = {
-    lookup: (name) => this.#nameTable.lookup(name),
+    lookup: (name) => this.#sharedNames.lookup(name) ?? this.#nameTable.lookup(name),
     register: (name, pid, done) => this.registerName(name, pid, done),
     unregister: (name, done) => {
       this.#ask({ kind: 'unregister-name', name }, { answered: done as Done<Value>, ended: undefined })
@@ -610,6 +614,9 @@ export abstract class Host implements ProcessHost {
       case 'name':
         this.#setName(message.name, message.pid)
         break
+      case 'shared-names':
+        for (const { name, pid } of message.names) this.#setSharedName(name, pid)
+        break
       case 'deliver':
         if (message.isCounted === true) this.#admit(message.to, message.topic, message.values)
         else this.trySend('', message.to, message.topic, message.values)
@@ -653,8 +660,12 @@ export abstract class Host implements ProcessHost {
     else this.port.post({ kind: 'undelivered' })
   }
 
+  /** Whoever bears a name has dealings with the node: it is to hear of the end. */
   #bears(pid: string): Answer<undefined> {
-    return this.#processes.has(pid) ? DONE : { ok: false, error: notFound('process not found', pid) }
+    const process = this.#processes.get(pid)
+    if (process === undefined) return { ok: false, error: notFound('process not found', pid) }
+    process.isClient = true
+    return DONE
   }
 
   #reply(ref: number, answer: Answer<Value | undefined>): void {
@@ -696,6 +707,12 @@ export abstract class Host implements ProcessHost {
     if (pid === undefined) this.#nameTable.release(name)
     else if (this.#isMine(pid) && !this.#processes.has(pid)) this.port.post({ kind: 'release-names', pid })
     else this.#nameTable.bind(name, pid)
+  }
+
+  /** What was on its way when one of ours ended says no more than that end. */
+  #setSharedName(name: string, pid: string | undefined): void {
+    if (pid === undefined || (this.#isMine(pid) && !this.#processes.has(pid))) this.#sharedNames.release(name)
+    else this.#sharedNames.bind(name, pid)
   }
 
   inspect(): { processes: ProcessInfo[]; figures: HostFigures } {

@@ -48,6 +48,12 @@ export type NameQuestion =
   | { kind: 'register-name'; name: string; pid: string }
   | { kind: 'unregister-name'; name: string }
 
+/** What a name stands for in a scope that is larger than the node; `pid` undefined: in none of them anything. */
+export interface SharedName {
+  readonly name: string
+  readonly pid: string | undefined
+}
+
 /** A question to one of the node's services, on behalf of the process `from`, which runs the entry. */
 export interface ServiceQuestion {
   kind: 'request'
@@ -132,6 +138,7 @@ export type ToHost =
   | { kind: 'node'; node: string; epoch: number; aheadBytes: number | undefined }
   /** So much of what was sent ahead has found its place. */
   | { kind: 'room'; node: string; epoch: number; byteCount: number }
+  | { kind: 'shared-names'; names: readonly SharedName[] }
   | { kind: 'terminal-written'; byteCount: number }
   /** `bytes` is absent at the end of input, when it failed, and for what was no read. */
   | { kind: 'terminal-data'; ref: number; bytes: string | undefined; error: ErrorValue | undefined }

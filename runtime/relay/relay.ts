@@ -22,6 +22,7 @@ import type {
   Question,
   Reply,
   ServiceQuestion,
+  SharedName,
   SpawnRequest,
   Telling,
   TerminalMessage,
@@ -90,6 +91,8 @@ export interface RelayHooks {
   /** A process that asked something has ended; or many have, with their host. */
   clientEnded(pid: string): void
   clientsLost(isLost: (pid: string) => boolean): void
+  /** Who holds, or is about to hold, the name in a scope that is larger than the node. */
+  sharedHolder?: ((name: string) => string | undefined) | undefined
   /** A message that was sent to a name did not find its process on the other node, or not in the run that it belongs to. cluster.md §1.3 */
   undeliverable?(notice: Undeliverable): void
   /**
@@ -139,6 +142,8 @@ export class Relay {
   /** What hosts said to each peer ahead of its acceptance. */
   readonly #ahead = new Map<PeerLine, Map<HostLine, Taken>>()
   readonly #names = new Names()
+  /** What names stand for in larger scopes, as every host has been told. */
+  readonly #sharedNames = new Names()
   /** Monitors and links whose two ends live on different hosts of this node. */
   readonly #links = new Links()
   readonly #pending = new Map<number, Pending>()
@@ -207,6 +212,8 @@ export class Relay {
     else lines.push(line)
     this.#slots.set(line.slot, line)
     for (const [name, pid] of this.#names.entries()) line.port.post({ kind: 'name', name, pid })
+    const shared = [...this.#sharedNames.entries()].map(([name, pid]) => ({ name, pid }))
+    if (shared.length > 0) line.port.post({ kind: 'shared-names', names: shared })
     for (const { node, epoch, aheadBytes } of this.#peers.values())
       line.port.post({ kind: 'node', node, epoch, aheadBytes })
     line.port.onMessage((message) => this.#handle(line, message))
@@ -490,11 +497,50 @@ export class Relay {
   }
 
   lookup(name: string): string | undefined {
+    return this.#sharedNames.lookup(name) ?? this.#names.lookup(name)
+  }
+
+  /** Of scope local. */
+  lookupLocal(name: string): string | undefined {
     return this.#names.lookup(name)
   }
 
+  get localNameCount(): number {
+    return this.#names.count
+  }
+
+  /** Of scope local. */
+  localNames(): IterableIterator<[string, string]> {
+    return this.#names.entries()
+  }
+
   namesOf(pid: string): string[] {
-    return this.#names.namesOf(pid)
+    return [...new Set([...this.#names.namesOf(pid), ...this.#sharedNames.namesOf(pid)])]
+  }
+
+  /** What names stand for from now on in larger scopes. */
+  setShared(names: readonly SharedName[]): void {
+    for (const { name, pid } of names) {
+      if (pid === undefined) this.#sharedNames.release(name)
+      else this.#sharedNames.bind(name, pid)
+    }
+    this.#broadcast({ kind: 'shared-names', names })
+  }
+
+  /**
+   * Asks whether a process of this node is there to bear a name; from then on services hear of its end. `done` is called in the turn of the
+   * answer, before anything that the process's host said later is heard.
+   */
+  bear(pid: string, done: (problem: MoonmeshError | ErrorValue | undefined) => void): void {
+    const found = this.#hostLineOf(pid)
+    if ('error' in found) return done(found.error)
+    const answered = (answer: Answer<Value>): void => done(answer.ok ? undefined : answer.error)
+    this.#ask({ kind: 'bear-name', to: pid, name: '' }, undefined, answered)
+  }
+
+  /** Takes a local name from its holder. */
+  releaseName(name: string): void {
+    if (this.#names.release(name)) this.#broadcast({ kind: 'name', name, pid: undefined })
   }
 
   // ---- questions
@@ -942,8 +988,10 @@ export class Relay {
   }
 
   #bindName(origin: Origin, name: string, pid: string): void {
-    if (!this.#names.register(name, pid)) {
-      const holder = this.#names.lookup(name) as string
+    const shared = this.#hooks.sharedHolder?.(name)
+    const isTaken = shared !== undefined && shared !== pid
+    if (isTaken || !this.#names.register(name, pid)) {
+      const holder = isTaken ? shared : (this.#names.lookup(name) as string)
       const details = { name: toText(name), existing_pid: toText(holder) }
       const error = new MoonmeshError('AlreadyExists', 'name already registered', { retryable: false, details })
       return this.#reply(origin, { ok: false, error })
@@ -953,8 +1001,8 @@ export class Relay {
   }
 
   #unregisterName(line: HostLine, message: { ref: number; name: string }): void {
-    const isReleased = this.#names.release(message.name)
-    if (isReleased) this.#broadcast({ kind: 'name', name: message.name, pid: undefined })
+    const isReleased = this.#names.lookup(message.name) !== undefined
+    this.releaseName(message.name)
     this.#reply({ line, ref: message.ref }, { ok: true, value: isReleased })
   }
 

@@ -7,6 +7,8 @@ import type { Cluster } from '../../cluster/cluster.ts'
 import type { CrdtStatistics } from '../../cluster/kv/crdt-store.ts'
 import { registerCrdtMetrics } from '../../cluster/kv/metrics.ts'
 import { registerClusterMetrics } from '../../cluster/metrics.ts'
+import { registerNamesMetrics } from '../../cluster/names/metrics.ts'
+import type { Names } from '../../cluster/names/names.ts'
 import { registerGroupMetrics } from '../../cluster/pg/metrics.ts'
 import type { ProcessGroups } from '../../cluster/pg/pg.ts'
 import { type NodeFigures, registerNodeMetrics } from '../../runtime/node-metrics.ts'
@@ -16,7 +18,8 @@ import type { Stores } from '../../runtime/store/stores.ts'
 test.each<[string, string, (registry: prom.Registry) => void]>([
   // Nothing is read before it is asked for.
   ['## The node', '## The cluster', (registry) => registerNodeMetrics(prom, registry, {} as NodeFigures)],
-  ['## The cluster', '## Stores', (registry) => registerClusterMetrics(prom, registry, {} as Cluster)],
+  ['## The cluster', '## Names', (registry) => registerClusterMetrics(prom, registry, {} as Cluster)],
+  ['## Names', '## Stores', (registry) => registerNamesMetrics(prom, registry, {} as Names)],
   [
     '## Stores',
     '## Process groups',

@@ -9,6 +9,7 @@ import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
 import { ErrorValue, record } from '../../runtime/base/value.ts'
 import { FengariEngine } from '../../runtime/lua/fengari.ts'
 import type { CodeEntry } from '../../runtime/lua/sandbox.ts'
+import { NamesService } from '../../runtime/names-service.ts'
 import { NodeServices } from '../../runtime/node-services.ts'
 import { LuaHost } from '../../runtime/process/lua-host.ts'
 import { type FromHost, inlinePorts, type SpawnRequest, type ToHost } from '../../runtime/process/port.ts'
@@ -44,6 +45,8 @@ export interface TestNodeOptions {
   isStrict?: boolean
   /** Monitors and links with one other node. */
   peerPairsMax?: number
+  /** Who has a name in a scope that is larger than the node. */
+  sharedHolder?: (name: string) => string | undefined
 }
 
 /** A node in miniature: hosts `app:a` and `app:b` (inline), a terminal host `app:term`, the given entries. */
@@ -76,7 +79,14 @@ export class TestNode {
   constructor(
     entries: Readonly<Record<string, string | TestEntry>> = {},
     libraries: readonly LibraryModule[] = [],
-    { driver = new FakeDriver(), name, epoch = EPOCH, isStrict = false, peerPairsMax }: TestNodeOptions = {},
+    {
+      driver = new FakeDriver(),
+      name,
+      epoch = EPOCH,
+      isStrict = false,
+      peerPairsMax,
+      sharedHolder,
+    }: TestNodeOptions = {},
   ) {
     this.driver = driver
     this.name = name
@@ -93,9 +103,11 @@ export class TestNode {
       clientEnded: (pid) => this.services.clientEnded(pid),
       clientsLost: (isLost) => this.services.clientsLost(isLost),
       undeliverable: (notice) => this.undeliverable.push(notice),
+      sharedHolder,
       codeHash: isStrict ? (id) => hashes.of(id) : undefined,
     }
     this.relay = new Relay({ node: name, epoch }, this.driver.env, hooks, peerPairsMax)
+    this.services.add('names', new NamesService(() => undefined))
     for (const id of ['app:a', 'app:b', 'app:term']) this.startHost(id)
   }
 

@@ -32,6 +32,14 @@ class FakeNode implements AdminNode {
     return this.statuses
   }
 
+  names(): ReturnType<AdminNode['names']> {
+    return [
+      { name: 'orders', scope: 'eventual', pid: '{n2@shop:processes|1.1}' },
+      { name: 'orders', scope: 'local', pid: '{shop:processes|1.1}' },
+      { name: 'till', scope: 'local', pid: '{shop:processes|1.1}' },
+    ]
+  }
+
   async leave(): Promise<void> {
     this.left.push('left')
   }
@@ -189,6 +197,16 @@ describe('routes (operations.md §3)', () => {
     expect((await ask('/v1/processes')).body).toHaveLength(2)
     expect((await ask(`/v1/processes?host=${HOST}`)).body).toEqual([row])
     expect((await ask('/v1/processes?host=nowhere')).body).toEqual([])
+  })
+
+  test('/v1/names, all or by scope and prefix, with the node of each process', async () => {
+    await start()
+    const row = { name: 'orders', scope: 'eventual', pid: '{n2@shop:processes|1.1}', node: 'n2' }
+    expect((await ask('/v1/names')).body).toHaveLength(3)
+    expect((await ask('/v1/names?scope=eventual')).body).toEqual([row])
+    expect((await ask('/v1/names?prefix=till')).body).toEqual([
+      { name: 'till', scope: 'local', pid: '{shop:processes|1.1}', node: 'n1' },
+    ])
   })
 
   test('/v1/entries tells ids and kinds, and no source', async () => {

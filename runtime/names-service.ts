@@ -1,0 +1,78 @@
+// Names that are known beyond this node, for `process.registry`: what a script asks becomes a question to the cluster. lua-core.md §10.
+
+import { MoonmeshError } from './base/errors.ts'
+import { Float, type Value } from './base/value.ts'
+import type { NodeService } from './node-services.ts'
+import { nameProblem } from './process/core/names.ts'
+
+export type ClusterScope = 'eventual' | 'consistent' | 'strong'
+
+/** The cluster's part. Names and PIDs are byte strings. */
+export interface ClusterNames {
+  /** @throws MoonmeshError `AlreadyExists`, `NotFound` (no such process), `Unavailable`, `Timeout`, `LimitExceeded`, `Canceled` */
+  register(request: RegisterRequest): Promise<void>
+  /** @returns false: nothing of this name was the caller's to give up in that scope */
+  unregister(request: UnregisterRequest): Promise<boolean>
+  /** A process of this node ended. */
+  exited(pid: string): void
+}
+
+export interface RegisterRequest {
+  readonly name: string
+  readonly pid: string
+  readonly scope: ClusterScope
+  /** The process that asks. */
+  readonly caller: string
+  readonly signal: AbortSignal
+}
+
+export interface UnregisterRequest {
+  readonly name: string
+  readonly scope: ClusterScope
+  readonly caller: string
+  readonly signal: AbortSignal
+}
+
+const SCOPES: readonly (ClusterScope | undefined)[] = [undefined, 'eventual', 'consistent', 'strong']
+
+export class NamesService implements NodeService {
+  readonly #names: () => ClusterNames | undefined
+
+  /** @param names undefined: clustering is off */
+  constructor(names: () => ClusterNames | undefined) {
+    this.#names = names
+  }
+
+  readonly methods: NodeService['methods'] = {
+    register: async ([name, pid, number], { pid: caller, signal }) => {
+      const scope = scopeOf(number)
+      const names = this.#of(scope)
+      const text = String(name)
+      const problem = nameProblem(text)
+      if (problem !== undefined) throw new MoonmeshError('Invalid', problem, { retryable: false })
+      await names.register({ name: text, pid: String(pid), scope, caller, signal })
+      return true
+    },
+    unregister: ([name, number], { pid: caller, signal }) => {
+      const scope = scopeOf(number)
+      return this.#of(scope).unregister({ name: String(name), scope, caller, signal })
+    },
+  }
+
+  clientEnded(pid: string): void {
+    this.#names()?.exited(pid)
+  }
+
+  #of(scope: ClusterScope): ClusterNames {
+    const names = this.#names()
+    if (names !== undefined) return names
+    const which = scope === 'eventual' ? 'eventual' : 'global'
+    throw new MoonmeshError('Internal', `${which} registry not available`, { retryable: false })
+  }
+}
+
+function scopeOf(value: Value): ClusterScope {
+  const scope = SCOPES[value instanceof Float ? value.value : Number(value)]
+  if (scope === undefined) throw new MoonmeshError('Invalid', 'no scope of the cluster', { retryable: false })
+  return scope
+}
