@@ -1,8 +1,11 @@
 // The cluster of one node as it starts and stops, with real sockets on the loopback. cluster.md §1.1.
 
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import prom from 'prom-client'
-import { afterEach, expect, test } from 'vitest'
+import { afterAll, afterEach, expect, test } from 'vitest'
 import { Cluster } from '../../cluster/cluster.ts'
 import { clusterReader } from '../../cluster/config/machine.ts'
 import type { ClusterSettings } from '../../cluster/config.ts'
@@ -12,7 +15,10 @@ import { eventually } from '../tools/eventually.ts'
 
 let cluster: Cluster | undefined
 
+const dataDir = mkdtempSync(join(tmpdir(), 'moonmesh-cluster-'))
+
 afterEach(() => cluster?.close())
+afterAll(() => rmSync(dataDir, { recursive: true, force: true }))
 
 async function start(): Promise<Cluster> {
   const raw = {
@@ -20,7 +26,7 @@ async function start(): Promise<Cluster> {
     membership: { bind_addr: '127.0.0.1', bind_port: 0 },
     internode: { bind_addr: '127.0.0.1' },
   }
-  const context = { nodeName: 'node-1', dataDir: '.', resolvePath: (_: unknown, text: string) => text }
+  const context = { nodeName: 'node-1', dataDir, resolvePath: (_: unknown, text: string) => text }
   const { settings } = clusterReader({ packageVersion: '1.0.0' }).read(raw, context)
   cluster = await Cluster.start({
     settings: settings as ClusterSettings,
