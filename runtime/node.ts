@@ -59,6 +59,7 @@ import { type HostLine, Relay } from './relay/relay.ts'
 import { neverEnds, Resources } from './resources.ts'
 import { identityOf, policySetOf } from './security/policy-entries.ts'
 import type { Answer, Outcome, PolicySet } from './services.ts'
+import { PlainStores } from './store/admin-stores.ts'
 import { CrdtStoreKeeper } from './store/crdt-stores.ts'
 import { registerStoreMetrics } from './store/metrics.ts'
 import { MemoryStoreKeeper, Stores } from './store/stores.ts'
@@ -116,6 +117,8 @@ export function clusterOfThisMachine(): ClusterReader {
 export class Node {
   readonly app: App
   readonly name: string
+  /** The stores that run, for the admin interface. */
+  readonly stores: PlainStores
   readonly #log: Log
   readonly #options: NodeOptions
   readonly #terminal: TerminalIo
@@ -167,7 +170,7 @@ export class Node {
     if (!isWritten) this.#log.setQuiet(true)
     if (isStreamed) this.#stopStreaming = this.#streamLog()
     this.#groups = this.#makeGroups()
-    this.#addResources()
+    this.stores = this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
     this.#nodeServices.add('names', new NamesService(() => this.#names))
     this.#nodeServices.add(
@@ -177,7 +180,7 @@ export class Node {
   }
 
   /** What the node keeps for scripts, beside its processes. */
-  #addResources(): void {
+  #addResources(): PlainStores {
     const env = new EnvKeeper(process.env)
     const stores = new Stores((id) => this.#registry.get(id)?.kind)
     const queues = new Queues({
@@ -208,6 +211,7 @@ export class Node {
       members: () => this.#liveMembers(),
     }
     this.#nodeServices.add('system', new SystemService(itself, libraryModules, systemEnv.wallMs))
+    return new PlainStores(stores)
   }
 
   #makeGroups(): Groups {

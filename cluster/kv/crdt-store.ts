@@ -212,6 +212,11 @@ export class CrdtService {
     return true
   }
 
+  /** Resolves when the end of this program would not lose what was written so far; at once where nothing is kept. */
+  async written(namespace: string): Promise<void> {
+    await this.#opened.get(namespace)?.written()
+  }
+
   get(namespace: string, key: string): CrdtItem | undefined {
     this.#assertOpen()
     return this.#replica.store.get(namespace, key)

@@ -56,7 +56,8 @@ export class DurableNamespace {
   #isDirty = false
   #waiting: Uint8Array[] = []
   #waitingBytes = 0
-  #isDeferred = false
+  /** The write at the end of this turn. */
+  #deferred: Promise<void> | undefined
   #writing: Promise<void> = Promise.resolve()
   #saving: Promise<void> = Promise.resolve()
   #isClosed = false
@@ -86,12 +87,17 @@ export class DurableNamespace {
     if (this.#waitingBytes + record.length > WAITING_BYTES_MAX) return
     this.#waiting.push(record)
     this.#waitingBytes += record.length
-    if (this.#isDeferred) return
-    this.#isDeferred = true
-    this.#options.defer(() => {
-      this.#isDeferred = false
-      void this.#flush()
+    this.#deferred ??= new Promise((resolve) => {
+      this.#options.defer(() => {
+        this.#deferred = undefined
+        void this.#flush().then(resolve)
+      })
     })
+  }
+
+  /** Resolves when what was appended so far is in the log, or the disk has refused it, which is logged. */
+  written(): Promise<void> {
+    return this.#deferred ?? this.#writing
   }
 
   /** Something changed that is in no log: the next snapshot has it. */

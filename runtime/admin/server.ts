@@ -13,6 +13,7 @@ import { isLoopback, refusal } from './guard.ts'
 import { explained, listen } from './listen.ts'
 import { entriesRoute } from './routes/entries.ts'
 import { healthRoutes } from './routes/health.ts'
+import { kvRoutes } from './routes/kv.ts'
 import { memberRoutes } from './routes/members.ts'
 import { metricsRoute } from './routes/metrics.ts'
 import { namesRoute } from './routes/names.ts'
@@ -43,6 +44,7 @@ export interface AdminServerOptions {
 
 /** Connections to one listener at once; further ones are closed. */
 const CONNECTIONS_MAX = 128
+const PARAMETER_LENGTH_MAX = 8192
 const REMEDY = 'choose another port, ":0" for any free one, or off: --set admin.http=127.0.0.1:0'
 
 export class AdminServer {
@@ -137,6 +139,8 @@ export class AdminServer {
     const { fastify } = await import('fastify')
     const { node, log } = this.#options
     const app = fastify({
+      // A key of a store may have a kilobyte.
+      routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
       // What fails before a route is found does not come to the error handler.
       frameworkErrors: (thrown, _request, reply) => {
         reply.hijack()
@@ -164,6 +168,7 @@ export class AdminServer {
     metricsRoute(app, node)
     memberRoutes(app, node)
     namesRoute(app, node)
+    kvRoutes(app, node)
     await app.ready()
     return app
   }

@@ -18,6 +18,7 @@ export interface AdminNode {
   names(): readonly KnownName[]
   /** Undefined: clustering is off. */
   readonly cluster: AdminCluster | undefined
+  readonly stores: AdminStores
   /** Begins the graceful end of the node; resolves when it has begun. */
   leave(): Promise<void>
 }
@@ -36,6 +37,48 @@ export interface KnownName {
   readonly name: string
   readonly scope: 'local' | 'eventual' | 'consistent' | 'strong'
   readonly pid: string
+}
+
+/** The stores that run on a node. Values are plain data. All reject with MoonmeshErrors. */
+export interface AdminStores {
+  /** By id. */
+  all(): readonly StoreRow[]
+  /** Undefined: there is no such key. */
+  get(store: string, key: string): Promise<StoreItem | undefined>
+  put(store: string, key: string, value: unknown, options: StorePutOptions): Promise<StoreItem>
+  /** Whether there was something. */
+  delete(store: string, key: string, options: { ifVersion?: string }): Promise<boolean>
+  list(store: string, options: { prefix: string; after: string; limit: number }): Promise<StorePage>
+}
+
+export interface StorePutOptions {
+  /** 0: for ever. */
+  readonly ttlMs: number
+  readonly onlyIfAbsent: boolean
+  readonly ifVersion?: string
+}
+
+export interface StoreRow {
+  id: string
+  backend: string
+  consistency: string
+  durable: boolean
+  /** Null where the store cannot tell. */
+  keys: number | null
+}
+
+export interface StoreItem {
+  key: string
+  value: unknown
+  version: string
+  /** ISO 8601; absent: never, or the store cannot tell. */
+  expires_at?: string
+}
+
+export interface StorePage {
+  items: readonly StoreItem[]
+  cursor: string
+  has_more: boolean
 }
 
 /** A node that gossip knows, in any state. */

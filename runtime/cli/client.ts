@@ -85,13 +85,17 @@ export function isListening(socketPath: string): Promise<boolean> {
 
 /** What a node is told to do. */
 export interface Order {
-  readonly body: unknown
+  /** Default: POST. */
+  readonly method?: 'POST' | 'PUT' | 'DELETE'
+  /** Absent: none is sent. */
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
   /** How long it may take. Default: as long as any answer. */
   readonly timeoutMs?: number
 }
 
 /**
- * The JSON that a node answers to a GET, or to a POST of an order.
+ * The JSON that a node answers to a GET, or to an order.
  * @throws CommandFailure when nobody answers; MoonmeshError what the node answers instead
  */
 export async function ask<T>(socketPath: string, path: string, order?: Order): Promise<T> {
@@ -112,9 +116,10 @@ function parsed(text: string, socketPath: string): unknown {
 
 function send(socketPath: string, path: string, order?: Order): Promise<{ status: number; text: string }> {
   const timeoutMs = order?.timeoutMs ?? ANSWER_MS_MAX
-  const body = order === undefined ? undefined : Buffer.from(JSON.stringify(order.body))
-  const headers = body === undefined ? {} : { 'content-type': 'application/json', 'content-length': body.length }
-  const method = body === undefined ? 'GET' : 'POST'
+  const body = order?.body === undefined ? undefined : Buffer.from(JSON.stringify(order.body))
+  const ofBody = body === undefined ? {} : { 'content-type': 'application/json', 'content-length': body.length }
+  const headers = { ...ofBody, ...order?.headers }
+  const method = order === undefined ? 'GET' : (order.method ?? 'POST')
   return new Promise((done, fail) => {
     const options = { socketPath, path, method, headers, agent: false, signal: AbortSignal.timeout(timeoutMs) }
     const sent = request(options, (response) => {

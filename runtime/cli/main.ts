@@ -10,6 +10,7 @@ import { addCheck } from './commands/check.ts'
 import { addCluster } from './commands/cluster.ts'
 import { addInit } from './commands/init.ts'
 import { addKeygen } from './commands/keygen.ts'
+import { addKv } from './commands/kv.ts'
 import { addNames } from './commands/names.ts'
 import { addPs } from './commands/ps.ts'
 import { addRun, splitExec } from './commands/run.ts'
@@ -40,6 +41,7 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addPs(command('ps'), end)
   addNames(command('names'), end)
   addCluster(program.command('cluster'), end)
+  addKv(program.command('kv'), end)
   addKeygen(command('keygen'), end)
   addCert(program.command('cert'), end)
   addVersion(command('version'), end)

@@ -17,6 +17,8 @@ export interface ConvergentStore {
   /** @param ttlMs 0: no deadline */
   set(namespace: string, key: string, value: Uint8Array, ttlMs: number): ConvergentItem
   delete(namespace: string, key: string): boolean
+  /** Resolves when the end of the program would not lose what was written so far. */
+  written(namespace: string): Promise<void>
   get(namespace: string, key: string): ConvergentItem | undefined
   list(
     namespace: string,
@@ -77,11 +79,17 @@ function backendOf(engine: ConvergentStore, namespace: string, durable: boolean)
       const item = engine.get(namespace, keyOf(key))
       return item === undefined ? undefined : entryOf(item)
     },
-    put: (key, value, { ttlMs = 0 }) => {
+    put: async (key, value, { ttlMs = 0 }) => {
       const bytes = encodeValue(value, engine.valueBytesMax)
-      return { ...entryOf(engine.set(namespace, keyOf(key), bytes, ttlMs)), value }
+      const item = engine.set(namespace, keyOf(key), bytes, ttlMs)
+      await engine.written(namespace)
+      return { ...entryOf(item), value }
     },
-    delete: (key) => engine.delete(namespace, keyOf(key)),
+    delete: async (key) => {
+      const wasThere = engine.delete(namespace, keyOf(key))
+      await engine.written(namespace)
+      return wasThere
+    },
     list: (options) => {
       const { items, cursor, hasMore } = engine.list(namespace, options)
       return { items: items.map(entryOf), cursor, hasMore }

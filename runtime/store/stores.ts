@@ -11,6 +11,8 @@ import { neverEnds, type ResourceKeeper } from '../resources.ts'
 import type { Timers } from '../supervisor/supervisor.ts'
 import { MemoryStore, type Page, type PutOptions, type StoreEntry } from './core/memory-store.ts'
 
+export type DeleteOptions = Pick<PutOptions, 'ifVersion' | 'fence'>
+
 export interface StoreInfo {
   readonly backend: 'memory' | 'sql' | 'kv.raft' | 'kv.crdt'
   readonly consistency: 'linearizable' | 'eventual' | 'local'
@@ -26,7 +28,7 @@ export interface StoreBackend {
   readonly info: StoreInfo
   get(key: string): StoreEntry | undefined | Promise<StoreEntry | undefined>
   put(key: string, value: Value, options: PutOptions): StoreEntry | Promise<StoreEntry>
-  delete(key: string): boolean | Promise<boolean>
+  delete(key: string, options: DeleteOptions): boolean | Promise<boolean>
   list(options: { prefix: string; after: string; limit: number }): Page | Promise<Page>
   /** How many keys it holds, and their bytes with those of the values; absent: it cannot tell. */
   usage?(): { readonly keys: number; readonly bytes: number }
@@ -65,27 +67,25 @@ export class Stores implements NodeService {
 
   readonly methods: NodeService['methods'] = {
     open: ([id]) => {
-      const kind = this.#entryKind(toText(id as string))
+      const kind = this.#entryKind(idOf(id))
       if (kind !== undefined && !kind.startsWith('store.')) throw refusal('Invalid', 'resource is not a store')
-      if (!this.#running.has(toText(id as string))) throw refusal('NotFound', 'resource not found')
+      if (!this.#running.has(idOf(id))) throw refusal('NotFound', 'resource not found')
       return undefined
     },
-    get: ([id, key]) =>
-      this.#counted(id, 'get', async (backend) => {
-        const entry = await backend.get(key as string)
-        return entry === undefined ? undefined : entryValue(entry)
-      }),
-    put: ([id, key, value, options]) =>
-      this.#counted(id, 'put', async (backend) => entryValue(await this.#put(backend, key as string, value, options))),
-    delete: ([id, key]) => this.#counted(id, 'delete', (backend) => backend.delete(key as string)),
-    list: ([id, prefix, after, limit]) =>
-      this.#counted(id, 'list', async (backend) => {
-        const options = { prefix: prefix as string, after: after as string, limit: limit as number }
-        const { items, cursor, hasMore } = await backend.list(options)
-        return record({ items: list(items.map(entryValue)), cursor, has_more: hasMore })
-      }),
+    get: async ([id, key]) => {
+      const entry = await this.get(idOf(id), key as string)
+      return entry === undefined ? undefined : entryValue(entry)
+    },
+    put: async ([id, key, value, options]) =>
+      entryValue(await this.put(idOf(id), key as string, value, putOptions(options))),
+    delete: ([id, key]) => this.delete(idOf(id), key as string),
+    list: async ([id, prefix, after, limit]) => {
+      const options = { prefix: prefix as string, after: after as string, limit: limit as number }
+      const { items, cursor, hasMore } = await this.list(idOf(id), options)
+      return record({ items: list(items.map(entryValue)), cursor, has_more: hasMore })
+    },
     info: ([id]) => {
-      const { backend, consistency, durable, versioned, conditionalPut } = this.of(toText(id as string)).info
+      const { backend, consistency, durable, versioned, conditionalPut } = this.of(idOf(id)).info
       return record({
         id: id as string,
         backend: toBytes(backend),
@@ -99,19 +99,31 @@ export class Stores implements NodeService {
     },
   }
 
-  #put(backend: StoreBackend, key: string, value: Value, given: Value): StoreEntry | Promise<StoreEntry> {
-    const options = putOptions(given)
-    return backend.put(key, value, supported(backend.info, options))
+  // ---- operations, counted. All throw MoonmeshErrors.
+
+  get(id: string, key: string): Promise<StoreEntry | undefined> {
+    return this.#counted(id, 'get', (backend) => backend.get(key))
   }
 
-  async #counted<T>(id: Value, operation: string, run: (backend: StoreBackend) => T | Promise<T>): Promise<T> {
-    const storeId = toText(id as string)
+  put(id: string, key: string, value: Value, options: PutOptions): Promise<StoreEntry> {
+    return this.#counted(id, 'put', (backend) => backend.put(key, value, supported(backend.info, options)))
+  }
+
+  delete(id: string, key: string, options: DeleteOptions = {}): Promise<boolean> {
+    return this.#counted(id, 'delete', (backend) => backend.delete(key, supported(backend.info, options)))
+  }
+
+  list(id: string, options: { prefix: string; after: string; limit: number }): Promise<Page> {
+    return this.#counted(id, 'list', (backend) => backend.list(options))
+  }
+
+  async #counted<T>(id: string, operation: string, run: (backend: StoreBackend) => T | Promise<T>): Promise<T> {
     try {
-      const result = await run(this.of(storeId))
-      this.#count(storeId, operation, 'ok')
+      const result = await run(this.of(id))
+      this.#count(id, operation, 'ok')
       return result
     } catch (error) {
-      this.#count(storeId, operation, error instanceof MoonmeshError ? error.kind : 'Internal')
+      this.#count(id, operation, error instanceof MoonmeshError ? error.kind : 'Internal')
       throw error
     }
   }
@@ -143,13 +155,15 @@ export class Stores implements NodeService {
 }
 
 /** @throws MoonmeshError `Invalid` for what the store cannot do: a condition that is passed over would be a wrong answer */
-function supported({ conditionalPut, fencedPut }: StoreInfo, options: PutOptions): PutOptions {
-  const isConditional = options.onlyIfAbsent === true || options.ifVersion !== undefined
+function supported<T extends PutOptions | DeleteOptions>({ conditionalPut, fencedPut }: StoreInfo, options: T): T {
+  const isConditional = ('onlyIfAbsent' in options && options.onlyIfAbsent === true) || options.ifVersion !== undefined
   if ((isConditional && !conditionalPut) || (options.fence !== undefined && fencedPut !== true)) {
     throw refusal('Invalid', 'operation not supported by this store')
   }
   return options
 }
+
+const idOf = (id: Value): string => toText(id as string)
 
 function refusal(kind: 'Invalid' | 'NotFound', text: string): MoonmeshError {
   return new MoonmeshError(kind, text, { retryable: false })
@@ -193,7 +207,7 @@ export class MemoryStoreKeeper implements ResourceKeeper {
       info: MEMORY,
       get: (key) => store.get(key),
       put: (key, value, options) => store.put(key, value, options),
-      delete: (key) => store.delete(key),
+      delete: (key, { ifVersion }) => store.delete(key, ifVersion),
       list: (options) => store.list(options),
     })
     const sweepLater = (): void => {

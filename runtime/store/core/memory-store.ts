@@ -67,10 +67,7 @@ export class MemoryStore {
     const key = canonicalKey(givenKey)
     const known = this.#live(key)
     if (onlyIfAbsent === true && known !== undefined) throw refusal('AlreadyExists', 'key already exists', false)
-    if (ifVersion !== undefined) {
-      if (known === undefined) throw refusal('NotFound', 'key not found', false)
-      if (String(known.version) !== ifVersion) throw refusal('Conflict', 'version mismatch', true)
-    }
+    if (ifVersion !== undefined) assertVersion(known, ifVersion)
     if (known === undefined) {
       if (this.#entries.size >= this.#sizeMax) this.sweep()
       if (this.#entries.size >= this.#sizeMax) throw refusal('Unavailable', 'store is full', true)
@@ -82,12 +79,13 @@ export class MemoryStore {
     return entryOf(key, stored)
   }
 
-  /** Whether there was something to delete. */
-  delete(givenKey: string): boolean {
+  /** Whether there was something to delete. @throws MoonmeshError `NotFound`, `Conflict` for a version that it does not have */
+  delete(givenKey: string, ifVersion?: string): boolean {
     const key = canonicalKey(givenKey)
-    const wasLive = this.#live(key) !== undefined
-    if (wasLive) this.#remove(key)
-    return wasLive
+    const known = this.#live(key)
+    if (ifVersion !== undefined) assertVersion(known, ifVersion)
+    if (known !== undefined) this.#remove(key)
+    return known !== undefined
   }
 
   /** @param options.after an exclusive lower bound; any text will do   @param options.limit at least 1 */
@@ -152,6 +150,11 @@ export class MemoryStore {
 
 function entryOf(key: string, { value, version }: Stored): StoreEntry {
   return { key, value, version: String(version) }
+}
+
+function assertVersion(known: Stored | undefined, version: string): void {
+  if (known === undefined) throw refusal('NotFound', 'key not found', false)
+  if (String(known.version) !== version) throw refusal('Conflict', 'version mismatch', true)
 }
 
 function refusal(

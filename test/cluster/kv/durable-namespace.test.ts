@@ -84,6 +84,22 @@ test('what a turn ended with is read back after the program was killed', async (
   expect((await reopened(files)).content).toEqual({ a: '2', b: '1' })
 })
 
+test('a change is written when `written` says so', async () => {
+  const files = new MemoryFiles()
+  const rig = await reopened(files)
+  rig.write('a', '1')
+  let isWritten = false
+  const written = rig.durable?.written().then(() => {
+    isWritten = true
+  })
+  await Promise.resolve()
+  expect(isWritten).toBe(false)
+  await rig.turn()
+  await written
+  expect((await reopened(files)).content).toEqual({ a: '1' })
+  await rig.durable?.written()
+})
+
 test('a snapshot takes the place of the log, two are kept, and nothing is written when nothing changed', async () => {
   const files = new MemoryFiles()
   const rig = await reopened(files)

@@ -7,9 +7,13 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseAddress } from '../../../runtime/admin/address.ts'
 import { AdminServer, type AdminSettings } from '../../../runtime/admin/server.ts'
 import type { AdminNode, ErrorBody } from '../../../runtime/admin/shapes.ts'
+import type { MemoryStoreEntry } from '../../../runtime/app/load.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
+import { systemDriver, systemEnv } from '../../../runtime/driver.ts'
 import { createLog, type Log } from '../../../runtime/log.ts'
 import { NodeDirectory } from '../../../runtime/node-dir.ts'
+import { PlainStores } from '../../../runtime/store/admin-stores.ts'
+import { MemoryStoreKeeper, Stores } from '../../../runtime/store/stores.ts'
 import type { ServiceStatus } from '../../../runtime/supervisor/supervisor.ts'
 
 const HOST = 'shop:processes'
@@ -18,6 +22,8 @@ const running: ServiceStatus = { id: HOST, kind: 'process.host', state: 'running
 class FakeNode implements AdminNode {
   readonly name = 'n1'
   cluster: AdminNode['cluster']
+  readonly memory = new Stores(() => undefined)
+  readonly stores = new PlainStores(this.memory)
   readonly left: string[] = []
   entries(): { id: string; kind: string; source?: string }[] {
     return [
@@ -179,6 +185,51 @@ describe('routes (operations.md §3)', () => {
       },
       { id: 'shop:t', kind: 'process.service', state: 'unknown', attempts: 0, since_ms: 0, waits_for: ['shop:s'] },
     ])
+  })
+
+  test('/v1/kv reads and writes stores, with conditions and deadlines', async () => {
+    const keeper = new MemoryStoreKeeper(node.memory, { ...systemEnv, setTimer: systemDriver.timeout })
+    keeper.start({ id: 'shop:cache', sizeMax: 10, cleanupIntervalMs: 0 } as MemoryStoreEntry)
+    await start()
+    expect((await ask('/v1/kv')).body).toEqual([
+      { id: 'shop:cache', backend: 'memory', consistency: 'local', durable: false, keys: null },
+    ])
+    const path = '/v1/kv/shop:cache/a%2Fb%3Aé'.replace('é', '%C3%A9')
+    const value = { name: 'Zoë', list: [1, 2.5, true] }
+    const put = await ask(path, { method: 'PUT', body: value })
+    expect(put).toMatchObject({ status: 200, body: { key: 'a/b:é', value, version: '1' } })
+    expect((await ask(path)).body).toEqual(put.body)
+    const onlyIfAbsent = { method: 'PUT', body: 'x', headers: { 'if-none-match': '*' } }
+    expect(await ask(path, onlyIfAbsent)).toMatchObject({ status: 409, body: { error: { kind: 'AlreadyExists' } } })
+    const older = { method: 'PUT', body: 'x', headers: { 'if-match': '"7"' } }
+    expect(await ask(path, older)).toMatchObject({ status: 409, body: { error: { kind: 'Conflict' } } })
+    const current = { method: 'PUT', body: 'x', headers: { 'if-match': '"1"' } }
+    expect(await ask(`${path}?ttl=60`, current)).toMatchObject({ status: 200, body: { value: 'x', version: '2' } })
+    expect((await ask('/v1/kv/shop:cache?prefix=a/&limit=5')).body).toMatchObject({
+      items: [{ key: 'a/b:é', value: 'x' }],
+      cursor: 'a/b:é',
+      has_more: false,
+    })
+    expect((await ask(path, { method: 'DELETE', headers: { 'if-match': '1' } })).status).toBe(409)
+    expect((await ask(path, { method: 'DELETE' })).body).toEqual({ deleted: true })
+    expect((await ask(path, { method: 'DELETE' })).body).toEqual({ deleted: false })
+    expect(await ask(path)).toMatchObject({ status: 404, body: { error: { message: 'key not found' } } })
+    expect(await ask('/v1/kv/shop:cash/k')).toMatchObject({
+      status: 404,
+      body: { error: { message: 'no store shop:cash: there are shop:cache' } },
+    })
+    const long = 'k'.repeat(3000)
+    expect((await ask(`/v1/kv/shop:cache/${long}`, { method: 'PUT', body: 1 })).status).toBe(200)
+    const refused: [string, Ask][] = [
+      [`${path}?ttl=soon`, { method: 'PUT', body: 1 }],
+      [`${path}?ttl=-1`, { method: 'PUT', body: 1 }],
+      [path, { method: 'PUT', body: null }],
+      [path, { method: 'PUT', body: 1, headers: { 'if-match': 'x' } }],
+      [path, { method: 'PUT', body: 1, headers: { 'if-none-match': '"1"' } }],
+      [path, { method: 'PUT', body: 1, headers: { 'if-none-match': '*', 'if-match': '"1"' } }],
+      ['/v1/kv/shop:cache?limit=x', {}],
+    ]
+    for (const [at, options] of refused) expect((await ask(at, options)).status, at).toBe(400)
   })
 
   test('/v1/processes, all or those of one host, in the shape of `ps --json`', async () => {
