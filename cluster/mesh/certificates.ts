@@ -18,7 +18,7 @@ import {
   X509Certificate as X509Source,
 } from '@peculiar/x509'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
-import { CLIENT_AUTH, SERVER_AUTH } from './identity.ts'
+import { CLIENT_AUTH, SERVER_AUTH } from '../x509.ts'
 
 /** A certificate and its private key, both PEM; the key is PKCS #8 and not encrypted. */
 export interface Issued {

@@ -1,15 +1,23 @@
 // What certificates prove: which node a peer is, whether it may be one, until when. The library's own verdict is not enough in
 // either direction, so usages and names are checked here, and chains again where the library objects to any-usage. cluster.md §4.3.
 
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import type { DetailedPeerCertificate } from 'node:tls'
 import { messageOf } from '../../runtime/base/errors.ts'
+import { checkTls } from '../config/tls-files.ts'
+import {
+  ANY_USAGE,
+  CLIENT_AUTH,
+  certificatesIn,
+  chainOf,
+  namesOf,
+  SERVER_AUTH,
+  usageProblem,
+  validityProblem,
+} from '../x509.ts'
 import type { Revocations } from './revocations.ts'
 
-export const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
-export const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2'
-export const ANY_USAGE = '2.5.29.37.0'
-const CHAIN_MAX = 8
+const PRESENTED_MAX = 10
 
 /** PEM texts, as the files hold them. */
 export interface CertificateFiles {
@@ -34,37 +42,19 @@ export async function readMaterial(
   files: CertificateFiles,
   options: { nodeName: string; nowMs: number },
 ): Promise<{ ok: true; material: CertificateMaterial } | { ok: false; problems: readonly string[] }> {
-  const problems: string[] = []
-  const read = <T>(what: string, make: () => T): T | undefined => {
-    try {
-      return make()
-    } catch (error) {
-      problems.push(`${what} cannot be read: ${messageOf(error)}`)
-      return undefined
-    }
-  }
-  const authorities = read('tls.ca', () => readCertificates(files.ca)) ?? []
-  const chain = read('tls.cert', () => readCertificates(files.cert)) ?? []
-  const key = read('tls.key', () => createPrivateKey(files.key))
-  const revocations = await loadRevocations(files.crl, authorities).catch((error: unknown) => {
-    problems.push(`tls.crl cannot be read: ${messageOf(error)}`)
-    return undefined
-  })
-  const [leaf] = chain
-  if (leaf === undefined || authorities.length === 0) return { ok: false, problems }
-  if (key !== undefined && !leaf.checkPrivateKey(key)) problems.push('tls.key is not the key of tls.cert')
-  const { nodeName, nowMs } = options
-  const chainProblem = checkChain(leaf, chain.slice(1), { authorities, revocations: undefined, nowMs })
-  if (chainProblem !== undefined) problems.push(`tls.cert: ${chainProblem}`)
-  const usageProblem = checkUsages(leaf)
-  if (usageProblem !== undefined) problems.push(`tls.cert: ${usageProblem}`)
-  const names = namesOf(leaf)
-  if (!names.includes(nodeName)) {
-    const found = names.length === 0 ? 'no name' : names.join(', ')
-    problems.push(`tls.cert is for ${found}; the node name ${nodeName} is neither its CN nor one of its DNS names`)
-  }
+  const pem = { ...files, crl: files.crl }
+  const problems = checkTls(pem, options).map(({ file, message }) => `tls.${file}: ${message}`)
   if (problems.length > 0) return { ok: false, problems }
-  return { ok: true, material: { files, authorities, revocations, notAfterMs: Date.parse(leaf.validTo), names } }
+  const authorities = certificatesIn(files.ca)
+  let revocations: Revocations | undefined
+  try {
+    revocations = await loadRevocations(files.crl, authorities)
+  } catch (error) {
+    return { ok: false, problems: [`tls.crl: ${messageOf(error)}`] }
+  }
+  const [leaf] = certificatesIn(files.cert) as [X509Certificate]
+  const notAfterMs = Date.parse(leaf.validTo)
+  return { ok: true, material: { files, authorities, revocations, notAfterMs, names: namesOf(leaf) } }
 }
 
 async function loadRevocations(
@@ -98,94 +88,39 @@ export function judgePeer(
   const refuse = (reason: string): Proof => ({ ok: false, reason: `certificate of ${who}: ${reason}` })
   if (verdict !== undefined) {
     if (verdict !== 'INVALID_PURPOSE') return refuse(describeVerdict(verdict))
-    const { authorities, revocations } = material
-    const problem = checkChain(leaf, chain.slice(1), { authorities, revocations, nowMs })
+    const problem = chainProblem(chain as [X509Certificate], material, nowMs)
     if (problem !== undefined) return refuse(problem)
   }
-  const problem = checkUsages(leaf)
-  if (problem !== undefined) return refuse(problem)
+  const problem = usageProblem(leaf)
+  if (problem !== undefined) return refuse(`it ${problem}`)
   return { ok: true, names: namesOf(leaf), notAfterMs: Date.parse(leaf.validTo) }
 }
 
-/** CN and DNS names of a certificate. */
-export function namesOf(certificate: X509Certificate): string[] {
-  const names: string[] = []
-  const commonName: unknown = certificate.toLegacyObject().subject?.CN
-  for (const name of Array.isArray(commonName) ? commonName : [commonName]) {
-    if (typeof name === 'string' && name !== '') names.push(name)
-  }
-  for (const name of dnsNames(certificate.subjectAltName ?? '')) if (!names.includes(name)) names.push(name)
-  return names
-}
-
-/** The DNS names of node's text of a subjectAltName; a value with unusual characters comes quoted, and is no node name. */
-export function dnsNames(text: string): string[] {
-  const out: string[] = []
-  const entry = /([^:,"]+):("(?:[^"\\]|\\.)*"|[^,"]*)(?:, |$)/y
-  while (entry.lastIndex < text.length) {
-    const match = entry.exec(text)
-    // A form that is not understood could hide anything behind it.
-    if (match === null) return []
-    const [, kind, value = ''] = match
-    if (kind === 'DNS' && !value.startsWith('"') && value !== '') out.push(value)
-  }
-  return out
-}
-
-/** Both ends listen and dial: both usages, or any. */
-function checkUsages(leaf: X509Certificate): string | undefined {
-  const usages: readonly string[] | undefined = leaf.keyUsage
-  if (usages === undefined || usages.length === 0) {
-    return 'it has no extended key usage; serverAuth and clientAuth are needed'
-  }
-  if (usages.includes(ANY_USAGE)) return undefined
-  if (!usages.includes(SERVER_AUTH)) return 'its extended key usage lacks serverAuth'
-  if (!usages.includes(CLIENT_AUTH)) return 'its extended key usage lacks clientAuth'
-  return undefined
-}
-
-interface Trust {
-  readonly authorities: readonly X509Certificate[]
-  readonly revocations: Revocations | undefined
-  readonly nowMs: number
-}
-
-/** Follows issuers up to an authority. @returns what is wrong with the chain */
-function checkChain(leaf: X509Certificate, others: readonly X509Certificate[], trust: Trust): string | undefined {
-  let certificate = leaf
-  for (let depth = 0; depth < CHAIN_MAX; depth++) {
-    const timeProblem = checkValidity(certificate, trust.nowMs)
-    if (timeProblem !== undefined) return timeProblem
-    if (depth > 0 && !certificate.ca) return 'it was issued by a certificate that is no authority'
-    const { revocations } = trust
-    if (revocations !== undefined) {
-      if (revocations.nextUpdateMs < trust.nowMs) return 'the revocation list is out of date'
-      if (revocations.isRevoked(certificate)) return 'it was revoked'
+/** What is wrong with what a peer presented, its leaf first. */
+function chainProblem(
+  [leaf, ...between]: readonly [X509Certificate, ...X509Certificate[]],
+  { authorities: anchors, revocations }: CertificateMaterial,
+  nowMs: number,
+): string | undefined {
+  const timeProblem = validityProblem(leaf, nowMs)
+  if (timeProblem !== undefined) return `it ${timeProblem}`
+  const found = chainOf(leaf, { anchors, between, nowMs })
+  if (!Array.isArray(found)) {
+    switch (found.kind) {
+      case 'invalid-time':
+        return `one that issued it ${validityProblem(found.certificate, nowMs)}`
+      case 'no-authority':
+        return 'it was issued by a certificate that is no authority'
+      case 'unknown-issuer':
+        return 'no authority in tls.ca signed it'
     }
-    const anchor = trust.authorities.find((each) => isIssuedBy(certificate, each))
-    if (anchor !== undefined) {
-      if (!anchor.ca) return 'it was issued by a certificate that is no authority'
-      return checkValidity(anchor, trust.nowMs)
-    }
-    const issuer = others.find((each) => each !== certificate && isIssuedBy(certificate, each))
-    if (issuer === undefined) return 'no authority in tls.ca signed it'
-    certificate = issuer
   }
-  return 'its chain is too long'
-}
-
-function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
-  try {
-    return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
-  } catch {
-    return false
-  }
-}
-
-function checkValidity(certificate: X509Certificate, nowMs: number): string | undefined {
-  if (nowMs < Date.parse(certificate.validFrom)) return `it is not valid before ${certificate.validFrom}`
-  if (nowMs > Date.parse(certificate.validTo)) return `it expired on ${certificate.validTo}`
-  return undefined
+  if (revocations === undefined) return undefined
+  if (revocations.nextUpdateMs < nowMs) return 'the revocation list is out of date'
+  // The last one has signed itself: whom nobody issued nobody revokes.
+  return found.slice(0, Math.max(1, found.length - 1)).some((each) => revocations.isRevoked(each))
+    ? 'it was revoked'
+    : undefined
 }
 
 function presentedChain(peer: DetailedPeerCertificate): X509Certificate[] {
@@ -193,7 +128,7 @@ function presentedChain(peer: DetailedPeerCertificate): X509Certificate[] {
   const seen = new Set<unknown>()
   for (
     let each = peer;
-    each?.raw !== undefined && !seen.has(each) && chain.length < CHAIN_MAX;
+    each?.raw !== undefined && !seen.has(each) && chain.length < PRESENTED_MAX;
     each = each.issuerCertificate
   ) {
     seen.add(each)
@@ -220,15 +155,6 @@ function describeVerdict(verdict: string): string {
   return words === undefined ? verdict : `${words} (${verdict})`
 }
 
-const PEM = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g
-
-/** All certificates of a PEM text. @throws when there is none or one is damaged */
-export function readCertificates(text: string): X509Certificate[] {
-  const blocks = text.match(PEM)
-  if (blocks === null) throw new Error('no certificate in PEM found')
-  return blocks.map((block) => new X509Certificate(block))
-}
-
 /** What `runtime cert show` prints of a certificate. */
 export interface CertificateFacts {
   readonly subject: string
@@ -252,8 +178,11 @@ const USAGE_WORDS: Readonly<Record<string, string>> = {
 
 /** @throws when the text holds no certificate */
 export function describeCertificates(text: string): CertificateFacts[] {
-  return readCertificates(text).map((certificate) => {
+  const certificates = certificatesIn(text)
+  if (certificates.length === 0) throw new Error('no certificate in PEM found')
+  return certificates.map((certificate) => {
     const usages: readonly string[] = certificate.keyUsage ?? []
+    const usage = usageProblem(certificate)
     return {
       subject: certificate.subject.replaceAll('\n', ', '),
       issuer: certificate.issuer.replaceAll('\n', ', '),
@@ -264,7 +193,7 @@ export function describeCertificates(text: string): CertificateFacts[] {
       notAfterMs: Date.parse(certificate.validTo),
       isAuthority: certificate.ca,
       fingerprint: certificate.fingerprint256,
-      problem: certificate.ca ? undefined : checkUsages(certificate),
+      problem: certificate.ca || usage === undefined ? undefined : `it ${usage}`,
     }
   })
 }

@@ -3,7 +3,8 @@
 
 import { X509Certificate } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { checkTls, namesOf, type TlsPem } from '../../../cluster/config/tls-files.ts'
+import { checkTls, type TlsPem } from '../../../cluster/config/tls-files.ts'
+import { namesOf } from '../../../cluster/x509.ts'
 import { at, KEY_32, machine, pem, problemsOf, settingsOf, type TestFiles } from './context.ts'
 
 const nowMs = Date.UTC(2050, 0, 1)
@@ -91,10 +92,7 @@ describe('it is told in words', () => {
 })
 
 test('a name with commas does not pass for several', () => {
-  const names = namesOf(new X509Certificate(pem('comma.pem')))
-  expect(names).toHaveLength(2)
-  expect(names[0]).toBe('x')
-  expect(names).not.toContain('node-1')
+  expect(namesOf(new X509Certificate(pem('comma.pem')))).toEqual(['x'])
 })
 
 describe('tls.*', () => {
