@@ -457,7 +457,7 @@ export class Gossip {
       case 'stream-refuse':
         return this.#reply(effect.id, undefined)
       case 'exchange':
-        return this.#exchange(effect.id, effect.to, effect.exchange)
+        return this.#exchange(effect)
       case 'exchange-reply':
         return this.#reply(effect.id, { kind: 'push-pull', exchange: this.#withFrames(effect.exchange) })
       case 'resolve-seeds': {
@@ -668,7 +668,7 @@ export class Gossip {
     )
   }
 
-  #exchange(id: number, to: Address, exchange: Exchange): void {
+  #exchange({ id, to, exchange, first }: SwimEffect & { kind: 'exchange' }): void {
     const ended = (input: SwimInput): void => {
       const refusedBefore = this.#swim.counters.pushPullsRefused
       this.#feed(input)
@@ -682,7 +682,12 @@ export class Gossip {
         this.#endJoin(waiting)
       }
     }
-    this.#streams.ask(to, { kind: 'push-pull', exchange: this.#withFrames(exchange) }).then(
+    const greeted = first === undefined ? Promise.resolve() : this.#greet(to, first)
+    const answered = greeted.then(() => {
+      if (this.#isClosed) throw new Error('gossip is closed')
+      return this.#streams.ask(to, { kind: 'push-pull', exchange: this.#withFrames(exchange) })
+    })
+    answered.then(
       (answer) => {
         if (answer.kind === 'push-pull') {
           this.#messagesIn['push-pull']++
@@ -694,6 +699,18 @@ export class Gossip {
         ended({ kind: 'exchange-failed', id, reason: messageOf(error) })
       },
     )
+  }
+
+  /** Resolves when the node of this name answers there. */
+  async #greet(to: Address, ping: Message & { kind: 'ping' }): Promise<void> {
+    let why = 'another node is there'
+    try {
+      const answer = await this.#streams.ask(to, ping)
+      if (answer.kind === 'ack' && answer.seqNo === ping.seqNo) return
+    } catch (error) {
+      why = messageOf(error)
+    }
+    throw new Error(`no node of the name ${ping.node} answers there: ${why}`)
   }
 
   #withFrames(exchange: Exchange): Exchange {

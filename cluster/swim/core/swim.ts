@@ -91,7 +91,8 @@ export type SwimEffect =
   | { kind: 'stream-ack'; id: number; seqNo: number }
   | { kind: 'stream-refuse'; id: number }
   /** Frames of the services are for the driver to add. */
-  | { kind: 'exchange'; id: number; to: Address; exchange: Exchange }
+  /** `first` is asked before, over a stream; without its ack the exchange fails. */
+  | { kind: 'exchange'; id: number; to: Address; exchange: Exchange; first?: Ping }
   | { kind: 'exchange-reply'; id: number; exchange: Exchange }
   | { kind: 'resolve-seeds'; purpose: SeedPurpose }
   | { kind: 'member'; event: MemberEvent }
@@ -1009,13 +1010,15 @@ export class Swim {
     for (const peer of this.#members.choose(1, isOther)) this.#exchange('periodic', peer.address)
   }
 
-  #exchange(purpose: PendingExchange['purpose'], address: Address): void {
+  /** @param name the node that has to be there; undefined: whoever is there will do */
+  #exchange(purpose: PendingExchange['purpose'], address: Address, name?: string): void {
     if (this.#exchanges.size >= EXCHANGES_MAX || isSameAddress(address, this.self.address)) return
     const id = this.#nextId++
     this.#exchanges.set(id, { purpose, address })
     this.counters.pushPulls++
     const exchange = this.#ownExchange(purpose !== 'periodic', this.#departed.deadAt(address))
-    this.#out.push({ kind: 'exchange', id, to: address, exchange })
+    const first = name === undefined ? {} : { first: this.#pingTo(name, this.#newSeqNo()) }
+    this.#out.push({ kind: 'exchange', id, to: address, exchange, ...first })
   }
 
   /** @param departed whom this node remembers the peer as: it is listed as gone, so that it refutes and all others take it back */
@@ -1085,7 +1088,7 @@ export class Swim {
     const others = seeds.filter(({ address }) => !isSameAddress(address, this.self.address)).slice(0, JOIN_TARGETS_MAX)
     // A node that names only itself waits for others to come.
     if (others.length === 0 && seeds.length > 0) return this.#joinSucceeded()
-    for (const { address } of others) this.#exchange('join', address)
+    for (const { address, name } of others) this.#exchange('join', address, name)
     this.#joinAttemptEnded()
   }
 

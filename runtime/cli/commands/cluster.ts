@@ -63,7 +63,8 @@ async function join(addresses: readonly string[], options: Options): Promise<num
   if (output.isJson) output.json({ joined })
   if (joined === 0) {
     const which = addresses.length === 1 ? addresses[0] : `any of the ${addresses.length} addresses`
-    const text = `nobody answered at ${which}; is a node running there, with the same key and cluster.id? Its log and that of this node say what failed`
+    const named = addresses.some((address) => address.includes('/')) ? ' of that name' : ''
+    const text = `nobody${named} answered at ${which}; is a node${named} running there, with the same key and cluster.id? Its log and that of this node say what failed`
     throw new CommandFailure(EXIT_FAILED, text)
   }
   if (!output.isJson) output.line(`joined through ${joined === 1 ? '1 address' : `${joined} addresses`}`)

@@ -98,6 +98,10 @@ test('a join that is asked for says how many answered', async () => {
   await gone.gossip.close()
   expect(await two.gossip.join([one.seed, gone.seed])).toBe(1)
   expect(await two.gossip.join([gone.seed])).toBe(0)
+  // Whoever names a node means that one.
+  const { name } = one.gossip.self
+  expect(await two.gossip.join([{ ...one.seed, name: 'somebody-else' }])).toBe(0)
+  expect(await two.gossip.join([{ ...one.seed, name }])).toBe(1)
   await reaches(one, 'n1', 'n2')
 })
 

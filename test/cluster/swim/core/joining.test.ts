@@ -72,6 +72,14 @@ describe('joining', () => {
     expect(rig.all('joined')).toHaveLength(1)
   })
 
+  test('where a node is named, it is asked for by its name first', () => {
+    rig = new Rig()
+    rig.feed({ kind: 'join', seeds: [{ name: 'x', address: at(24) }, { address: at(25) }] })
+    const [named, any] = rig.all('exchange')
+    expect(named?.first).toMatchObject({ kind: 'ping', node: 'x', sourceNode: 'a' })
+    expect(any?.first).toBeUndefined()
+  })
+
   test('a node that names only itself waits for others', () => {
     rig = new Rig({ hasSeeds: true })
     rig.feed({ kind: 'start' })
