@@ -14,7 +14,7 @@ import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
 import { ProtocolError } from './mesh/wire/protocol-error.ts'
 import type { Consensus } from './raft/consensus.ts'
 import type { RaftDriver } from './raft/driver.ts'
-import type { RaftStatistics } from './raft/statistics.ts'
+import type { RaftFigures } from './raft/metrics.ts'
 import { Secrets } from './secrets.ts'
 import { formatAddress } from './swim/core/address.ts'
 import type { MemberEvent } from './swim/core/events.ts'
@@ -284,8 +284,8 @@ export class Cluster {
   }
 
   /** Undefined where `consensus` is. */
-  raftStatistics(): RaftStatistics | undefined {
-    return this.#raft?.statistics
+  raftFigures(): RaftFigures | undefined {
+    return this.#raft === undefined ? undefined : { status: this.#raft.status(), statistics: this.#raft.statistics }
   }
 
   /** What the services above stand on; undefined before `connect`. */

@@ -4,6 +4,7 @@ import type { Metric, Registry } from 'prom-client'
 import { type Histogram, histogramMetric } from '../runtime/base/histogram.ts'
 import type { Cluster } from './cluster.ts'
 import { registerMeshMetrics } from './mesh/metrics.ts'
+import { registerRaftMetrics } from './raft/metrics.ts'
 import type { GossipStatistics } from './swim/driver.ts'
 
 type Prom = typeof import('prom-client')
@@ -148,4 +149,5 @@ export function registerClusterMetrics(prom: Prom, registry: Registry, cluster: 
     gossip(({ pauses }) => [[{}, pauses]]),
   )
   registerMeshMetrics(prom, registry, () => cluster.meshStatistics())
+  registerRaftMetrics(prom, registry, () => cluster.raftFigures())
 }

@@ -33,6 +33,8 @@ export interface ConsensusStatus {
   readonly failure: string | undefined
   /** Neither term nor entry nor snapshot: it may take part in forming a group. */
   readonly isEmpty: boolean
+  /** Of a leader: proposed and not committed. */
+  readonly uncommittedBytes: number
   /** Of a leader. */
   readonly followers: readonly FollowerStatus[]
 }

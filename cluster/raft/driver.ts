@@ -10,7 +10,7 @@ import type { Outcome, StateEvent } from '../state/core/outcomes.ts'
 import type { SyncReport } from '../storage/storage.ts'
 import { type Consensus, type ConsensusStatus, type ProposalFailure, proposalFailure } from './consensus.ts'
 import { Barriers } from './core/barriers.ts'
-import type { Proposal, RaftEffect, RaftInput, Refusal } from './core/effects.ts'
+import type { Proposal, RaftEffect, RaftInput, Refusal, Role } from './core/effects.ts'
 import type { Entry } from './core/entry.ts'
 import { type Configuration, type ConfigurationChange, configurationOf, membersOf, NOBODY } from './core/membership.ts'
 import type { Message, SnapshotMeta } from './core/messages.ts'
@@ -79,6 +79,8 @@ const REOPEN_MS = 5000
 /** Of one entry: what is applied without a look at the clock stays short. */
 const BATCH_COMMANDS_MAX = 512
 const BATCH_BYTES_SHARE = 0.5
+/** Entries on their way, beyond which what is proposed gathers for the next: few large ones cost less than many small ones. */
+const PIPELINE_MAX = 4
 const WAITING_COMMANDS_MAX = 65_536
 const READERS_MAX = 65_536
 const SWEEP_MS = 50
@@ -211,6 +213,7 @@ export class RaftDriver implements Consensus {
       isReady: core?.isReady ?? false,
       failure: this.#failure,
       isEmpty: raft === undefined && this.meta.formation === undefined && term === 0 && store.log.lastIndex === 0,
+      uncommittedBytes: core?.uncommittedBytes ?? 0,
       followers: core?.followers ?? [],
     }
   }
@@ -234,10 +237,7 @@ export class RaftDriver implements Consensus {
       if (refusal !== undefined) return reject(refusal)
       this.#commands.push({ command, waiter: { resolve, reject } })
       this.#commandBytes += command.length
-      if (this.#isFlushing) return
-      this.#isFlushing = true
-      // What else is proposed in this turn of the event loop comes along.
-      this.#options.defer(() => this.#flushCommands())
+      this.#flushSoon()
     })
   }
 
@@ -594,7 +594,7 @@ export class RaftDriver implements Consensus {
         const startMs = this.#fabric.env.nowMs()
         const each = (entry: Entry, outcomes: readonly Outcome[]): void => this.#applied(sitting, entry, outcomes)
         this.#state.apply(entries, each, () => {
-          this.statistics.apply.add(this.#fabric.env.nowMs() - startMs)
+          this.statistics.apply.observe((this.#fabric.env.nowMs() - startMs) / 1000)
           this.#feedFor(sitting, done)
         })
         return
@@ -648,7 +648,7 @@ export class RaftDriver implements Consensus {
       case 'transfer-ended':
         return this.#transferEnded(effect.ref, effect.ok, effect.why)
       case 'state':
-        return this.#stateChanged(effect.role === 'leader', effect.term, effect.leader)
+        return this.#stateChanged(effect.role, effect.term, effect.leader)
       case 'configuration':
         this.#log('info', 'raft_config_changed', {
           index: effect.index,
@@ -687,7 +687,7 @@ export class RaftDriver implements Consensus {
   }
 
   #synced({ durationMs }: SyncReport): void {
-    this.statistics.fsync.add(durationMs)
+    this.statistics.fsync.observe(durationMs / 1000)
     this.#syncMs += SYNC_WEIGHT * (durationMs - this.#syncMs)
     const nowMs = this.#fabric.env.nowMs()
     if (nowMs - this.#syncToldMs < SYNC_NEWS_MS) return
@@ -695,9 +695,9 @@ export class RaftDriver implements Consensus {
     this.#feed({ kind: 'sync-time', syncMs: this.#syncMs })
   }
 
-  #stateChanged(isLeader: boolean, term: number, leader: ServerId | undefined): void {
-    this.statistics.stateChanged(isLeader, term, leader, this.#fabric.env.nowMs())
-    if (!isLeader) this.#loseProposals()
+  #stateChanged(role: Role, term: number, leader: ServerId | undefined): void {
+    this.statistics.stateChanged(role, term, leader, this.#fabric.env.nowMs())
+    if (role !== 'leader') this.#loseProposals()
     if (leader === undefined) {
       if (this.#leader !== undefined) this.#log('info', 'raft_leader_lost', { term, leader: nameOf(this.#leader) })
     } else {
@@ -870,6 +870,13 @@ export class RaftDriver implements Consensus {
     }
   }
 
+  /** What else is proposed in this turn of the event loop comes along; or, while enough is on its way, until some of it is committed. */
+  #flushSoon(): void {
+    if (this.#isFlushing || this.#commands.length === 0 || this.#proposals.count >= PIPELINE_MAX) return
+    this.#isFlushing = true
+    this.#options.defer(() => this.#flushCommands())
+  }
+
   #flushCommands(): void {
     this.#isFlushing = false
     const commands = this.#commands
@@ -915,9 +922,10 @@ export class RaftDriver implements Consensus {
     for (const awaiting of lost) this.#refuse(awaiting, 'LeadershipLost')
     if (own?.kind === 'commands') {
       this.statistics.proposed('ok', own.waiters.length)
-      this.statistics.commit.add(this.#fabric.env.nowMs() - own.proposedMs)
+      this.statistics.commit.observe((this.#fabric.env.nowMs() - own.proposedMs) / 1000)
       for (const [at, { resolve }] of own.waiters.entries()) resolve(outcomes[at] as Outcome)
     } else if (own?.kind === 'other') own.resolve(entry.index)
+    this.#flushSoon()
   }
 
   /** What was appended and not applied may happen or not; nobody can tell here. */
@@ -1001,7 +1009,7 @@ export class RaftDriver implements Consensus {
     const { index } = this.#state
     const nowMs = this.#fabric.env.nowMs()
     for (const { resolve, sinceMs } of this.#barriers.applied(index)) {
-      this.statistics.read.add(nowMs - sinceMs)
+      this.statistics.read.observe((nowMs - sinceMs) / 1000)
       resolve(index)
     }
   }

@@ -1,62 +1,35 @@
 // What the driver of consensus counts. cluster.md §11.
 
+import { Histogram } from '../../runtime/base/histogram.ts'
+import type { Role } from './core/effects.ts'
 import type { ServerId } from './core/server.ts'
 
-/** Durations in classes, as Prometheus counts them. */
-export class Durations {
-  readonly #counts: number[]
-  readonly #boundsMs: readonly number[]
-  #count = 0
-  #sumMs = 0
-
-  constructor(boundsMs: readonly number[] = BOUNDS_MS) {
-    this.#boundsMs = boundsMs
-    this.#counts = new Array(boundsMs.length).fill(0)
-  }
-
-  add(durationMs: number): void {
-    this.#count++
-    this.#sumMs += durationMs
-    for (let at = 0; at < this.#boundsMs.length; at++) {
-      if (durationMs <= (this.#boundsMs[at] as number)) {
-        ;(this.#counts[at] as number)++
-        return
-      }
-    }
-  }
-
-  get count(): number {
-    return this.#count
-  }
-
-  get sumMs(): number {
-    return this.#sumMs
-  }
-
-  /** How many took at most so long, for each bound. */
-  buckets(): { readonly boundMs: number; readonly count: number }[] {
-    let sum = 0
-    return this.#boundsMs.map((boundMs, at) => {
-      sum += this.#counts[at] as number
-      return { boundMs, count: sum }
-    })
-  }
-}
-
-const BOUNDS_MS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000]
+const RESULTS = ['ok', 'not_leader', 'transferring', 'overloaded', 'leadership_lost', 'invalid'] as const
+/** Seconds. A disk may answer in a tenth of a millisecond. */
+const BOUNDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
 
 export class RaftStatistics {
-  readonly fsync = new Durations()
-  readonly apply = new Durations()
+  readonly fsync = new Histogram(BOUNDS)
+  readonly apply = new Histogram(BOUNDS)
   /** From the handing over to the core to the applied entry, on the leader. */
-  readonly commit = new Durations()
-  readonly read = new Durations()
-  readonly election = new Durations()
-  readonly snapshots = { write: new Durations(), restore: new Durations() }
-  readonly proposals = new Map<string, number>(
-    ['ok', 'not_leader', 'transferring', 'overloaded', 'leadership_lost', 'invalid'].map((result) => [result, 0]),
-  )
+  readonly commit = new Histogram(BOUNDS)
+  readonly read = new Histogram(BOUNDS)
+  /** Times without a leader. */
+  readonly election = new Histogram()
+  readonly snapshots = { write: new Histogram(), restore: new Histogram() }
+  /** By result. */
+  readonly proposals = new Map<string, number>(RESULTS.map((result) => [result, 0]))
+  readonly elections = new Map<string, number>([
+    ['won', 0],
+    ['lost', 0],
+  ])
+  readonly preVotes = new Map<string, number>([
+    ['won', 0],
+    ['lost', 0],
+  ])
+  /** Messages, by reason. */
   readonly drops = new Map<string, number>()
+  /** By `op result`. */
   readonly configChanges = new Map<string, number>()
   readonly installs = new Map<string, number>([
     ['ok', 0],
@@ -66,14 +39,14 @@ export class RaftStatistics {
   diskFailures = 0
   regressions = 0
   leaderChanges = 0
-  /** Leaderships of this server that ended without another leader in sight. */
+  /** Leaderships of this server that ended since a majority was out of contact. */
   stepDowns = 0
-  #leader: ServerId | undefined
-  #wasLeader = false
-  #leaderlessSinceMs: number | undefined
+  #role: Role = 'follower'
   #term = 0
+  #leader: ServerId | undefined
+  #leaderlessSinceMs: number | undefined
 
-  proposed(result: string, count: number): void {
+  proposed(result: (typeof RESULTS)[number], count: number): void {
     raise(this.proposals, result, count)
   }
 
@@ -90,20 +63,26 @@ export class RaftStatistics {
   }
 
   snapshot(op: 'write' | 'restore', durationMs: number, sizeBytes?: number): void {
-    this.snapshots[op].add(durationMs)
+    this.snapshots[op].observe(durationMs / 1000)
     if (sizeBytes !== undefined) this.snapshotBytes = sizeBytes
   }
 
-  stateChanged(isLeader: boolean, term: number, leader: ServerId | undefined, nowMs: number): void {
-    if (this.#wasLeader && !isLeader && leader === undefined && term === this.#term) this.stepDowns++
+  stateChanged(role: Role, term: number, leader: ServerId | undefined, nowMs: number): void {
+    const before = this.#role
+    // A leader of a later term is one way for leadership to end; without one, in the same term, it gave up.
+    if (before === 'leader' && role !== 'leader' && leader === undefined && term === this.#term) this.stepDowns++
+    if (before === 'pre-candidate' && role !== 'pre-candidate') {
+      raise(this.preVotes, role === 'follower' ? 'lost' : 'won', 1)
+    }
+    if (before === 'candidate' && role !== 'candidate') raise(this.elections, role === 'leader' ? 'won' : 'lost', 1)
     if (leader === undefined) this.#leaderlessSinceMs ??= nowMs
     else {
-      if (this.#leaderlessSinceMs !== undefined) this.election.add(nowMs - this.#leaderlessSinceMs)
+      if (this.#leaderlessSinceMs !== undefined) this.election.observe((nowMs - this.#leaderlessSinceMs) / 1000)
       this.#leaderlessSinceMs = undefined
       if (leader !== this.#leader || term !== this.#term) this.leaderChanges++
       this.#leader = leader
     }
-    this.#wasLeader = isLeader
+    this.#role = role
     this.#term = term
   }
 }

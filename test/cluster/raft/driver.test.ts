@@ -1,0 +1,354 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Consensus } from '../../../cluster/raft/consensus.ts'
+import { configurationOf } from '../../../cluster/raft/core/membership.ts'
+import { RAFT_DEFAULTS, type RaftOptions } from '../../../cluster/raft/core/raft.ts'
+import { nameOf, type ServerId } from '../../../cluster/raft/core/server.ts'
+import { RaftDriver } from '../../../cluster/raft/driver.ts'
+import { Store } from '../../../cluster/raft/store.ts'
+import { StateHost } from '../../../cluster/state/host.ts'
+import { encodeEnvelope } from '../../../cluster/state/wire/commands.ts'
+import { MemoryStorage } from '../../../cluster/storage/memory.ts'
+import { MemoryFiles } from '../../../cluster/storage/memory-files.ts'
+import { FabricNet } from '../../tools/fabric.ts'
+
+const FORMATION = '000102030405060708090a0b0c0d0e0f'
+const SETTINGS = Uint8Array.of(0x80)
+const SETTLED_MS = 4000
+
+/** A disk that outlives whoever uses it, and fails when it is told to. */
+class Disk {
+  readonly files = new MemoryFiles()
+  readonly rows = new MemoryStorage()
+  isFailing = false
+  wipes = 0
+
+  open(): Promise<Store> {
+    const { rows } = this
+    const storage = {
+      get: (key: Uint8Array) => rows.get(key),
+      write: (operations: Parameters<MemoryStorage['write']>[0]) =>
+        this.isFailing ? Promise.reject(new Error('the disk is full')) : rows.write(operations),
+      rows: (range: Parameters<MemoryStorage['rows']>[0]) => rows.rows(range),
+      keys: (range: Parameters<MemoryStorage['keys']>[0]) => rows.keys(range),
+      failure: undefined,
+      waitingBytes: 0,
+      close: async () => {},
+    }
+    return Store.open({
+      path: '/raft',
+      retain: 2,
+      files: this.files,
+      openStorage: async () => storage,
+      wallMs: () => 1,
+    })
+  }
+}
+
+class Group {
+  readonly net = new FabricNet()
+  readonly drivers = new Map<string, RaftDriver>()
+  readonly disks = new Map<string, Disk>()
+  readonly hosts = new Map<string, StateHost>()
+
+  async start(name: string, options: Partial<RaftOptions> = {}): Promise<RaftDriver> {
+    const { net } = this
+    const disk = this.disks.get(name) ?? new Disk()
+    this.disks.set(name, disk)
+    const defer = (run: () => void): void => {
+      net.after(0, run)
+    }
+    const failed = (error: unknown): void => {
+      throw error
+    }
+    const host = new StateHost({ nowMs: () => net.env.nowMs(), defer, failed })
+    const fabric = net.nodes.get(name) ?? net.join(name)
+    const driver = await RaftDriver.open({
+      fabric,
+      state: host,
+      raft: { ...RAFT_DEFAULTS, heartbeatTimeoutMs: 300, electionTimeoutMs: 300, commitTimeoutMs: 50, ...options },
+      isEligible: true,
+      openStore: () => disk.open(),
+      wipeStore: async () => {
+        disk.wipes++
+        this.disks.set(name, Object.assign(disk, { files: new MemoryFiles(), rows: new MemoryStorage() }))
+      },
+      onPause: () => () => {},
+      defer,
+    })
+    this.drivers.set(name, driver)
+    this.hosts.set(name, host)
+    return driver
+  }
+
+  async form(names: readonly string[], options: Partial<RaftOptions> = {}): Promise<RaftDriver> {
+    const drivers = []
+    for (const name of names) drivers.push(await this.start(name, options))
+    const configuration = configurationOf(drivers.map(({ self }) => self))
+    for (const driver of drivers) await driver.form(FORMATION, configuration, SETTINGS)
+    await this.net.advance(SETTLED_MS)
+    return this.leader()
+  }
+
+  leader(): RaftDriver {
+    const leader = [...this.drivers.values()].find((driver) => driver.status().isReady)
+    if (leader === undefined) throw new Error('there is no leader')
+    return leader
+  }
+
+  followers(): RaftDriver[] {
+    return [...this.drivers.values()].filter((driver) => driver.status().role !== 'leader')
+  }
+
+  /** The result of what takes its time on the clock of the group. */
+  async settled<T>(promise: Promise<T>, withinMs = SETTLED_MS): Promise<T> {
+    let isOver = false
+    const over = (): void => {
+      isOver = true
+    }
+    promise.then(over, over)
+    for (let ms = 0; ms < withinMs && !isOver; ms += 10) await this.net.advance(10)
+    expect(isOver).toBe(true)
+    return promise
+  }
+
+  up(node: string, epoch = 1): Uint8Array {
+    return encodeEnvelope({ session: 0, seq: 0, floor: 0, command: { kind: 'node-up', node, epoch, role: 'server' } })
+  }
+
+  digests(): string[] {
+    return [...this.drivers.values()].map(({ machine }) => `${machine.index} ${machine.digest()}`)
+  }
+}
+
+let group: Group
+beforeEach(() => {
+  group = new Group()
+})
+afterEach(async () => {
+  await Promise.all([...group.drivers.values()].map((driver) => driver.close()))
+})
+
+const kindOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => 'ok',
+    (error) => error.kind,
+  )
+
+describe('a group (cluster.md §5)', () => {
+  test('begins, elects a leader, and builds the same state everywhere', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const outcome = await group.settled(leader.propose(group.up('x')))
+    expect(outcome.status).toBe('session')
+    await group.net.advance(500)
+    expect(new Set(group.digests()).size).toBe(1)
+    expect(group.followers().map((driver) => driver.status().leader)).toEqual([leader.self, leader.self])
+    expect(leader.status().formation).toBe(FORMATION)
+  })
+
+  test('what is proposed in one turn is one entry', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const before = leader.status().last.index
+    const outcomes = await group.settled(Promise.all(['x', 'y', 'z'].map((node) => leader.propose(group.up(node)))))
+    expect(outcomes.map(({ status }) => status)).toEqual(['session', 'session', 'session'])
+    expect(leader.status().last.index).toBe(before + 1)
+  })
+
+  test('what no machine could apply never enters the log', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const before = leader.status().last.index
+    expect(await kindOf(leader.propose(Uint8Array.of(1, 2, 3)))).toBe('Invalid')
+    expect(await kindOf(leader.propose(new Uint8Array(2 * 1024 * 1024)))).toBe('Invalid')
+    await group.net.advance(200)
+    expect(leader.status().last.index).toBe(before)
+  })
+
+  test('a follower names the leader', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const [follower] = group.followers() as [RaftDriver]
+    await expect(follower.propose(group.up('x'))).rejects.toMatchObject({
+      kind: 'NotLeader',
+      details: { hint: leader.self },
+    })
+    expect(await kindOf(follower.transfer())).toBe('NotLeader')
+    expect(follower.holdsQuorum()).toBe(false)
+    expect(leader.holdsQuorum()).toBe(true)
+  })
+
+  test('a read on any member sees what was acknowledged before it began', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    await group.settled(leader.propose(group.up('x')))
+    const { index } = leader.machine
+    for (const driver of group.drivers.values()) {
+      expect(await group.settled(driver.barrier(1000))).toBeGreaterThanOrEqual(index)
+      expect(driver.machine.sessions.ofNode('x')?.epoch).toBe(1)
+    }
+  })
+
+  test('without a majority proposals have an unknown outcome, reads none, and the leader gives up', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const others = group.followers()
+    for (const other of others) group.net.cuts.add(`${nameOf(leader.self)} ${nameOf(other.self)}`)
+    const proposal = kindOf(leader.propose(group.up('x')))
+    const read = kindOf(leader.barrier(1500))
+    expect(await group.settled(proposal)).toBe('LeadershipLost')
+    expect(await group.settled(read)).toBe('Timeout')
+    expect(leader.holdsQuorum()).toBe(false)
+    await group.net.advance(SETTLED_MS)
+    expect(others.filter((other) => other.status().isReady).length).toBe(1)
+    group.net.cuts.clear()
+    await group.net.advance(SETTLED_MS)
+    expect(new Set(group.digests()).size).toBe(1)
+    expect(leader.statistics.stepDowns).toBe(1)
+  })
+
+  test('leadership is handed over, and the successor leads', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const [target] = group.followers() as [RaftDriver]
+    expect(await group.settled(leader.transfer(target.self))).toBe(target.self)
+    await group.net.advance(500)
+    expect(group.leader()).toBe(target)
+  })
+
+  test('a group of one decides alone', async () => {
+    const leader = await group.form(['a'])
+    expect((await group.settled(leader.propose(group.up('x')))).status).toBe('session')
+    expect(await group.settled(leader.barrier(100))).toBe(leader.machine.index)
+  })
+})
+
+describe('members (cluster.md §5.4, §5.5)', () => {
+  const small = { snapshotThreshold: 20, snapshotIntervalMs: 200, trailingEntries: 5, syncedForMs: 50 }
+
+  test('a server in no group takes part in the first that wants it, from a snapshot', async () => {
+    const leader = await group.form(['a', 'b', 'c'], small)
+    for (let i = 0; i < 60; i++) await group.settled(leader.propose(group.up(`n${i}`)))
+    await group.net.advance(1000)
+    expect(leader.status().base.index).toBeGreaterThan(2)
+    const late = await group.start('d', small)
+    expect(late.status()).toMatchObject({ isEmpty: true, role: 'none', formation: undefined })
+    let restored = 0
+    late.onRestored(() => restored++)
+    await group.settled(leader.changeMembership({ op: 'add-standby', server: late.self }))
+    await group.net.advance(SETTLED_MS)
+    expect(restored).toBe(1)
+    expect(late.status()).toMatchObject({ isEmpty: false, role: 'standby', formation: FORMATION })
+    expect(new Set(group.digests()).size).toBe(1)
+    await group.settled(leader.changeMembership({ op: 'promote', server: late.self }))
+    expect(leader.status().configuration.configuration.voters).toContain(late.self)
+    expect(await kindOf(group.settled(leader.changeMembership({ op: 'promote', server: late.self })))).toBe('Conflict')
+  })
+
+  test('what was released is never joined', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const late = await group.start('d')
+    await late.changeMeta((meta) => ({ ...meta, released: [FORMATION] }))
+    await group.settled(leader.changeMembership({ op: 'add-standby', server: late.self }))
+    await group.net.advance(1000)
+    expect(late.status().formation).toBeUndefined()
+    expect(late.statistics.drops.get('formation')).toBeGreaterThan(0)
+    expect(leader.statistics.drops.get('refused_formation')).toBeGreaterThan(0)
+  })
+
+  test('a wiped store is another server, and answers for nobody else', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const [victim] = group.followers() as [RaftDriver]
+    const before: ServerId = victim.self
+    await group.settled(victim.reset())
+    expect(victim.self).not.toBe(before)
+    expect(victim.status()).toMatchObject({ isEmpty: true, role: 'none' })
+    await group.net.advance(1000)
+    expect(victim.statistics.drops.get('store_mismatch')).toBeGreaterThan(0)
+    expect(victim.machine.index).toBe(0)
+    expect(leader.status().followers.find(({ server }) => server === before)?.silentMs).toBeGreaterThan(500)
+  })
+
+  test('a store of a group begins no other', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const { configuration } = leader.status().configuration
+    await leader.form(FORMATION, configuration, SETTINGS)
+    expect(await kindOf(leader.form('ff'.repeat(16), configuration, SETTINGS))).toBe('Conflict')
+  })
+})
+
+describe('crashes and disks (cluster.md §5.1)', () => {
+  test('a restart finds what was acknowledged', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    await group.settled(leader.propose(group.up('x')))
+    await group.net.advance(500)
+    const digests = new Set(group.digests().map((text) => text.split(' ')[1]))
+    for (const name of ['a', 'b', 'c']) await group.drivers.get(name)?.close()
+    for (const name of ['a', 'b', 'c']) await group.start(name)
+    await group.net.advance(SETTLED_MS)
+    expect(group.leader().machine.sessions.ofNode('x')?.epoch).toBe(1)
+    expect(new Set(group.digests()).size).toBe(1)
+    expect(digests.size).toBe(1)
+  })
+
+  test('a crash between the decision to begin and its first entries is made up for', async () => {
+    const disk = new Disk()
+    group.disks.set('a', disk)
+    const first = await group.start('a')
+    const voters = [first.self]
+    // The row of the log never gets there.
+    const write = disk.rows.write.bind(disk.rows)
+    disk.rows.write = () => new Promise(() => {})
+    void first.form(FORMATION, configurationOf(voters), SETTINGS).catch(() => {})
+    await group.net.advance(100)
+    expect(first.meta.formation).toBe(FORMATION)
+    disk.rows.write = write
+    group.net.nodes.delete('a')
+    const again = await group.start('a')
+    await group.net.advance(SETTLED_MS)
+    expect(again.status()).toMatchObject({ role: 'leader', formation: FORMATION })
+  })
+
+  test('a disk that fails silences its server, until it was opened anew and works', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const name = nameOf(leader.self)
+    const disk = group.disks.get(name) as Disk
+    disk.isFailing = true
+    const proposal = kindOf(leader.propose(group.up('x')))
+    expect(await group.settled(proposal)).toBe('LeadershipLost')
+    expect(leader.status().failure).toContain('full')
+    await group.net.advance(SETTLED_MS)
+    const successor = group.leader()
+    expect(successor).not.toBe(leader)
+    await group.settled(successor.propose(group.up('y')))
+    await group.net.advance(10_000)
+    expect(leader.status().failure).toContain('full')
+    expect(leader.machine.index).toBeLessThan(successor.machine.index)
+    disk.isFailing = false
+    await group.net.advance(12_000)
+    expect(leader.status()).toMatchObject({ failure: undefined, role: 'voter', leader: successor.self })
+    expect(new Set(group.digests()).size).toBe(1)
+  })
+
+  test('bytes that no server sends are dropped and counted', async () => {
+    await group.form(['a', 'b', 'c'])
+    const [a] = group.net.nodes.values()
+    for (const bytes of [new Uint8Array(), Uint8Array.of(0xc1), new Uint8Array(500).fill(0x91)]) {
+      a?.send({ name: 'b', epoch: 1 }, 'raft', bytes)
+      a?.send({ name: 'b', epoch: 1 }, 'rlog', bytes)
+      a?.send({ name: 'b', epoch: 1 }, 'snapshot', bytes)
+    }
+    await group.net.advance(100)
+    expect(group.drivers.get('b')?.statistics.drops.get('malformed')).toBe(9)
+    expect(group.leader().holdsQuorum()).toBe(true)
+  })
+})
+
+describe('the log clock (cluster.md §5.12)', () => {
+  test('what falls due does so while nothing is written, soon and not early', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const opened = await group.settled(leader.propose(group.up('x')))
+    if (opened.status !== 'session') throw new Error(opened.status)
+    const acquire = { kind: 'lock-acquire', name: 'l', pid: '{x@h|1.1}', waitMs: 0, ttlMs: 2000 } as const
+    const command = encodeEnvelope({ session: opened.session, seq: 1, floor: 1, command: acquire })
+    expect((await group.settled(leader.propose(command))).status).toBe('granted')
+    const held = (driver: Consensus): boolean => driver.machine.locks.holder('l') !== undefined
+    await group.net.advance(1900)
+    expect([...group.drivers.values()].every(held)).toBe(true)
+    await group.net.advance(1500)
+    expect([...group.drivers.values()].some(held)).toBe(false)
+  })
+})
