@@ -110,6 +110,9 @@ const WORKLOADS = {
   async W7() {
     await inProcess('W7', [join(here, 'w7.mjs')])
   },
+  async W9() {
+    await inProcess('W9', [join(here, 'w9.mjs')])
+  },
   async W11() {
     await inProcess('W11', [join(here, 'w11.mjs')])
   },
