@@ -9,7 +9,7 @@ import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
 import { PrometheusListener } from './admin/prometheus.ts'
 import { AdminServer } from './admin/server.ts'
-import type { KnownName } from './admin/shapes.ts'
+import type { AdminGroups, KnownName } from './admin/shapes.ts'
 import { codeOf } from './app/code.ts'
 import { CodeHashes } from './app/code-hash.ts'
 import {
@@ -841,6 +841,11 @@ export class Node {
   /** Undefined: clustering is off. */
   get cluster(): Cluster | undefined {
     return this.#cluster
+  }
+
+  /** What the admin interface shows of process groups. */
+  get groups(): AdminGroups {
+    return this.#groups
   }
 
   /** Leaves the cluster and stops; resolves when that has begun. */

@@ -12,6 +12,7 @@ import { type Address, formatAddress, parseAddress } from './address.ts'
 import { isLoopback, refusal } from './guard.ts'
 import { explained, listen } from './listen.ts'
 import { entriesRoute } from './routes/entries.ts'
+import { groupsRoute } from './routes/groups.ts'
 import { healthRoutes } from './routes/health.ts'
 import { kvRoutes } from './routes/kv.ts'
 import { memberRoutes } from './routes/members.ts'
@@ -169,6 +170,7 @@ export class AdminServer {
     memberRoutes(app, node)
     namesRoute(app, node)
     kvRoutes(app, node)
+    groupsRoute(app, node)
     await app.ready()
     return app
   }

@@ -19,6 +19,7 @@ export interface AdminNode {
   /** Undefined: clustering is off. */
   readonly cluster: AdminCluster | undefined
   readonly stores: AdminStores
+  readonly groups: AdminGroups
   /** Begins the graceful end of the node; resolves when it has begun. */
   leave(): Promise<void>
 }
@@ -79,6 +80,23 @@ export interface StorePage {
   items: readonly StoreItem[]
   cursor: string
   has_more: boolean
+}
+
+/** The process groups of a node. */
+export interface AdminGroups {
+  /** Whether a scope of this id runs. */
+  has(scope: string): boolean
+  /** Groups with members, by scope and name. @param scope undefined: of all that run */
+  rows(scope: string | undefined): GroupRow[]
+  /** One for each scope that runs. */
+  checks(): readonly Check[]
+}
+
+export interface GroupRow {
+  scope: string
+  group: string
+  /** Once for each slot, in the order in which this node saw them join. */
+  members: readonly string[]
 }
 
 /** A node that gossip knows, in any state. */

@@ -8,6 +8,7 @@ import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { addCert } from './commands/cert.ts'
 import { addCheck } from './commands/check.ts'
 import { addCluster } from './commands/cluster.ts'
+import { addGroups } from './commands/groups.ts'
 import { addInit } from './commands/init.ts'
 import { addKeygen } from './commands/keygen.ts'
 import { addKv } from './commands/kv.ts'
@@ -39,6 +40,7 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addInit(command('init'), end)
   addTest(command('test'), end)
   addPs(command('ps'), end)
+  addGroups(command('groups'), end)
   addNames(command('names'), end)
   addCluster(program.command('cluster'), end)
   addKv(program.command('kv'), end)

@@ -279,9 +279,23 @@ export class Groups implements NodeService, ResourceKeeper {
 
   // ---- looking at it
 
-  /** Of those that run, by id. */
-  scopes(): readonly { readonly id: string; readonly scope: GroupScope }[] {
-    return [...this.#running].map(([id, { scope }]) => ({ id, scope })).sort((a, b) => (a.id < b.id ? -1 : 1))
+  has(scope: string): boolean {
+    return this.#running.has(scope)
+  }
+
+  rows(scope: string | undefined): { scope: string; group: string; members: readonly string[] }[] {
+    return this.#sorted(scope).flatMap(({ id, scope: each }) =>
+      each.groups().map((group) => ({ scope: id, group: toText(group), members: each.members(group).map(toText) })),
+    )
+  }
+
+  checks(): { name: string; ok: boolean; detail: string }[] {
+    return this.#sorted(undefined).map(({ id, scope }) => ({ name: `pg_broadcast_recent.${id}`, ...scope.health() }))
+  }
+
+  #sorted(wanted: string | undefined): { id: string; scope: GroupScope }[] {
+    const running = [...this.#running].map(([id, { scope }]) => ({ id, scope }))
+    return running.filter(({ id }) => wanted === undefined || id === wanted).sort((a, b) => (a.id < b.id ? -1 : 1))
   }
 }
 

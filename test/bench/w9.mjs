@@ -28,7 +28,13 @@ async function startNode(name, join) {
     entries: [
       { id: HOST, kind: 'process.host', lifecycle: { auto_start: true } },
       { id: 'bench:groups', kind: 'pg.scope', lifecycle: { auto_start: true } },
-      ...methods.map((method) => ({ id: `bench:${method}`, kind: 'process.lua', source, method, modules: ['time', 'pg'] })),
+      ...methods.map((method) => ({
+        id: `bench:${method}`,
+        kind: 'process.lua',
+        source,
+        method,
+        modules: ['time', 'pg'],
+      })),
     ],
     set: [
       `node.data_dir=${dataDir}`,

@@ -28,7 +28,13 @@ async function startNode(name, join) {
     entries: [
       { id: HOST, kind: 'process.host', lifecycle: { auto_start: true } },
       { id: 'bench:groups', kind: 'pg.scope', lifecycle: { auto_start: true } },
-      ...methods.map((method) => ({ id: `bench:${method}`, kind: 'process.lua', source, method, modules: ['time', 'pg'] })),
+      ...methods.map((method) => ({
+        id: `bench:${method}`,
+        kind: 'process.lua',
+        source,
+        method,
+        modules: ['time', 'pg'],
+      })),
     ],
     set: [
       `node.data_dir=${dataDir}`,
@@ -78,7 +84,12 @@ if (process.argv[2] === '--partner') {
   const node = await startNode(process.argv[3], process.argv[4])
   process.stdout.write(`${node.cluster.gossipAddress}\n`)
   // Whoever started it is gone.
-  process.stdin.on('end', () => { console.error(process.cpuUsage()); process.exit(0) }).resume()
+  process.stdin
+    .on('end', () => {
+      console.error(process.cpuUsage())
+      process.exit(0)
+    })
+    .resume()
 } else {
   const b = await partner('b')
   const c = await partner('c', b.address)
@@ -91,6 +102,9 @@ if (process.argv[2] === '--partner') {
   emit('join_all_seen', join * 1000, 'ms', CROWD)
   emit('broadcast_all_acked', median * 1000, 'ms', acked.length)
   emit('deliveries', (HALL * ROUNDS) / deliveries, '1/s', HALL * ROUNDS)
-  for (const { child } of [b, c]) { child.stdin.end(); await new Promise((r) => child.on('exit', r)) }
+  for (const { child } of [b, c]) {
+    child.stdin.end()
+    await new Promise((r) => child.on('exit', r))
+  }
   process.exit(0)
 }

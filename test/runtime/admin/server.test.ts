@@ -46,6 +46,13 @@ class FakeNode implements AdminNode {
     ]
   }
 
+  readonly groups: AdminNode['groups'] = {
+    has: (scope) => scope === 'shop:rooms',
+    rows: () => [{ scope: 'shop:rooms', group: 'lobby', members: ['{shop:processes|1.1}', '{shop:processes|1.1}'] }],
+    checks: () => this.groupChecks,
+  }
+  groupChecks: { name: string; ok: boolean; detail: string }[] = []
+
   async leave(): Promise<void> {
     this.left.push('left')
   }
@@ -258,6 +265,21 @@ describe('routes (operations.md §3)', () => {
     expect((await ask('/v1/names?prefix=till')).body).toEqual([
       { name: 'till', scope: 'local', pid: '{shop:processes|1.1}', node: 'n1' },
     ])
+  })
+
+  test('/v1/groups tells who is in which group', async () => {
+    await start()
+    const rows = [{ scope: 'shop:rooms', group: 'lobby', members: ['{shop:processes|1.1}', '{shop:processes|1.1}'] }]
+    expect((await ask('/v1/groups')).body).toEqual(rows)
+    expect((await ask('/v1/groups?scope=shop:rooms')).body).toEqual(rows)
+    expect((await ask('/v1/groups?scope=shop:none')).status).toBe(404)
+  })
+
+  test('/readyz asks the scopes of groups, /livez does not', async () => {
+    node.groupChecks = [{ name: 'pg_broadcast_recent.shop:rooms', ok: false, detail: 'nothing was heard' }]
+    await start()
+    expect((await ask('/readyz')).status).toBe(503)
+    expect((await ask('/livez')).status).toBe(200)
   })
 
   test('/v1/entries tells ids and kinds, and no source', async () => {

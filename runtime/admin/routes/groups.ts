@@ -1,0 +1,15 @@
+// GET /v1/groups?scope=: process groups and who is in them, as this node sees them.
+
+import type { FastifyInstance } from 'fastify'
+import { MoonmeshError } from '../../base/errors.ts'
+import type { AdminNode, GroupRow } from '../shapes.ts'
+
+export function groupsRoute(app: FastifyInstance, { groups }: AdminNode): void {
+  app.get<{ Querystring: { scope?: string } }>('/v1/groups', (request): GroupRow[] => {
+    const { scope } = request.query
+    if (scope !== undefined && !groups.has(scope)) {
+      throw new MoonmeshError('NotFound', `no such scope runs: ${scope}`, { retryable: false })
+    }
+    return groups.rows(scope)
+  })
+}
