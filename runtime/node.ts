@@ -540,6 +540,7 @@ export class Node {
         },
         localHolder: (name) => relay.lookupLocal(name),
         localCount: () => relay.localNameCount,
+        releaseLocal: (name) => relay.releaseName(name),
         changed: (names) => relay.setShared(names),
         revoked: (name, pid) => {
           relay.ask({ kind: 'cancel', to: pid, from: '', reason: `name revoked: ${name}` }, () => {})

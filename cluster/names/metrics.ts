@@ -29,4 +29,11 @@ export function registerNamesMetrics(prom: Prom, registry: Registry, names: Name
   metric('Counter', 'names_revoked_total', 'names lost', ['cause'], ({ revoked }) =>
     revoked.map(({ cause, count }) => [{ cause }, count]),
   )
+  metric('Gauge', 'names_strong_pending', 'strong names that this node agreed to', [], ({ pending }) => [[{}, pending]])
+  metric('Gauge', 'names_cache_age_seconds', 'age of what is known of the log', [], ({ cacheAgeMs }) => [
+    [{}, cacheAgeMs / 1000],
+  ])
+  metric('Counter', 'names_cache_misses_total', 'names whose process was elsewhere', [], ({ cacheMisses }) => [
+    [{}, cacheMisses],
+  ])
 }

@@ -2,6 +2,7 @@
 // cluster.md §6.
 
 import { createHash } from 'node:crypto'
+import { assert } from '../../runtime/base/assert.ts'
 import { toText } from '../../runtime/base/bytes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { pack, UnpackError, unpack } from '../../runtime/base/msgpack.ts'
@@ -12,6 +13,7 @@ import { Fields } from '../state/core/fields.ts'
 import type { Change } from './core/change.ts'
 import { Eventual, type EventualEffect, type EventualInput, type EventualSettings } from './core/eventual.ts'
 import { type Holders, holderAgainst, resolveShared } from './core/resolve.ts'
+import { GlobalNames, type GlobalNamesOptions } from './global.ts'
 import {
   COMPARE,
   changeFrames,
@@ -37,6 +39,8 @@ export interface NamesHost {
   bear(pid: string, done: (problem: MoonmeshError | ErrorValue | undefined) => void): void
   /** Of scope local. */
   localHolder(name: string): string | undefined
+  /** Takes a name of scope local from its holder. */
+  releaseLocal(name: string): void
   localCount(): number
   /** What names stand for from now on; `pid` undefined: nothing beyond this node. */
   changed(names: readonly { readonly name: string; readonly pid: string | undefined }[]): void
@@ -94,6 +98,9 @@ export class Names {
   #isClosed = false
   /** Frames and answers that could not be read. */
   #malformed = 0
+  #global: GlobalNames | undefined
+  /** Of other nodes, as gossip knows them. */
+  readonly #epochs = new Map<string, number>()
   readonly #registrations = new Map<string, number>()
 
   constructor({ fabric, host, settings }: NamesOptions) {
@@ -102,9 +109,7 @@ export class Names {
     const own = { node: fabric.name, epoch: fabric.epoch, hash: sha256 }
     this.#eventual = new Eventual(settings === undefined ? own : { ...own, settings }, fabric.env)
     this.#undo.push(
-      fabric.onLive(({ kind, node: { name: node, epoch } }) =>
-        this.#step({ kind: kind === 'left' ? 'gone' : 'live', node, epoch }),
-      ),
+      fabric.onLive(({ kind, node: { name, epoch } }) => this.#sawNode(kind !== 'left', name, epoch)),
       fabric.onGossip('eventualNames', (payload, from) => this.#heard(payload, from)),
       fabric.onExchange('eventualNames', () => digestFrames(this.#eventual.digest())),
       fabric.serve(PULL, (body) => encodePullAnswer(this.#eventual.answerPull(readable(() => decodePull(body))))),
@@ -122,8 +127,47 @@ export class Names {
         return pack(true)
       }),
     )
-    for (const { name: node, epoch } of fabric.live()) this.#step({ kind: 'live', node, epoch })
+    for (const { name, epoch } of fabric.live()) this.#sawNode(true, name, epoch)
     this.#schedule()
+  }
+
+  /** Consensus is there: consistent and strong names from now on. Once. */
+  attach(options: Omit<GlobalNamesOptions, 'fabric' | 'scopes'>): void {
+    assert(this.#global === undefined, 'attached once')
+    this.#global = new GlobalNames({
+      ...options,
+      fabric: this.#fabric,
+      scopes: {
+        eventualHolder: (name, pid) => {
+          const own = this.#eventual.ownPid(name)
+          return own !== undefined && own !== pid ? own : this.#eventual.lookup(name)
+        },
+        localHolder: (name) => this.#host.localHolder(name),
+        changed: (names) => this.#host.changed(names.map((name) => ({ name, pid: this.lookup(name) }))),
+        lost: (name, pid) => this.#host.revoked(name, pid),
+        giveWay: (name, pid) => this.#giveWay(name, pid),
+      },
+    })
+  }
+
+  /** A strong name of another process was there before this node joined. */
+  #giveWay(name: string, pid: string): void {
+    const own = this.#eventual.ownPid(name)
+    if (own !== undefined && own !== pid) this.#perform(this.#eventual.revoke(name, pid))
+    const local = this.#host.localHolder(name)
+    if (local === undefined || local === pid) return
+    this.#host.releaseLocal(name)
+    this.#revoked(name, local)
+  }
+
+  #sawNode(isLive: boolean, node: string, epoch: number): void {
+    const before = this.#epochs.get(node)
+    if (isLive) this.#epochs.set(node, epoch)
+    this.#step({ kind: isLive ? 'live' : 'gone', node, epoch })
+    if (!isLive || before === undefined || before >= epoch || this.#global === undefined) return
+    // Names of its earlier run resolve no more, though the log still has them.
+    const names = this.#global.bindings('').flatMap(({ name, pid }) => (parsePid(pid)?.node === node ? [name] : []))
+    if (names.length > 0) this.#host.changed(names.map((name) => ({ name, pid: this.lookup(name) })))
   }
 
   /**
@@ -154,26 +198,41 @@ export class Names {
     await this.#fabric.request({ name: node, epoch }, REGISTER, pack({ name, pid, scope }), { signal })
   }
 
-  #registerHere(request: RegisterRequest): Promise<void> {
-    return new Promise((resolve, reject) => {
+  async #registerHere(request: RegisterRequest): Promise<void> {
+    const { name, pid, scope, caller } = request
+    const waits = scope === 'eventual' && this.isReady(name) === false && this.#eventual.ownPid(name) !== pid
+    if (waits) await this.#global?.ready(name)
+    await new Promise<void>((resolve, reject) => {
       const bind = (): void => {
         try {
-          this.#bind(request)
-          resolve()
+          resolve(this.#bind(request))
         } catch (error) {
           reject(error)
         }
       }
-      // Whoever asks for itself is there, and is known to the node.
-      if (request.pid === request.caller) bind()
-      else this.#host.bear(request.pid, (problem) => (problem === undefined ? bind() : reject(problem)))
+      // Whoever asks for itself is there, unless time has passed, and is known to the node.
+      if (pid === caller && !waits) bind()
+      else this.#host.bear(pid, (problem) => (problem === undefined ? bind() : reject(problem)))
     })
   }
 
+  /** Whether this name may be registered in the smaller scopes now; false: `whenReady` says when. */
+  isReady(name: string): boolean {
+    return this.#global === undefined || this.#global.isReady || name.startsWith('_sys.')
+  }
+
+  /** @throws MoonmeshError `Unavailable` when it takes too long */
+  async whenReady(name: string): Promise<void> {
+    await this.#global?.ready(name)
+  }
+
   /** In the turn in which it is known that the process is there: its end comes afterwards. */
-  #bind({ name, pid, scope }: RegisterRequest): void {
+  #bind({ name, pid, scope, signal }: RegisterRequest): void | Promise<void> {
     if (this.#isClosed) throw stopping()
-    if (scope !== 'eventual') throw noConsensus(scope)
+    if (scope !== 'eventual') {
+      if (this.#global === undefined) throw noConsensus(scope)
+      return this.#global.register(name, pid, scope, signal)
+    }
     const holder = holderAgainst(scope, pid, this.#holders(name))
     if (holder !== undefined) throw taken(name, holder)
     const { outcome, effects } = this.#eventual.register(name, pid)
@@ -183,9 +242,9 @@ export class Names {
     throw new MoonmeshError('LimitExceeded', `there are ${outcome.what} already`, { retryable: false })
   }
 
-  /** @returns false: no process of this node has it in this scope */
-  async unregister({ name, scope }: UnregisterRequest): Promise<boolean> {
-    if (scope !== 'eventual') return false
+  /** @returns false: no process of this node has it in this scope; of a consistent or strong name: the caller has it not */
+  async unregister({ name, scope, caller, signal }: UnregisterRequest): Promise<boolean> {
+    if (scope !== 'eventual') return this.#global?.unregister(name, caller, scope, signal) ?? false
     const { removed, effects } = this.#eventual.unregister(name)
     this.#perform(effects)
     return removed
@@ -194,11 +253,39 @@ export class Names {
   /** A process of this node ended: its names are free. */
   exited(pid: string): void {
     this.#perform(this.#eventual.exited(pid))
+    this.#global?.exited(pid)
   }
 
   /** What the name stands for beyond this node. */
   lookup(name: string): string | undefined {
     return resolveShared(this.#holders(name))
+  }
+
+  /**
+   * The same, and where this node cannot know, or `isLinearizable` is asked for, as the log has it.
+   * @throws MoonmeshError `Unavailable` (no answer of the log)
+   */
+  async find(name: string, options: { isLinearizable: boolean; deadlineMs?: number }): Promise<string | undefined> {
+    const { isLinearizable, deadlineMs } = options
+    if (this.#global === undefined) {
+      if (isLinearizable) throw noConsensus('consistent')
+      return this.lookup(name)
+    }
+    if (!isLinearizable) {
+      const known = this.lookup(name)
+      if (known !== undefined || !this.#global.mayKnowMore(name)) return known
+      // In a part of the cluster without a leader what is known here has to do.
+      await this.#global.lookupInLog(name, deadlineMs ?? ASK_MS).catch(() => undefined)
+      return this.lookup(name)
+    }
+    const found = await this.#global.lookupInLog(name, deadlineMs)
+    return found?.pid ?? this.#eventual.lookup(name)
+  }
+
+  /** The process that the name stood for was not where it was sent to: the log is asked. */
+  async mistrust(name: string): Promise<string | undefined> {
+    await this.#global?.mistrust(name).catch(() => undefined)
+    return this.lookup(name)
   }
 
   /** Who has, or is about to have, the name in a scope that is larger than the node. */
@@ -209,16 +296,27 @@ export class Names {
 
   /** Sorted by name. */
   entries(prefix = ''): NameEntry[] {
-    return this.#eventual.names(prefix).map(({ name, pid }) => ({ name, pid, scope: 'eventual' }))
+    const global = this.#global?.bindings(prefix).map(({ name, pid, scope }) => ({ name, pid, scope })) ?? []
+    const eventual = this.#eventual.names(prefix).map(({ name, pid }) => ({ name, pid, scope: 'eventual' as const }))
+    return [...global, ...eventual].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   }
 
   statistics(): NamesStatistics {
+    const global = this.#global?.figures()
     return {
       names: [
         { scope: 'local', count: this.#host.localCount() },
         { scope: 'eventual', count: this.#eventual.count },
+        { scope: 'consistent', count: global?.consistent ?? 0 },
+        { scope: 'strong', count: global?.strong ?? 0 },
       ],
-      revoked: [{ cause: 'conflict', count: this.#eventual.counters.revoked }],
+      revoked: [
+        { cause: 'conflict', count: this.#eventual.counters.revoked },
+        { cause: 'session', count: global?.lost ?? 0 },
+      ],
+      pending: global?.pending ?? 0,
+      cacheAgeMs: global === undefined || !Number.isFinite(global.cacheAgeMs) ? 0 : global.cacheAgeMs,
+      cacheMisses: global?.misses ?? 0,
       malformed: this.#malformed,
       registrations: [...this.#registrations]
         .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -235,16 +333,26 @@ export class Names {
     this.#isClosed = true
     this.#cancelWake()
     this.#cancelFlush?.()
+    this.#global?.close()
     for (const undo of this.#undo.splice(0)) undo()
   }
 
   #holders(name: string): Holders {
     return {
-      global: undefined,
-      reserved: undefined,
+      global: this.#globalPid(name),
+      reserved: this.#global?.reservedFor(name),
       eventual: this.#eventual.lookup(name),
       local: this.#host.localHolder(name),
     }
+  }
+
+  /** Unless gossip knows a later run of its node. */
+  #globalPid(name: string): string | undefined {
+    const pid = this.#global?.lookup(name)?.pid
+    const parts = pid === undefined ? undefined : parsePid(pid)
+    if (parts?.node === undefined) return pid
+    const epoch = parts.node === this.#fabric.name ? this.#fabric.epoch : (this.#epochs.get(parts.node) ?? 0)
+    return epochOf(parts.uniq) < epoch ? undefined : pid
   }
 
   #count(scope: ClusterScope, result: string): void {
@@ -289,8 +397,7 @@ export class Names {
           changed.push({ name: effect.name, pid: this.lookup(effect.name) })
           break
         case 'revoked':
-          this.#fabric.log('warn', 'name_revoked', { name: toText(effect.name), pid: toText(effect.pid) })
-          this.#host.revoked(effect.name, effect.pid)
+          this.#revoked(effect.name, effect.pid)
           break
         case 'learned':
           this.#fabric.converged?.(effect.ageMs)
@@ -299,6 +406,11 @@ export class Names {
     }
     if (changed.length > 0) this.#host.changed(changed)
     this.#schedule()
+  }
+
+  #revoked(name: string, pid: string): void {
+    this.#fabric.log('warn', 'name_revoked', { name: toText(name), pid: toText(pid) })
+    this.#host.revoked(name, pid)
   }
 
   #tell(changes: readonly Change[]): void {
@@ -364,11 +476,19 @@ export interface NamesStatistics {
   readonly names: readonly { readonly scope: string; readonly count: number }[]
   /** That processes of this node lost. */
   readonly revoked: readonly { readonly cause: string; readonly count: number }[]
+  /** Names that this node has agreed to reserve for a process. */
+  readonly pending: number
+  /** Since what is known of names in the log was told last; 0 on a member of the group. */
+  readonly cacheAgeMs: number
+  /** Names whose process was not where the cache had it. */
+  readonly cacheMisses: number
   readonly malformed: number
   readonly registrations: readonly { readonly scope: string; readonly result: string; readonly count: number }[]
 }
 
 const COMPARE_TIMEOUT_MS = 5000
+/** For what a lookup may cost at most that could do with what is known here. */
+const ASK_MS = 2000
 
 /** Frames begin with origin, epoch and number of their first change, so no two that differ share this. */
 function keyOf(frame: Uint8Array): string {

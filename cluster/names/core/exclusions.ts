@@ -46,11 +46,15 @@ export class Exclusions {
 
   /**
    * The leader asks whether this process may have the name.
-   * @param known what this node knows: who has the name in smaller scopes, and the latest revision that it knows of the name in the log
+   * @param known what this node knows: who has the name in smaller scopes, and the revision of the strong name that is active, or 0
    */
   check(
     check: Check,
-    known: { readonly eventual: string | undefined; readonly local: string | undefined; readonly revision: number },
+    known: {
+      readonly eventual: string | undefined
+      readonly local: string | undefined
+      readonly activeRevision: number
+    },
     nowMs: number,
   ): CheckAnswer {
     const { name, pid, revision } = check
@@ -60,8 +64,8 @@ export class Exclusions {
       before.heardAtMs = nowMs
       return { kind: 'ack' }
     }
-    // The reservation is over, one way or the other: asked before, this came late.
-    if (known.revision > revision) return { kind: 'stale' }
+    // Asked before it became active, this came late.
+    if (known.activeRevision > revision) return { kind: 'stale' }
     const holder = holderAgainstStrong(pid, known)
     if (holder !== undefined) return { kind: 'reject', holder }
     if (before === undefined && this.#exclusions.size >= EXCLUSIONS_MAX) return { kind: 'full' }
@@ -76,13 +80,13 @@ export class Exclusions {
     this.#exclusions.set(name, { name, pid, revision, heardAtMs: nowMs, askedAtMs: nowMs })
   }
 
-  /** The name was bound or given up at this revision: an earlier reservation of it is over. @returns whether there was one */
-  bound(name: string, revision: number, pid: string | undefined): boolean {
+  /**
+   * The strong name is active since this revision: an earlier reservation of it is over, and the binding does its work. A consistent name
+   * of the same process may come and go meanwhile. @returns whether it was reserved here
+   */
+  activated(name: string, revision: number): boolean {
     const known = this.#exclusions.get(name)
-    if (known === undefined || revision <= known.revision) return false
-    // A consistent name that the same process had before may go while the reservation waits.
-    if (pid === undefined) return false
-    return this.#exclusions.delete(name)
+    return known !== undefined && revision > known.revision && this.#exclusions.delete(name)
   }
 
   /** That reservation came to nothing. @returns whether it was known here */

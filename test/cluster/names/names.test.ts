@@ -26,6 +26,7 @@ class Lab {
         },
         localHolder: (each) => this.local.get(`${name} ${each}`),
         localCount: () => 0,
+        releaseLocal: (each) => this.local.delete(`${name} ${each}`),
         changed: (changes) => {
           for (const change of changes) this.told.push(`${name}: ${change.name} = ${change.pid ?? 'none'}`)
         },

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import { EXCLUSIONS_MAX, Exclusions, NEWS_MS } from '../../../../cluster/names/core/exclusions.ts'
 
-const free = { eventual: undefined, local: undefined, revision: 0 }
+const free = { eventual: undefined, local: undefined, activeRevision: 0 }
 const check = (revision: number, pid = 'p', name = 'x') => ({ name, pid, revision })
 let exclusions: Exclusions
 
@@ -24,8 +24,8 @@ test('a name that another process has here is refused, with its holder', () => {
 test('late questions are passed over: of an earlier reservation, or of one whose end is known', () => {
   exclusions.check(check(5), free, 0)
   expect(exclusions.check(check(4, 'q'), free, 0)).toEqual({ kind: 'stale' })
-  exclusions.bound('x', 6, 'p')
-  expect(exclusions.check(check(5), { ...free, revision: 6 }, 0)).toEqual({ kind: 'stale' })
+  exclusions.activated('x', 6)
+  expect(exclusions.check(check(5), { ...free, activeRevision: 6 }, 0)).toEqual({ kind: 'stale' })
   expect(exclusions.reservedFor('x')).toBeUndefined()
 })
 
@@ -36,11 +36,10 @@ test('a later reservation takes the place of an earlier one', () => {
   expect(exclusions.reservedFor('x')).toBe('q')
 })
 
-test('ends when the name is bound at a later revision, or released at its own; not when an earlier binding is given up', () => {
+test('ends when the strong name is active, at a later revision, or released at its own', () => {
   exclusions.check(check(5), free, 0)
-  expect(exclusions.bound('x', 4, 'q')).toBe(false)
-  expect(exclusions.bound('x', 6, undefined)).toBe(false)
-  expect(exclusions.bound('x', 7, 'p')).toBe(true)
+  expect(exclusions.activated('x', 4)).toBe(false)
+  expect(exclusions.activated('x', 7)).toBe(true)
   exclusions.check(check(9), free, 0)
   expect(exclusions.released('x', 9)).toBe(true)
   expect(exclusions.count).toBe(0)

@@ -1,0 +1,533 @@
+// Consistent and strong names on one node: registered through the log, looked up in a cache that follows it, given up when their process
+// ends. cluster.md §6.2–6.4, §6.6. Names and PIDs are byte strings here and text in the log.
+
+import { toBytes, toText } from '../../runtime/base/bytes.ts'
+import { MoonmeshError } from '../../runtime/base/errors.ts'
+import { type Packed, pack, UnpackError, unpack } from '../../runtime/base/msgpack.ts'
+import { parsePid } from '../../runtime/base/pid.ts'
+import type { Fabric } from '../fabric.ts'
+import type { Consensus } from '../raft/consensus.ts'
+import { Fields } from '../state/core/fields.ts'
+import type { Machine } from '../state/core/machine.ts'
+import type { GlobalScope, Outcome, StateEvent } from '../state/core/outcomes.ts'
+import type { SessionEvent } from '../state/core/session.ts'
+import type { ClusterState } from '../state/state.ts'
+import { BindingCache, type BindingChange, type CachedBinding } from './core/cache.ts'
+import { type Check, Exclusions, type ReservationState } from './core/exclusions.ts'
+import { allBindings, asOf, changeOf, FeedClient, FeedServer } from './feed.ts'
+import { CHECK, StrongDriver } from './strong-driver.ts'
+
+/** What the node knows of smaller scopes. */
+export interface SmallerScopes {
+  /** Of this node's view, or its own binding though another beats it. */
+  eventualHolder(name: string, pid: string): string | undefined
+  localHolder(name: string): string | undefined
+  /** Names of which something else is known now. */
+  changed(names: readonly string[]): void
+  /** A process of this node lost its name in the log. */
+  lost(name: string, pid: string): void
+  /** Another process has the name as a strong one: whoever has it here gives it up. */
+  giveWay(name: string, pid: string): void
+}
+
+export interface GlobalNamesOptions {
+  readonly fabric: Fabric
+  readonly state: ClusterState
+  /** Undefined: this node is a client for good. */
+  readonly consensus: Consensus | undefined
+  readonly strongDeadlineMs: number
+  readonly scopes: SmallerScopes
+}
+
+export interface GlobalLookup {
+  readonly pid: string
+  readonly scope: GlobalScope
+}
+
+const LOOKUP = 'names.lookup'
+const RESERVATION = 'names.reservation'
+const STRONG = 'names.strong'
+const PAGE = 512
+/** Of one command. */
+const DOWN_PIDS_MAX = 1024
+const DOWN_BATCH_MS = 10
+const DOWN_AGAIN_MS = 1000
+/** Beyond its time, for the log to say so. */
+const STRONG_GRACE_MS = 5000
+const BARRIER_MS = 5000
+const BARRIER_AGAIN_MS = 200
+const EXCLUSION_TICK_MS = 1000
+
+export class GlobalNames {
+  readonly #fabric: Fabric
+  readonly #state: ClusterState
+  readonly #scopes: SmallerScopes
+  readonly #strongDeadlineMs: number
+  readonly #cache = new BindingCache()
+  readonly #exclusions = new Exclusions()
+  readonly #feed: FeedClient
+  readonly #server: FeedServer | undefined
+  readonly #driver: StrongDriver | undefined
+  /** Processes of this node that have, or may have, names in the log. */
+  readonly #owners = new Map<string, number>()
+  /** Those of them that ended, until the log says so. */
+  readonly #ended = new Set<string>()
+  #unsaid: string[] = []
+  #cancelDown: (() => void) | undefined
+  /** Waits for the strong names of this session; undefined: known, or not needed. */
+  #barrier: { readonly session: number; readonly waiters: Set<() => void> } | undefined
+  readonly #undo: (() => void)[] = []
+  #cancelTick: () => void
+  #isClosed = false
+  readonly counters = { misses: 0, lost: 0, rejected: 0 }
+  readonly strongSeconds: { result: string; seconds: number }[] = []
+
+  constructor({ fabric, state, consensus, strongDeadlineMs, scopes }: GlobalNamesOptions) {
+    this.#fabric = fabric
+    this.#state = state
+    this.#scopes = scopes
+    this.#strongDeadlineMs = strongDeadlineMs
+    state.addQuery(LOOKUP, lookupQuery)
+    state.addQuery(RESERVATION, reservationQuery)
+    state.addQuery(STRONG, strongQuery)
+    this.#feed = new FeedClient(fabric, {
+      formation: () => this.#changed([...this.#exclusions.clear(), ...this.#cache.clear()]),
+      changes: (changes) => this.#apply(changes),
+      snapshot: (bindings, reached) => this.#changed(this.#loaded(bindings, reached)),
+      heard: (reached) => this.#cache.heard(reached, fabric.env.nowMs()),
+    })
+    this.#undo.push(
+      fabric.serve(CHECK, (body) => this.#check(body)),
+      state.onSession((event) => this.#sessionChanged(event)),
+    )
+    if (consensus !== undefined) {
+      this.#server = new FeedServer(fabric, consensus)
+      this.#driver = new StrongDriver(fabric, consensus)
+      this.#undo.push(
+        consensus.onApplied((_index, events) => this.#applied(consensus, events)),
+        consensus.onRestored(() => {
+          this.#server?.restored()
+          this.#reload(consensus)
+        }),
+        consensus.onStatus(() => this.#statusChanged(consensus)),
+      )
+      this.#statusChanged(consensus)
+    } else this.#feed.want(true)
+    const { state: known, session } = state.session()
+    if (known === 'open') this.#sessionChanged({ kind: 'opened', session })
+    this.#cancelTick = fabric.after(EXCLUSION_TICK_MS, () => this.#tick())
+  }
+
+  // ---- registering
+
+  /**
+   * @param pid of a process of this node, which is there
+   * @throws MoonmeshError `AlreadyExists`, `Unavailable`, `Timeout`, `LimitExceeded`, `Canceled`
+   */
+  async register(name: string, pid: string, scope: GlobalScope, signal: AbortSignal): Promise<void> {
+    // Before it is asked for: an outcome that nobody learns counts as owned.
+    this.#owners.set(pid, (this.#owners.get(pid) ?? 0) + 1)
+    const [textName, textPid] = [toText(name), toText(pid)]
+    const startedMs = this.#fabric.env.nowMs()
+    const outcome =
+      scope === 'consistent'
+        ? await this.#state.submit({ kind: 'register', name: textName, pid: textPid }, { signal })
+        : await this.#state.submit(
+            { kind: 'strong-open', name: textName, pid: textPid, ttlMs: this.#strongDeadlineMs },
+            { deadlineMs: this.#strongDeadlineMs + STRONG_GRACE_MS, signal },
+          )
+    if (scope === 'strong') this.#took(outcome.status, this.#fabric.env.nowMs() - startedMs)
+    if (outcome.status !== 'ok') throw failureOf(name, outcome)
+    // Who registered sees it at once, wherever the log reaches this node later.
+    if (outcome.revision !== undefined && outcome.changed) {
+      this.#apply([{ name, pid, scope, revision: outcome.revision }])
+    } else await this.#refresh(name, signal)
+  }
+
+  /** @returns false: this process has no such name in this scope */
+  async unregister(name: string, pid: string, scope: GlobalScope, signal: AbortSignal): Promise<boolean> {
+    const command = { kind: 'unregister', name: toText(name), pid: toText(pid), scope } as const
+    const outcome = await this.#state.submit(command, { signal })
+    if (outcome.status !== 'ok') throw failureOf(name, outcome)
+    if (outcome.revision !== undefined) this.#apply([{ name, pid: undefined, scope, revision: outcome.revision }])
+    return outcome.changed
+  }
+
+  /** A process of this node ended. */
+  exited(pid: string): void {
+    if (!this.#owners.delete(pid)) return
+    this.#ended.add(pid)
+    this.#unsaid.push(pid)
+    this.#changed(this.#namesOf(pid))
+    this.#cancelDown ??= this.#fabric.after(DOWN_BATCH_MS, () => this.#sayDown())
+  }
+
+  #sayDown(): void {
+    this.#cancelDown = undefined
+    const pids = this.#unsaid.splice(0, DOWN_PIDS_MAX)
+    if (pids.length === 0) return
+    if (this.#unsaid.length > 0) this.#cancelDown = this.#fabric.after(DOWN_BATCH_MS, () => this.#sayDown())
+    const done = (): void => {
+      for (const pid of pids) this.#ended.delete(pid)
+    }
+    const command = { kind: 'proc-down', pids: pids.map(toText) } as const
+    this.#state.submit(command, { deadlineMs: Number.POSITIVE_INFINITY }).then(done, (error: MoonmeshError) => {
+      // With the session all that they had is gone; what was refused for want of room is said again.
+      if (this.#isClosed || error.kind !== 'LimitExceeded') return done()
+      this.#unsaid.push(...pids)
+      this.#cancelDown ??= this.#fabric.after(DOWN_AGAIN_MS, () => this.#sayDown())
+    })
+  }
+
+  // ---- looking up
+
+  /** What is known here. A process of this node that ended has no name any more, whatever the log says yet. */
+  lookup(name: string): GlobalLookup | undefined {
+    const known = this.#cache.lookup(name)
+    return known === undefined || this.#ended.has(known.pid) ? undefined : known
+  }
+
+  /** Who is about to have the name as a strong one. */
+  reservedFor(name: string): string | undefined {
+    return this.#exclusions.reservedFor(name)
+  }
+
+  bindings(prefix: string): CachedBinding[] {
+    return this.#cache.bindings(prefix).filter(({ pid }) => !this.#ended.has(pid))
+  }
+
+  /** Asks the log. @throws MoonmeshError `Unavailable` */
+  async lookupInLog(name: string, deadlineMs?: number): Promise<GlobalLookup | undefined> {
+    const answer = await this.#ask(LOOKUP, toText(name), deadlineMs)
+    if (!answer.has('pid')) {
+      this.#cache.missed(name, this.#fabric.env.nowMs())
+      return undefined
+    }
+    const scope = answer.text('scope') === 'strong' ? 'strong' : 'consistent'
+    const found = { name, pid: toBytes(answer.text('pid')), scope, revision: answer.count('rev') } as const
+    this.#apply([found])
+    return this.#ended.has(found.pid) ? undefined : found
+  }
+
+  /** Whether the log may know more of a name that is not known here. */
+  mayKnowMore(name: string): boolean {
+    if (this.#exclusions.reservedFor(name) !== undefined || this.#barrier !== undefined) return true
+    if (this.#state.replica !== undefined) return false
+    const nowMs = this.#fabric.env.nowMs()
+    return this.#cache.isStale(nowMs) && !this.#cache.isMissed(name, nowMs)
+  }
+
+  /** A process that a name stood for was not there: what is known of it counts no more. */
+  async mistrust(name: string): Promise<GlobalLookup | undefined> {
+    this.counters.misses++
+    return this.lookupInLog(name)
+  }
+
+  async #refresh(name: string, signal: AbortSignal): Promise<void> {
+    if (this.#cache.lookup(name) === undefined && !signal.aborted) await this.lookupInLog(name)
+  }
+
+  async #ask(query: string, args: Packed, deadlineMs?: number): Promise<Fields> {
+    const bytes = await this.#state.read(query, args, deadlineMs === undefined ? {} : { deadlineMs })
+    try {
+      return new Fields(unpack(bytes))
+    } catch (error) {
+      if (!(error instanceof UnpackError)) throw error
+      throw new MoonmeshError('Internal', `${query}: an answer that cannot be read`, { retryable: true })
+    }
+  }
+
+  // ---- what happens in the log
+
+  #applied(consensus: Consensus, events: readonly StateEvent[]): void {
+    const changes: BindingChange[] = []
+    const released: string[] = []
+    for (const event of events) {
+      if (event.kind === 'binding') changes.push(changeOf(event))
+      else if (event.kind === 'strong-opened') this.#driver?.look()
+      else if (event.kind === 'strong-ended' && !event.active) {
+        const name = toBytes(event.name)
+        if (this.#exclusions.released(name, event.revision)) released.push(name)
+      }
+    }
+    this.#apply(changes)
+    if (released.length > 0) this.#changed(released)
+    this.#cache.heard(asOf(consensus), this.#fabric.env.nowMs())
+    this.#server?.applied(changes)
+  }
+
+  #apply(changes: readonly BindingChange[]): void {
+    const changed: string[] = []
+    for (const change of changes) {
+      const before = this.#cache.lookup(change.name)?.pid
+      if (!this.#cache.apply(change)) continue
+      const wasReserved = isActive(change) && this.#exclusions.activated(change.name, change.revision)
+      if (before !== change.pid || wasReserved) changed.push(change.name)
+    }
+    this.#changed(changed)
+  }
+
+  #loaded(bindings: readonly CachedBinding[], reached: { index: number; revision: number }): string[] {
+    const changed = this.#cache.load(bindings, reached, this.#fabric.env.nowMs())
+    const ended = bindings.filter(
+      (binding) => isActive(binding) && this.#exclusions.activated(binding.name, binding.revision),
+    )
+    return [...changed, ...ended.map(({ name }) => name)]
+  }
+
+  #reload(consensus: Consensus): void {
+    this.#changed(this.#loaded(allBindings(consensus), asOf(consensus)))
+  }
+
+  #statusChanged(consensus: Consensus): void {
+    const { formation, role } = consensus.status()
+    if (formation !== undefined && role !== 'none') this.#feed.knowFormation(formation)
+    this.#feed.want(role === 'none')
+    this.#driver?.look()
+  }
+
+  #changed(names: readonly string[]): void {
+    if (names.length > 0 && !this.#isClosed) this.#scopes.changed(names)
+  }
+
+  // ---- strong names: what this node agrees to
+
+  #check(body: Uint8Array): Uint8Array {
+    let check: Check
+    try {
+      const fields = new Fields(unpack(body))
+      const [name, pid] = [toBytes(fields.text('name')), toBytes(fields.text('pid'))]
+      check = { name, pid, revision: fields.count('rev') }
+    } catch (error) {
+      if (!(error instanceof UnpackError)) throw error
+      throw new MoonmeshError('Invalid', 'a strong.check that cannot be read', { retryable: false })
+    }
+    const { name, pid, revision } = check
+    const binding = this.#cache.lookup(name)
+    const known = {
+      eventual: this.#scopes.eventualHolder(name, pid),
+      local: this.#scopes.localHolder(name),
+      activeRevision: binding?.scope === 'strong' ? binding.revision : 0,
+    }
+    const answer = this.#exclusions.check(check, known, this.#fabric.env.nowMs())
+    if (answer.kind === 'ack') {
+      this.#cache.forget(name, revision)
+      this.#changed([name])
+    }
+    if (answer.kind !== 'reject') return pack({ kind: answer.kind })
+    this.counters.rejected++
+    return pack({ kind: 'reject', holder: toText(answer.holder) })
+  }
+
+  #tick(): void {
+    this.#cancelTick = this.#fabric.after(EXCLUSION_TICK_MS, () => this.#tick())
+    for (const check of this.#exclusions.due(this.#fabric.env.nowMs())) void this.#askAbout(check)
+  }
+
+  async #askAbout(check: Check): Promise<void> {
+    try {
+      const args = [toText(check.name), check.revision]
+      const answer = await this.#ask(RESERVATION, args)
+      const state = answer.text('state') as ReservationState
+      if (state === 'active') {
+        await this.lookupInLog(check.name)
+      }
+      if (this.#exclusions.told(check, state, this.#fabric.env.nowMs())) this.#changed([check.name])
+    } catch (error) {
+      // It is asked again.
+      if (!(error instanceof MoonmeshError || error instanceof UnpackError)) throw error
+    }
+  }
+
+  // ---- strong names: who joins
+
+  /** Resolves when names may be registered in smaller scopes. @throws MoonmeshError `Unavailable` after five seconds */
+  async ready(name: string): Promise<void> {
+    const barrier = this.#barrier
+    if (barrier === undefined || name.startsWith('_sys.')) return
+    await new Promise<void>((resolve, reject) => {
+      const done = (): void => {
+        cancel()
+        resolve()
+      }
+      const cancel = this.#fabric.after(BARRIER_MS, () => {
+        barrier.waiters.delete(done)
+        reject(new MoonmeshError('Unavailable', 'name service not ready', { retryable: true }))
+      })
+      barrier.waiters.add(done)
+    })
+  }
+
+  get isReady(): boolean {
+    return this.#barrier === undefined
+  }
+
+  #sessionChanged(event: SessionEvent): void {
+    if (event.kind === 'opened') {
+      const { waiters } = this.#barrier ?? { waiters: new Set<() => void>() }
+      this.#barrier = { session: event.session, waiters }
+      void this.#passBarrier(event.session)
+    } else if (event.kind === 'ended' || event.kind === 'fenced') {
+      this.#endBarrier()
+      this.#loseAll()
+    } else if (event.kind === 'suspended') this.#endBarrier()
+  }
+
+  #endBarrier(): void {
+    const waiters = this.#barrier?.waiters ?? []
+    this.#barrier = undefined
+    for (const done of [...waiters]) done()
+  }
+
+  async #passBarrier(session: number): Promise<void> {
+    while (!this.#isClosed && this.#barrier?.session === session) {
+      try {
+        await this.#loadStrong()
+        if (this.#barrier?.session === session) this.#endBarrier()
+        return
+      } catch (error) {
+        if (!(error instanceof MoonmeshError || error instanceof UnpackError)) throw error
+        await new Promise<void>((done) => this.#fabric.after(BARRIER_AGAIN_MS, done))
+      }
+    }
+  }
+
+  /** All strong names, reserved ones too; whoever has one of them here in a smaller scope gives it up. */
+  async #loadStrong(): Promise<void> {
+    for (let after: string | null = ''; after !== null; ) {
+      const page: Fields = await this.#ask(STRONG, after)
+      for (const item of page.list('items')) {
+        const fields = new Fields(item)
+        const name = toBytes(fields.text('name'))
+        const pid = toBytes(fields.text('pid'))
+        const revision = fields.count('rev')
+        if (fields.text('state') === 'active') this.#apply([{ name, pid, scope: 'strong', revision }])
+        else {
+          this.#exclusions.install({ name, pid, revision }, this.#fabric.env.nowMs())
+          this.#changed([name])
+        }
+        this.#scopes.giveWay(name, pid)
+      }
+      after = page.has('next') ? page.text('next') : null
+    }
+  }
+
+  /** The session is over: the log has released everything. */
+  #loseAll(): void {
+    for (const { name, pid } of this.#cache.bindings()) {
+      if (parsePid(pid)?.node !== this.#fabric.name || !this.#owners.has(pid)) continue
+      this.counters.lost++
+      this.#fabric.log('warn', 'name_revoked', { name: toText(name), pid: toText(pid) })
+      this.#scopes.lost(name, pid)
+    }
+    this.#owners.clear()
+    this.#unsaid = []
+  }
+
+  // ---- figures
+
+  figures(): { consistent: number; strong: number; pending: number; cacheAgeMs: number; misses: number; lost: number } {
+    const hasReplica = this.#state.replica !== undefined
+    return {
+      consistent: this.#cache.countOf('consistent'),
+      strong: this.#cache.countOf('strong'),
+      pending: this.#exclusions.count,
+      cacheAgeMs: hasReplica ? 0 : this.#cache.ageMs(this.#fabric.env.nowMs()),
+      misses: this.counters.misses,
+      lost: this.counters.lost,
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#cancelTick()
+    this.#cancelDown?.()
+    this.#endBarrier()
+    this.#feed.close()
+    this.#server?.close()
+    this.#driver?.close()
+    for (const undo of this.#undo.splice(0)) undo()
+  }
+
+  #namesOf(pid: string): string[] {
+    return this.#cache.bindings().flatMap((binding) => (binding.pid === pid ? [binding.name] : []))
+  }
+
+  #took(result: string, ms: number): void {
+    this.strongSeconds.push({ result, seconds: ms / 1000 })
+    if (this.strongSeconds.length > 1024) this.strongSeconds.shift()
+  }
+}
+
+// ---- what members answer, the same on all nodes
+
+/** Args: the name. */
+function lookupQuery({ names }: Machine, args: Packed): Uint8Array {
+  const binding = typeof args === 'string' ? names.lookup(args) : undefined
+  return binding === undefined ? pack({}) : pack({ pid: binding.pid, scope: binding.scope, rev: binding.revision })
+}
+
+/** Args: name and revision of a reservation. */
+function reservationQuery({ names }: Machine, args: Packed): Uint8Array {
+  const [name, revision] = Array.isArray(args) ? (args as readonly Packed[]) : []
+  if (typeof name !== 'string' || typeof revision !== 'number') return pack({ state: 'unknown' })
+  if (names.reservation(name)?.revision === revision) return pack({ state: 'pending' })
+  const binding = names.lookup(name)
+  return pack({ state: binding?.scope === 'strong' && binding.revision > revision ? 'active' : 'unknown' })
+}
+
+/** Args: the name after which the page begins. */
+function strongQuery({ names }: Machine, args: Packed): Uint8Array {
+  const after = typeof args === 'string' ? args : ''
+  const all = new Set(names.reservations())
+  for (const name of names.names()) if (names.lookup(name)?.scope === 'strong') all.add(name)
+  const sorted = [...all].sort().filter((name) => name > after)
+  const page = sorted.slice(0, PAGE)
+  const items = page.map((name) => {
+    const reservation = names.reservation(name)
+    const binding = names.lookup(name)
+    return reservation === undefined
+      ? { name, pid: binding?.pid ?? '', rev: binding?.revision ?? 0, state: 'active' }
+      : { name, pid: reservation.pid, rev: reservation.revision, state: 'pending' }
+  })
+  return pack({ items, ...(sorted.length > PAGE ? { next: page.at(-1) as string } : {}) })
+}
+
+const isActive = ({ scope, pid }: BindingChange): boolean => scope === 'strong' && pid !== undefined
+
+function failureOf(name: string, outcome: Outcome): MoonmeshError {
+  const details = { name: toText(name) }
+  switch (outcome.status) {
+    case 'conflict': {
+      const reserved = outcome.reserved ? { reserved: true } : {}
+      return new MoonmeshError('AlreadyExists', 'name already registered', {
+        retryable: false,
+        details: { ...details, existing_pid: outcome.pid, ...reserved },
+      })
+    }
+    case 'rejected':
+      return new MoonmeshError('AlreadyExists', `name already registered on node ${outcome.by}`, {
+        retryable: false,
+        details: { ...details, existing_pid: outcome.holder, rejected_by: outcome.by },
+      })
+    case 'timeout': {
+      const missing = outcome.missing ?? []
+      return new MoonmeshError('Timeout', `no answer in time of: ${missing.join(', ')}`, {
+        retryable: true,
+        details: { ...details, missing_nodes: missing },
+      })
+    }
+    case 'stale-epoch':
+      return new MoonmeshError('Unavailable', 'the node of the process has no session', { retryable: true, details })
+    case 'overloaded':
+      return new MoonmeshError('LimitExceeded', `too many ${outcome.what}`, { retryable: true, details })
+    case 'aborted':
+      return new MoonmeshError('Unavailable', 'the registration was given up', { retryable: true, details })
+    default:
+      return new MoonmeshError('Unavailable', `the log answered ${outcome.status}`, {
+        retryable: true,
+        details: { ...details, ambiguous: true },
+      })
+  }
+}
