@@ -4,7 +4,6 @@
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { type Packed, pack, UnpackError, unpack } from '../../runtime/base/msgpack.ts'
-import { parsePid } from '../../runtime/base/pid.ts'
 import type { Fabric } from '../fabric.ts'
 import type { Consensus } from '../raft/consensus.ts'
 import { Fields } from '../state/core/fields.ts'
@@ -69,8 +68,13 @@ export class GlobalNames {
   readonly #server: FeedServer | undefined
   readonly #driver: StrongDriver | undefined
   /** Processes of this node that have, or may have, names in the log. */
-  readonly #owners = new Map<string, number>()
-  /** Those of them that ended, until the log says so. */
+  readonly #owners = new Set<string>()
+  /** Names that they have, as the log answered. */
+  readonly #owned = new Map<string, string>()
+  /** Registrations whose outcome is open, by process, and those of these processes that have ended. */
+  readonly #underWay = new Map<string, number>()
+  readonly #endedUnderWay = new Set<string>()
+  /** Processes that ended, until the log says so. */
   readonly #ended = new Set<string>()
   #unsaid: string[] = []
   #cancelDown: (() => void) | undefined
@@ -126,7 +130,23 @@ export class GlobalNames {
    */
   async register(name: string, pid: string, scope: GlobalScope, signal: AbortSignal): Promise<void> {
     // Before it is asked for: an outcome that nobody learns counts as owned.
-    this.#owners.set(pid, (this.#owners.get(pid) ?? 0) + 1)
+    this.#owners.add(pid)
+    this.#underWay.set(pid, (this.#underWay.get(pid) ?? 0) + 1)
+    try {
+      await this.#register(name, pid, scope, signal)
+    } finally {
+      const left = (this.#underWay.get(pid) ?? 1) - 1
+      if (left > 0) this.#underWay.set(pid, left)
+      else this.#underWay.delete(pid)
+      // What its end released may have been bound after that.
+      if (this.#endedUnderWay.has(pid)) {
+        if (left === 0) this.#endedUnderWay.delete(pid)
+        this.#isDown(pid)
+      }
+    }
+  }
+
+  async #register(name: string, pid: string, scope: GlobalScope, signal: AbortSignal): Promise<void> {
     const [textName, textPid] = [toText(name), toText(pid)]
     const startedMs = this.#fabric.env.nowMs()
     const outcome =
@@ -138,6 +158,10 @@ export class GlobalNames {
           )
     if (scope === 'strong') this.#took(outcome.status, this.#fabric.env.nowMs() - startedMs)
     if (outcome.status !== 'ok') throw failureOf(name, outcome)
+    if (!this.#endedUnderWay.has(pid)) {
+      this.#owners.add(pid)
+      this.#owned.set(name, pid)
+    }
     // Who registered sees it at once, wherever the log reaches this node later.
     if (outcome.revision !== undefined && outcome.changed) {
       this.#apply([{ name, pid, scope, revision: outcome.revision }])
@@ -149,17 +173,25 @@ export class GlobalNames {
     const command = { kind: 'unregister', name: toText(name), pid: toText(pid), scope } as const
     const outcome = await this.#state.submit(command, { signal })
     if (outcome.status !== 'ok') throw failureOf(name, outcome)
+    if (outcome.changed && this.#owned.get(name) === pid) this.#owned.delete(name)
     if (outcome.revision !== undefined) this.#apply([{ name, pid: undefined, scope, revision: outcome.revision }])
     return outcome.changed
   }
 
   /** A process of this node ended. */
   exited(pid: string): void {
-    if (!this.#owners.delete(pid)) return
+    if (!this.#owners.delete(pid) && !this.#underWay.has(pid)) return
+    if (this.#underWay.has(pid)) this.#endedUnderWay.add(pid)
+    this.#isDown(pid)
+    const names = [...this.#owned].flatMap(([name, owner]) => (owner === pid ? [name] : []))
+    for (const name of names) this.#owned.delete(name)
+    this.#changed(names)
+  }
+
+  #isDown(pid: string): void {
     this.#ended.add(pid)
     this.#unsaid.push(pid)
-    this.#changed(this.#namesOf(pid))
-    this.#cancelDown ??= this.#fabric.after(DOWN_BATCH_MS, () => this.#sayDown())
+    if (!this.#isClosed) this.#cancelDown ??= this.#fabric.after(DOWN_BATCH_MS, () => this.#sayDown())
   }
 
   #sayDown(): void {
@@ -414,8 +446,9 @@ export class GlobalNames {
 
   /** The session is over: the log has released everything. */
   #loseAll(): void {
-    for (const { name, pid } of this.#cache.bindings()) {
-      if (parsePid(pid)?.node !== this.#fabric.name || !this.#owners.has(pid)) continue
+    const owned = [...this.#owned].sort(([a], [b]) => (a < b ? -1 : 1))
+    this.#owned.clear()
+    for (const [name, pid] of owned) {
       this.counters.lost++
       this.#fabric.log('warn', 'name_revoked', { name: toText(name), pid: toText(pid) })
       this.#scopes.lost(name, pid)
@@ -448,10 +481,6 @@ export class GlobalNames {
     this.#server?.close()
     this.#driver?.close()
     for (const undo of this.#undo.splice(0)) undo()
-  }
-
-  #namesOf(pid: string): string[] {
-    return this.#cache.bindings().flatMap((binding) => (binding.pid === pid ? [binding.name] : []))
   }
 
   #took(result: string, ms: number): void {

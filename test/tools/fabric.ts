@@ -41,7 +41,26 @@ export class FabricNet {
     for (const other of this.nodes.values()) other.saw('left', gone)
   }
 
+  /** What was on its way is lost, and both sides hear that the session is over. */
+  cut(a: string, b: string): void {
+    this.cuts.add(`${a} ${b}`)
+    this.#link('down', a, b)
+  }
+
+  heal(a: string, b: string): void {
+    this.cuts.delete(`${a} ${b}`)
+    this.#link('up', a, b)
+  }
+
+  #link(kind: 'up' | 'down', a: string, b: string): void {
+    const [one, other] = [this.nodes.get(a), this.nodes.get(b)]
+    if (one === undefined || other === undefined) return
+    one.sessionWith(kind, other)
+    other.sessionWith(kind, one)
+  }
+
   reach(from: string, to: string): FakeFabric | undefined {
+    if (!this.nodes.has(from)) return undefined
     return this.cuts.has(`${from} ${to}`) || this.cuts.has(`${to} ${from}`) ? undefined : this.nodes.get(to)
   }
 
@@ -196,7 +215,7 @@ export class FakeFabric implements Fabric {
     else this.tags.set(key, value)
   }
 
-  log(_level: string, event: string, fields: Record<string, string | number>): void {
+  readonly log: Fabric['log'] = (_level, event, fields) => {
     this.logs.push([event, ...Object.values(fields)].join(' '))
   }
 
@@ -207,6 +226,11 @@ export class FakeFabric implements Fabric {
     else this.#live.delete(name)
     for (const listener of this.#liveListeners) listener({ kind, node })
     for (const listener of this.#linkListeners) listener({ kind: kind === 'joined' ? 'up' : 'down', node })
+  }
+
+  /** The mesh has a session with this node, or has it no more. */
+  sessionWith(kind: 'up' | 'down', { name, epoch }: FakeFabric): void {
+    for (const listener of this.#linkListeners) listener({ kind, node: { name, epoch } })
   }
 
   /** A frame of gossip as it comes off the wire. */
