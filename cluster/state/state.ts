@@ -320,6 +320,9 @@ export class ClusterState {
         if (waiting === undefined) return
         const { result } = effect
         if (!result.ok) {
+          if (result.reason === 'invalid' && result.isAmbiguous) {
+            this.#fabric.log('error', 'state_request_forgotten', { ...result.request })
+          }
           if (result.isAmbiguous && result.request !== undefined) this.#undo(waiting.command, result.request)
           return waiting.reject(failureOf(waiting.command, result))
         }
@@ -381,32 +384,32 @@ export class ClusterState {
   }
 
   #sessionEvent(event: SessionEvent): void {
-    const { log } = this.#fabric
+    const fabric = this.#fabric
     switch (event.kind) {
       case 'opened':
-        log('info', 'session_opened', { session: event.session })
+        fabric.log('info', 'session_opened', { session: event.session })
         this.#propose({ kind: 'session', session: event.session })
         break
       case 'resumed':
-        log('info', 'session_resumed', { session: event.session })
+        fabric.log('info', 'session_resumed', { session: event.session })
         this.#propose({ kind: 'session', session: event.session })
         break
       case 'suspended':
-        log('warn', 'session_suspended', { session: event.session })
+        fabric.log('warn', 'session_suspended', { session: event.session })
         this.#propose({ kind: 'session', session: undefined })
         break
       case 'ended':
-        log('warn', 'session_lost', { session: event.session })
+        fabric.log('warn', 'session_lost', { session: event.session })
         this.#propose({ kind: 'session', session: undefined })
         break
       case 'fenced':
-        log('error', 'node_fenced', { epoch: event.epoch })
+        fabric.log('error', 'node_fenced', { epoch: event.epoch })
         break
       case 'leader-unreachable':
-        log('warn', 'leader_unreachable', {})
+        fabric.log('warn', 'leader_unreachable', {})
         break
       case 'leader-reached':
-        log('info', 'leader_reached', {})
+        fabric.log('info', 'leader_reached', {})
         break
     }
     for (const listener of this.#sessionListeners) listener(event)

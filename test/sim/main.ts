@@ -6,6 +6,7 @@
 //   npm run sim -- --protocol groups|crdt|kv [--seed N] [--seeds COUNT] [--minutes M] [--nodes N]   P, C and V of the specification
 //   npm run sim -- --protocol actors [--seed N] [--seeds COUNT] [--minutes M]           processes on several nodes: A1
 //   npm run sim -- --protocol mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
+//   npm run sim -- --protocol state [--seed N] [--seeds COUNT] [--seconds S] [--trace]      sessions, names, locks, store; internals/state.md
 //   npm run sim -- --protocol raft [--seed N] [--seeds COUNT] [--nodes N] [--seconds S] [--trace]  consensus; internals/raft.md
 
 import { parseArgs } from 'node:util'
@@ -20,6 +21,7 @@ import { runGossipMesh } from './mesh-world.ts'
 import { runPgChaos } from './pg.ts'
 import { type RaftChaosOptions, RaftFailure, raftNodesOf, runRaftChaos } from './raft.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
+import { runStateChaos, StateFailure, stateNodesOf } from './state.ts'
 
 const { values } = parseArgs({
   options: {
@@ -36,7 +38,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
   },
 })
-const worlds = ['gossip', 'mesh', 'actors', 'raft', 'groups', 'crdt', 'kv'] as const
+const worlds = ['gossip', 'mesh', 'actors', 'raft', 'groups', 'crdt', 'kv', 'state'] as const
 const world = worlds.find((name) => name === values.protocol)
 if (world === undefined) throw new Error(`--protocol ${values.protocol}: one of ${worlds.join(', ')}`)
 const first = count('seed', values.seed)
@@ -62,6 +64,7 @@ else if (world === 'groups') {
 } else if (world === 'kv') {
   process.exitCode = chaos('kv', (seed, nodes) => runKvChaos({ seed, clients: nodes, operations: 60 })) ? 0 : 1
 } else if (world === 'raft') process.exitCode = raftChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
+else if (world === 'state') process.exitCode = (await stateChaos(count('seeds', values.seeds ?? '1'))) ? 0 : 1
 else if (world === 'mesh') process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (values.seeds === undefined) one(optionsOf(first))
 else await many(count('seeds', values.seeds))
@@ -115,6 +118,26 @@ async function many(seeds: number): Promise<void> {
       `${falseDeaths} false deaths outside of calm; slowest agreement after all healed ${(slowestMs / 1000).toFixed(1)} s (G3)`,
     ].join('\n'),
   )
+}
+
+async function stateChaos(seeds: number): Promise<boolean> {
+  const sums: Record<string, number> = {}
+  let failed = 0
+  for (let seed = first; seed < first + seeds; seed++) {
+    const seconds = count('seconds', values.seconds)
+    try {
+      const report = await runStateChaos({ seed, seconds, ...stateNodesOf(seed), trace: values.trace })
+      for (const [key, value] of Object.entries(report)) sums[key] = (sums[key] ?? 0) + value
+    } catch (error) {
+      failed++
+      console.error(error instanceof Error ? error.message : String(error))
+      if (values.trace && error instanceof StateFailure) console.error(error.trace.join('\n'))
+      if (!(error instanceof StateFailure)) console.error(error)
+      console.error(`again: npm run sim -- --protocol state --seed ${seed} --seconds ${seconds}`)
+    }
+  }
+  console.log(`${seeds} seeds, ${failed} failed; in all ${JSON.stringify(sums)}`)
+  return failed === 0
 }
 
 function actorChaos(seeds: number): boolean {

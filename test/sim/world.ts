@@ -130,6 +130,18 @@ export class World {
     this.#nowMs = endMs
   }
 
+  /** As `run`, for parts that wait for promises: what follows from a step is done before the next one. */
+  async runSettled(durationMs: number): Promise<void> {
+    const endMs = this.#nowMs + durationMs
+    for (let due = this.#heap.nextKey; due !== undefined && due <= endMs; due = this.#heap.nextKey) {
+      this.#nowMs = due
+      this.#steps++
+      this.#heap.pop()?.()
+      await new Promise(setImmediate)
+    }
+    this.#nowMs = endMs
+  }
+
   /** Lets time pass until `isDone`, looked at every `everyMs`; false when it was not within `maxMs`. */
   runUntil(isDone: () => boolean, maxMs: number, everyMs = 50): boolean {
     const endMs = this.#nowMs + maxMs

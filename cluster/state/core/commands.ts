@@ -61,7 +61,7 @@ export interface Envelope {
   readonly seq: number
   /** The smallest seq that the submitter has got no answer for, not even `pending`; at most `seq`. */
   readonly floor: number
-  /** Requests that were told `pending` and are over for the submitter; all below the floor. */
+  /** Earlier requests that are over for the submitter: told `pending` and ended since, or given up. What has not arrived never will. */
   readonly done?: readonly number[]
   readonly command: Command
 }

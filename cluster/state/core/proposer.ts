@@ -11,6 +11,8 @@ import type { Outcome, RequestId } from './outcomes.ts'
 /** Commands that are not answered yet; what gives back what is held has some room of its own. */
 export const OUTSTANDING_MAX = 1024
 const RESERVED_FOR_ENDING = 128
+/** Requests that were given up and that the log does not know of yet. */
+const GIVEN_UP_MAX = 512
 const ENDING: ReadonlySet<Command['kind']> = new Set([
   'node-up',
   'node-down',
@@ -74,6 +76,8 @@ interface Proposal {
   readonly deadlineMs: number
   /** Undefined until it is first proposed; session 0 for what needs none. */
   request: RequestId | undefined
+  /** What a `cancel` names is of this session; 0: any will do. */
+  readonly only: number
   /** Zero: none is under way. */
   attempt: number
   attempts: number
@@ -99,7 +103,10 @@ export class Proposer {
   readonly #unanswered = new Map<number, Proposal>()
   /** By seq: told `pending`. */
   readonly #pending = new Map<number, Proposal>()
-  /** Were told `pending`, are over, and the log does not know that we know. */
+  /**
+   * Over for us, and the log may not know: told `pending` and ended since, or given up. Every further command says so, which makes sure that
+   * what was given up does not happen after it.
+   */
   readonly #done = new Set<number>()
   readonly #timers = new Heap<{ proposal: Proposal; atMs: number }>()
   #lastAttempt = 0
@@ -152,7 +159,7 @@ export class Proposer {
 
   #submit({ id, command, deadlineMs }: Extract<ProposerInput, { kind: 'submit' }>): ProposerEffect[] {
     const max = ENDING.has(command.kind) ? OUTSTANDING_MAX : OUTSTANDING_MAX - RESERVED_FOR_ENDING
-    if (this.#proposals.size >= max) {
+    if (this.#proposals.size >= max || this.#done.size >= (ENDING.has(command.kind) ? 2 : 1) * GIVEN_UP_MAX) {
       const refused = { ok: false, reason: 'overloaded', isAmbiguous: false, isPending: false } as const
       return [{ kind: 'settled', id, result: { ...refused, request: undefined } }]
     }
@@ -161,6 +168,7 @@ export class Proposer {
       command,
       deadlineMs,
       request: undefined,
+      only: command.kind === 'cancel' ? this.#numbered : 0,
       attempt: 0,
       attempts: 0,
       lost: 0,
@@ -195,6 +203,10 @@ export class Proposer {
       const needsSession = !SESSIONLESS.has(command.kind)
       if (!this.#hasLeader || proposal.notBeforeMs > nowMs || (needsSession && this.#session === undefined)) continue
       this.#waiting.delete(proposal)
+      if (proposal.only !== 0 && proposal.only !== this.#session) {
+        effects.push(this.#fail(proposal, 'session-over'))
+        continue
+      }
       if (proposal.request === undefined) {
         const session = needsSession ? (this.#session as number) : 0
         proposal.request = { session, seq: needsSession ? this.#nextSeq++ : 0 }
@@ -202,7 +214,7 @@ export class Proposer {
       }
       const { session, seq } = proposal.request
       const floor = session === 0 ? 0 : Math.min(seq, this.#floor())
-      proposal.done = session === 0 ? [] : [...this.#done].filter((each) => each < floor)
+      proposal.done = session === 0 ? [] : [...this.#done].filter((each) => each !== seq)
       proposal.attempt = ++this.#lastAttempt
       proposal.attempts++
       this.#attempts.set(proposal.attempt, proposal)
@@ -301,7 +313,8 @@ export class Proposer {
 
   #settle(proposal: Proposal, outcome: Outcome): ProposerEffect {
     const request = proposal.request as RequestId
-    if (outcome.status === 'stale-request') return this.#fail(proposal, 'session-over')
+    // Only what was given up is below the floor: somebody else speaks under this session.
+    if (outcome.status === 'stale-request') return this.#fail(proposal, 'invalid', 'the log forgot this request', true)
     // An earlier attempt may still arrive and find the room that this one did not.
     if (outcome.status === 'overloaded' && proposal.lost > 0) return this.#fail(proposal, 'overloaded', outcome.what)
     this.#forget(proposal)
@@ -312,10 +325,13 @@ export class Proposer {
     proposal: Proposal,
     reason: Extract<Settled, { ok: false }>['reason'],
     message?: string,
+    isStale = false,
   ): Extract<ProposerEffect, { kind: 'settled' }> {
     const { request, isPending, lost, attempt } = proposal
-    const isAmbiguous = isPending || lost > 0 || attempt !== 0
+    const isAmbiguous = isPending || lost > 0 || attempt !== 0 || isStale
     this.#forget(proposal)
+    const isGivenUp = request !== undefined && request.session !== 0 && request.session === this.#numbered
+    if (isAmbiguous && isGivenUp && reason !== 'session-over') this.#done.add(request.seq)
     const why = message === undefined ? {} : { message }
     return { kind: 'settled', id: proposal.id, result: { ok: false, reason, isAmbiguous, isPending, request, ...why } }
   }

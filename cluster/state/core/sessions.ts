@@ -9,6 +9,8 @@ import type { Outcome, RequestId } from './outcomes.ts'
 import { Table, type TableView } from './table.ts'
 
 export const RESULTS_MAX = 1024
+/** No honest node gives up so many while an older one is open. */
+const CONCLUDED_MAX = 2 * RESULTS_MAX
 const RESULT_BYTES_MAX = 4096
 /** Open sessions, and fences of ended ones, each. */
 export const NODES_MAX = 10_000
@@ -102,7 +104,8 @@ export class Sessions {
 
   /**
    * Raises the floor, drops what lies below it and what the node is done with, and says whether the request is to be applied.
-   * @param done requests that were told `pending` and whose end the node knows, or no longer wants to know
+   * @param done requests that are over for the node: told `pending` once and ended, or given up. One that was given up and has not arrived is
+   *   over as well: should it come later, it finds that it was answered
    */
   receive(request: RequestId, floor: number, done: readonly number[]): Standing {
     const node = this.#nodes.get(request.session)
@@ -113,7 +116,7 @@ export class Sessions {
       return { kind: 'answered', outcome: { status: 'stale-request' } }
     }
     if (floor > known.floor) raiseFloor(this.#known.own(node) as Known, floor)
-    for (const seq of done) if (known.late.has(seq)) this.#known.own(node)?.late.delete(seq)
+    if (done.length > 0) conclude(this.#known.own(node) as Known, done)
     if (outcome !== undefined) return { kind: 'answered', outcome }
     const { results, late } = this.#known.get(node) as Known
     if (results.size + late.size < RESULTS_MAX) return { kind: 'new' }
@@ -188,6 +191,13 @@ function pairs(outcomes: ReadonlyMap<number, Outcome>): Packed {
 
 function kept(outcome: Outcome): Outcome {
   return pack(outcome as Packed).length > RESULT_BYTES_MAX ? { status: 'large' } : outcome
+}
+
+function conclude({ floor, results, late }: Known, done: readonly number[]): void {
+  for (const seq of done) {
+    late.delete(seq)
+    if (seq >= floor && !results.has(seq) && results.size < CONCLUDED_MAX) results.set(seq, { status: 'aborted' })
+  }
 }
 
 function raiseFloor(known: Known, floor: number): void {

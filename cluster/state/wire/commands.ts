@@ -106,9 +106,10 @@ function envelopeOf(value: Packed): Envelope {
   if (envelope.session === 0 ? !SESSIONLESS.has(kind) : envelope.seq < 1 || envelope.floor > envelope.seq) {
     throw new UnpackError(`${kind}: session, seq and floor do not fit together`)
   }
-  if (done.length > DONE_MAX || done.some((seq) => seq >= envelope.floor)) {
-    throw new UnpackError('what a node is done with is below its floor')
+  if (envelope.command.kind === 'cancel' && envelope.command.seq >= envelope.seq) {
+    throw new UnpackError('what is cancelled came before')
   }
+  if (done.length > DONE_MAX || done.includes(envelope.seq)) throw new UnpackError('a node is done with other requests')
   return envelope
 }
 

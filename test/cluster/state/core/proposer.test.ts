@@ -134,6 +134,33 @@ describe('a request', () => {
   })
 })
 
+describe('what is given up', () => {
+  test('is named by every later command until one of them is answered', () => {
+    const rig = new Rig()
+    rig.submit(1)
+    rig.submit(2)
+    rig.feed({ kind: 'cancel', id: 2 })
+    rig.submit(3)
+    rig.submit(4)
+    expect(rig.attempts.slice(2).map(({ envelope }) => [envelope.seq, envelope.floor, envelope.done])).toEqual([
+      [3, 1, [2]],
+      [4, 1, [2]],
+    ])
+    rig.answer({ kind: 'outcome', outcome: done })
+    rig.submit(5)
+    expect(rig.last.envelope.done).toBeUndefined()
+  })
+
+  test('is not cancelled in another session, where its number means something else', () => {
+    const rig = new Rig()
+    rig.submit(1, { kind: 'cancel', seq: 0 })
+    rig.answer({ kind: 'outcome', outcome: { status: 'session-expired' } })
+    rig.feed({ kind: 'session', session: 9 })
+    expect(rig.attempts).toHaveLength(1)
+    expect(rig.settled[0]?.result).toMatchObject({ ok: false, reason: 'session-over' })
+  })
+})
+
 describe('a session that is over', () => {
   test('fails what may have happened in it; what has not goes into the next one', () => {
     const rig = new Rig()

@@ -27,7 +27,7 @@ const COMMANDS: readonly Command[] = [
   { kind: 'lock-acquire', name: 'l', pid, waitMs: 5, ttlMs: 0 },
   { kind: 'lock-release', name: 'l', pid, token: 9 },
   { kind: 'lock-renew', name: 'l', pid, token: 9, ttlMs: 10 },
-  { kind: 'cancel', seq: 4 },
+  { kind: 'cancel', seq: 2 },
   {
     kind: 'kv',
     command: {

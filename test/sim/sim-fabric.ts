@@ -1,0 +1,243 @@
+// The fabric of a simulated node: requests over a network that fails, delays and repeats, links and gossip that learn late of what
+// happened, and a node that can stand still.
+
+import type { Fabric, LiveEvent, LiveNode, Run } from '../../cluster/fabric.ts'
+import type { RequestHandler } from '../../cluster/mesh/mesh.ts'
+import type { Env } from '../../runtime/base/env.ts'
+import type { MoonmeshError } from '../../runtime/base/errors.ts'
+import type { Network } from './network.ts'
+import type { ClockOptions, World } from './world.ts'
+
+export interface FabricRequest {
+  /** Empty: a notification. */
+  readonly id: number
+  readonly epoch: number
+  readonly from: Run
+  readonly method: string
+  readonly body: Uint8Array
+  readonly remainingMs: number
+}
+
+export type FabricReply =
+  | { readonly ok: true; readonly body: Uint8Array }
+  | {
+      readonly ok: false
+      readonly kind: string
+      readonly message: string
+      readonly details?: Record<string, unknown> | undefined
+    }
+
+export interface SimFabricOptions {
+  readonly name: string
+  readonly epoch: number
+  readonly clock: ClockOptions
+  readonly Failure: typeof MoonmeshError
+  /** Of requests that arrive once more, long after. */
+  readonly repeats: number
+}
+
+type AnyNetwork = Network<never, FabricRequest, FabricReply>
+
+/** What the world tells a fabric of others. */
+export interface View {
+  live: LiveNode[]
+  linked: Run[]
+}
+
+export class SimFabric {
+  readonly name: string
+  readonly epoch: number
+  readonly env: Env
+  readonly view: View = { live: [], linked: [] }
+  readonly #world: World
+  readonly #network: AnyNetwork
+  readonly #options: SimFabricOptions
+  readonly #rate: number
+  readonly #methods = new Map<string, RequestHandler>()
+  readonly #oneWays = new Map<string, (from: Run, body: Uint8Array) => void>()
+  readonly #liveListeners = new Set<(event: LiveEvent) => void>()
+  readonly #linkListeners = new Set<(event: { kind: 'up' | 'down'; node: Run }) => void>()
+  isRunning = true
+  frozenUntilMs = 0
+  #inbox: (() => void)[] = []
+  onLog: (event: string) => void = () => {}
+
+  constructor(world: World, network: AnyNetwork, options: SimFabricOptions) {
+    this.name = options.name
+    this.epoch = options.epoch
+    this.env = world.env(options.clock)
+    this.#rate = options.clock.rate ?? 1
+    this.#world = world
+    this.#network = network
+    this.#options = options
+    network.attach(this.name, {
+      packet: () => {},
+      request: (_from, request, reply) => this.later(() => this.#serve(request, reply)),
+    })
+  }
+
+  get isFrozen(): boolean {
+    return this.#world.nowMs < this.frozenUntilMs
+  }
+
+  stop(): void {
+    this.isRunning = false
+    this.#network.detach(this.name)
+  }
+
+  freeze(durationMs: number): void {
+    if (this.isFrozen) return
+    this.frozenUntilMs = this.#world.nowMs + durationMs
+    this.#world.after(durationMs, () => {
+      this.frozenUntilMs = 0
+      const inbox = this.#inbox
+      this.#inbox = []
+      for (const act of inbox) this.later(act)
+    })
+  }
+
+  /** Now, after the freeze, or never. */
+  later(act: () => void): void {
+    if (!this.isRunning) return
+    if (this.isFrozen) this.#inbox.push(act)
+    else act()
+  }
+
+  /** What gossip and the mesh know from now on. */
+  look(view: View): void {
+    const before = { ...this.view }
+    Object.assign(this.view, view)
+    const isKnown = (list: readonly Run[], { name, epoch }: Run): boolean =>
+      list.some((each) => each.name === name && each.epoch === epoch)
+    this.later(() => {
+      for (const node of before.linked) if (!isKnown(view.linked, node)) this.#link('down', node)
+      for (const node of view.linked) if (!isKnown(before.linked, node)) this.#link('up', node)
+      for (const node of before.live) if (!isKnown(view.live, node)) this.#live('left', node)
+      for (const node of view.live) if (!isKnown(before.live, node)) this.#live('joined', node)
+    })
+  }
+
+  // What follows is of `Fabric`.
+
+  after(delayMs: number, run: () => void): () => void {
+    let isOver = false
+    // A little late: what is early by a rounding error would be asked for again and again at the same moment.
+    this.#world.after(delayMs / this.#rate + 0.001, () =>
+      this.later(() => {
+        if (!isOver) run()
+      }),
+    )
+    return () => {
+      isOver = true
+    }
+  }
+
+  live(): readonly LiveNode[] {
+    return this.view.live
+  }
+
+  linked(): readonly Run[] {
+    return this.view.linked
+  }
+
+  isLinked({ name, epoch }: Run): boolean {
+    return this.view.linked.some((each) => each.name === name && each.epoch === epoch)
+  }
+
+  onLive(listener: (event: LiveEvent) => void): () => void {
+    return added(this.#liveListeners, listener)
+  }
+
+  onLink(listener: (event: { kind: 'up' | 'down'; node: Run }) => void): () => void {
+    return added(this.#linkListeners, listener)
+  }
+
+  serve(method: string, handler: RequestHandler): () => void {
+    this.#methods.set(method, handler)
+    return () => {}
+  }
+
+  onNotify(method: string, handler: (from: Run, body: Uint8Array) => void): () => void {
+    this.#oneWays.set(method, handler)
+    return () => {}
+  }
+
+  request(to: Run, method: string, body: Uint8Array, options: { deadlineMs?: number } = {}): Promise<Uint8Array> {
+    const { Failure, repeats } = this.#options
+    const remainingMs = options.deadlineMs ?? 10_000
+    return new Promise((resolve, reject) => {
+      if (!this.view.linked.some(({ name }) => name === to.name)) {
+        return reject(new Failure('NotFound', `no session with ${to.name}`))
+      }
+      const request = { id: 1, epoch: to.epoch, from: this, method, body: body.slice(), remainingMs }
+      const done = (reply: FabricReply | undefined): void => {
+        this.later(() => {
+          if (reply === undefined) return reject(new Failure('Unavailable', `${to.name} is down or silent`))
+          if (reply.ok) resolve(reply.body)
+          else {
+            const { kind, message, details } = reply
+            reject(new Failure(kind, message, details === undefined ? {} : { details }))
+          }
+        })
+      }
+      this.#network.request(this.name, to.name, request, { timeoutMs: remainingMs / this.#rate, bytes: 1, done })
+      if (!this.#world.chance.chance(repeats)) return
+      this.#world.after(this.#world.chance.between(1, 8000), () => {
+        const nobody = { timeoutMs: 1000, bytes: 1, done: () => {} }
+        this.#network.request(this.name, to.name, { ...request, remainingMs: 3000 }, nobody)
+      })
+    })
+  }
+
+  notify(to: Run, method: string, body: Uint8Array): undefined {
+    if (!this.view.linked.some(({ name }) => name === to.name)) return undefined
+    const request = { id: 0, epoch: to.epoch, from: this, method, body: body.slice(), remainingMs: 0 }
+    this.#network.request(this.name, to.name, request, { timeoutMs: 1000, bytes: 1, done: () => {} })
+    return undefined
+  }
+
+  log(_level: string, event: string): void {
+    this.onLog(event)
+  }
+
+  get asFabric(): Fabric {
+    return this as unknown as Fabric
+  }
+
+  #serve(
+    { id, epoch, from, method, body, remainingMs }: FabricRequest,
+    reply: (reply: FabricReply | undefined) => void,
+  ): void {
+    if (epoch !== 0 && epoch !== this.epoch) return
+    if (id === 0) return this.#oneWays.get(method)?.({ name: from.name, epoch: from.epoch }, body)
+    const handler = this.#methods.get(method)
+    if (handler === undefined) return reply({ ok: false, kind: 'NotFound', message: `no method ${method}` })
+    const context = {
+      peer: from.name,
+      epoch: from.epoch,
+      deadlineMs: this.env.nowMs() + remainingMs,
+      signal: new AbortController().signal,
+    }
+    void (async () => handler(body, context))().then(
+      (answer) => this.later(() => reply({ ok: true, body: answer.slice() })),
+      (error: MoonmeshError) => {
+        if (error.name !== 'MoonmeshError') throw error
+        const { kind, message, details } = error
+        this.later(() => reply({ ok: false, kind, message, details }))
+      },
+    )
+  }
+
+  #link(kind: 'up' | 'down', node: Run): void {
+    for (const listener of this.#linkListeners) listener({ kind, node })
+  }
+
+  #live(kind: 'joined' | 'left', node: LiveNode): void {
+    for (const listener of this.#liveListeners) listener({ kind, node })
+  }
+}
+
+function added<T>(set: Set<T>, value: T): () => void {
+  set.add(value)
+  return () => set.delete(value)
+}
