@@ -16,6 +16,8 @@ import type { Consensus } from './raft/consensus.ts'
 import type { RaftDriver } from './raft/driver.ts'
 import type { RaftFigures } from './raft/metrics.ts'
 import { Secrets } from './secrets.ts'
+import { Possessions } from './state/possessions.ts'
+import { ClusterState } from './state/state.ts'
 import { formatAddress } from './swim/core/address.ts'
 import type { MemberEvent } from './swim/core/events.ts'
 import { isLive, type Member } from './swim/core/members.ts'
@@ -104,6 +106,8 @@ export class Cluster {
   readonly #tags: Map<string, string>
   readonly #timers: Timers
   #fabric: NodeFabric | undefined
+  #state: ClusterState | undefined
+  #possessions: Possessions | undefined
   #raft: RaftDriver | undefined
   #epoch: number
   #mesh: Mesh | undefined
@@ -195,6 +199,7 @@ export class Cluster {
   #epochRaised(epoch: number): void {
     this.#epoch = epoch
     this.#mesh?.raiseEpoch(epoch)
+    this.#state?.epochRaised()
     this.#handlers.epochRaised(epoch)
   }
 
@@ -266,6 +271,30 @@ export class Cluster {
     }
     this.#tags.set('mesh', MESH_PROTOCOL)
     this.#setTag('internode_port', String(mesh.port))
+    this.#state = this.#openState(this.#fabric)
+  }
+
+  #openState(fabric: Fabric): ClusterState {
+    const { raft, sessionTtlMs: ttlMs } = this.settings
+    const state = new ClusterState({
+      fabric,
+      consensus: this.#raft,
+      session: { ttlMs, renewIntervalMs: raft.leaderProbeIntervalMs, graceCount: raft.leaderProbeGrace },
+      role: raft.role === 'server' ? 'server' : 'client',
+    })
+    this.#possessions = new Possessions(fabric, state)
+    state.start()
+    return state
+  }
+
+  /** What processes of this node own in the replicated state ends with them; undefined before `connect`. */
+  get possessions(): Possessions | undefined {
+    return this.#possessions
+  }
+
+  /** Commands, sessions and reads of the replicated state; undefined before `connect`. */
+  get state(): ClusterState | undefined {
+    return this.#state
   }
 
   async #openConsensus(fabric: Fabric, mesh: Mesh): Promise<void> {
@@ -462,6 +491,7 @@ export class Cluster {
   }
 
   async #leave(): Promise<void> {
+    await this.#state?.leave()
     this.#mesh?.leave()
     await this.#gossip.leave()
     await this.#close()
@@ -475,6 +505,8 @@ export class Cluster {
 
   async #close(): Promise<void> {
     this.#stopWatching()
+    this.#possessions?.close()
+    await this.#state?.close()
     await this.#raft?.close()
     await this.#gossip.close()
     await this.#mesh?.close()

@@ -8,8 +8,9 @@ import type { Call, HostFunction, LuaTable, LuaValue, Returns } from '../runtime
 import type { LibraryModule } from '../runtime/services.ts'
 import { integerArg, processOf, stringArg, toNumber } from './support/args.ts'
 import { fail, failWith, TRUE_NIL } from './support/fail.ts'
-import { isAllowed, refusal } from './support/permit.ts'
+import { isAllowed } from './support/permit.ts'
 import { waitAlone } from './support/wait.ts'
+import { lock } from './system/lock.ts'
 
 const UNLIMITED = 9_223_372_036_854_775_807n
 /** Bytes that one object takes, roughly. */
@@ -144,15 +145,6 @@ function exit(call: Call): Returns {
   return TRUE_NIL
 }
 
-const NO_LOCKS = 'lock service not available'
-
-function lock(fn: string): HostFunction {
-  return (call) => {
-    const name = stringArg(call, 1, fn)
-    return refusal(call, 'system.lock', name) ?? fail('Internal', NO_LOCKS)
-  }
-}
-
 const noRaft = reads('raft', unavailable('raft not available'))
 
 function byId(call: Call, fn: string, resource: string, method: string, missing: string): Returns {
@@ -213,7 +205,7 @@ export const systemModule: LibraryModule = {
         commit_index: noRaft,
         stats: reads('raft_stats', unavailable('raft not available')),
       },
-      lock: { acquire: lock('acquire'), release: lock('release') },
+      lock,
       supervisor: {
         state: (call) => byId(call, 'state', 'supervisor', 'service', 'service ID required'),
         states: reads('supervisor', (call) => asks(call, 'services', [])),

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { clusterReader } from '../cluster/config/machine.ts'
 import type { ClusterSettings } from '../cluster/config.ts'
-import type { Cluster, ClusterMember, CrdtService, MemberEvent, Names } from '../cluster/index.ts'
+import type { Cluster, ClusterMember, CrdtService, LockInfo, Locks, MemberEvent, Names } from '../cluster/index.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
 import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
@@ -33,6 +33,7 @@ import { systemDriver, systemEnv } from './driver.ts'
 import { EnvKeeper } from './env/env.ts'
 import { type GroupScopes, Groups } from './groups/groups.ts'
 import { type HostDefinition, HostRunner, type RunnerContext } from './host-runner.ts'
+import { LocksService } from './locks-service.ts'
 import type { Log } from './log.ts'
 import { LoopLag } from './loop-lag.ts'
 import { compileProblem } from './lua/check.ts'
@@ -146,6 +147,7 @@ export class Node {
   /** With a cluster from the start, without one from the first entry on that needs it. */
   #crdt: Promise<CrdtService> | undefined
   #names: Names | undefined
+  #locks: Locks | undefined
   #admin: AdminServer | undefined
   #prometheus: PrometheusListener | undefined
   #stopStreaming: () => void = () => {}
@@ -173,6 +175,7 @@ export class Node {
     this.stores = this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
     this.#nodeServices.add('names', new NamesService(() => this.#names))
+    this.#nodeServices.add('locks', new LocksService(() => this.#locks))
     this.#nodeServices.add(
       'events',
       new EventService(this.#bus, (pid, topic, values) => this.#relay?.deliver(pid, topic, values)),
@@ -525,6 +528,30 @@ export class Node {
     })
     if (cluster.fabric !== undefined) crdt.attach(cluster.fabric)
     await this.#startNames(cluster, relay)
+    await this.#startLocks(cluster, relay)
+  }
+
+  async #startLocks(cluster: Cluster, relay: Relay): Promise<void> {
+    const { Locks, registerLocksMetrics } = await import('../cluster/index.ts')
+    const { fabric, state, possessions } = cluster
+    assert(fabric !== undefined && state !== undefined && possessions !== undefined, 'a connected cluster has a state')
+    const locks = new Locks({
+      fabric,
+      state,
+      possessions,
+      lost: (pid, name, why) => {
+        const reason = toBytes(`lock ${why}: ${name}`)
+        relay.ask({ kind: 'cancel', to: toBytes(pid), from: '', reason }, () => {})
+      },
+    })
+    this.#locks = locks
+    this.#metrics.addSource((prom, registry) => registerLocksMetrics(prom, registry, locks))
+  }
+
+  /** Locks that are held in the cluster, by name, at most a thousand behind `after`. @throws MoonmeshError `Unavailable` without consensus */
+  async locks(range: { prefix?: string; after?: string } = {}): Promise<LockInfo[]> {
+    if (this.#locks !== undefined) return this.#locks.list(range)
+    throw new MoonmeshError('Unavailable', 'this node has no clustering: nobody holds locks', { retryable: false })
   }
 
   async #startNames(cluster: Cluster, relay: Relay): Promise<void> {
@@ -601,6 +628,7 @@ export class Node {
     this.#actors?.close()
     await this.#nodeServices.close()
     await (await this.#crdt?.catch(() => undefined))?.close()
+    this.#locks?.close()
     this.#names?.close()
     await this.#cluster?.close()
     await this.#admin?.close()

@@ -240,15 +240,21 @@ export class ClusterState {
   }
 
   /** Leaves: ends the session in the log if somebody leads, within two seconds. Idempotent. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
+  leave(): Promise<void> {
+    this.#closing ??= this.#close(true)
     return this.#closing
   }
 
-  async #close(): Promise<void> {
+  /** Falls silent at once: the session ends when the others have waited for it. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close(false)
+    return this.#closing
+  }
+
+  async #close(isLeaving: boolean): Promise<void> {
     const session = this.#keeper.session
     this.#keep({ kind: 'close' })
-    if (session !== 0) {
+    if (session !== 0 && isLeaving) {
       const command = { kind: 'node-down', node: this.#fabric.name, session, reason: 'left' } as const
       await new Promise<void>((done) => {
         this.#submit(command, LEAVE_DEADLINE_MS, { resolve: () => done(), reject: () => done() }, undefined)

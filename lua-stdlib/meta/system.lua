@@ -155,10 +155,44 @@ function system.raft.stats() end
 ---@class system.lock
 system.lock = {}
 
+---@class system.lock.Options
+---@field wait? string|number|time.Duration how long to wait for it; nothing: not at all
+---@field ttl? string|number|time.Duration free by itself after this, unless it is renewed
+
+---@class system.lock.Info
+---@field name string
+---@field holder string
+---@field token integer
+---@field held_ms integer
+---@field waiters integer
+---@field ttl_ms? integer
+
+---@param name string
+---@param options? system.lock.Options
+---@return boolean? acquired
+---@return Error?
+---@return integer? token
+function system.lock.acquire(name, options) end
+
 ---@param name string
 ---@return boolean?
 ---@return Error?
-function system.lock.acquire(name) end
+function system.lock.renew(name) end
+
+---@param name string
+---@return boolean?
+---@return Error?
+function system.lock.is_held(name) end
+
+---@param name string
+---@return string? pid
+---@return Error?
+function system.lock.holder(name) end
+
+---@param name string
+---@return system.lock.Info?
+---@return Error?
+function system.lock.info(name) end
 
 ---@param name string
 ---@return boolean?

@@ -15,6 +15,7 @@ import { entriesRoute } from './routes/entries.ts'
 import { groupsRoute } from './routes/groups.ts'
 import { healthRoutes } from './routes/health.ts'
 import { kvRoutes } from './routes/kv.ts'
+import { locksRoute } from './routes/locks.ts'
 import { memberRoutes } from './routes/members.ts'
 import { metricsRoute } from './routes/metrics.ts'
 import { namesRoute } from './routes/names.ts'
@@ -169,6 +170,7 @@ export class AdminServer {
     metricsRoute(app, node)
     memberRoutes(app, node)
     namesRoute(app, node)
+    locksRoute(app, node)
     kvRoutes(app, node)
     groupsRoute(app, node)
     await app.ready()

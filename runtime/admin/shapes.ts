@@ -16,6 +16,8 @@ export interface AdminNode {
   figures(): Promise<readonly (HostFigures & { readonly host: string })[]>
   /** Sorted by name, then from the largest scope to the smallest. */
   names(): readonly KnownName[]
+  /** Held in the cluster, by name, at most a thousand behind `after`. */
+  locks(range: { prefix?: string; after?: string }): Promise<readonly KnownLock[]>
   /** Undefined: clustering is off. */
   readonly cluster: AdminCluster | undefined
   readonly stores: AdminStores
@@ -122,6 +124,30 @@ export interface NameRow {
   pid: string
   /** Where the process lives. */
   node: string
+}
+
+export interface KnownLock {
+  readonly name: string
+  /** A PID. */
+  readonly holder: string
+  readonly token: number
+  readonly heldMs: number
+  readonly waiters: number
+  /** Milliseconds until it is free by itself; 0: never. */
+  readonly leftMs: number
+}
+
+export interface LockRow {
+  name: string
+  holder: string
+  /** Where the holder lives. */
+  node: string
+  token: number
+  /** ISO 8601. */
+  since: string
+  waiters: number
+  /** Until it is free by itself; null: until it is released. */
+  left_ms: number | null
 }
 
 export interface ProcessRow {
@@ -267,6 +293,12 @@ export function aloneRow(name: string, version: string): MemberRow {
     tags: {},
     version,
   }
+}
+
+export function lockRow({ name, holder, token, heldMs, waiters, leftMs }: KnownLock, wallMs: number): LockRow {
+  const since = new Date(wallMs - heldMs).toISOString()
+  const node = parsePid(holder)?.node ?? ''
+  return { name, holder, node, token, since, waiters, left_ms: leftMs === 0 ? null : leftMs }
 }
 
 /** @param own the node that is asked: a PID of a node without a cluster names none */

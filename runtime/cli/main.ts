@@ -12,6 +12,7 @@ import { addGroups } from './commands/groups.ts'
 import { addInit } from './commands/init.ts'
 import { addKeygen } from './commands/keygen.ts'
 import { addKv } from './commands/kv.ts'
+import { addLocks } from './commands/locks.ts'
 import { addNames } from './commands/names.ts'
 import { addPs } from './commands/ps.ts'
 import { addRun, splitExec } from './commands/run.ts'
@@ -42,6 +43,7 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addPs(command('ps'), end)
   addGroups(command('groups'), end)
   addNames(command('names'), end)
+  addLocks(command('locks'), end)
   addCluster(program.command('cluster'), end)
   addKv(program.command('kv'), end)
   addKeygen(command('keygen'), end)

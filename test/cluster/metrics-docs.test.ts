@@ -6,6 +6,8 @@ import { expect, test } from 'vitest'
 import type { Cluster } from '../../cluster/cluster.ts'
 import type { CrdtStatistics } from '../../cluster/kv/crdt-store.ts'
 import { registerCrdtMetrics } from '../../cluster/kv/metrics.ts'
+import type { Locks } from '../../cluster/locks/locks.ts'
+import { registerLocksMetrics } from '../../cluster/locks/metrics.ts'
 import { registerClusterMetrics } from '../../cluster/metrics.ts'
 import { registerNamesMetrics } from '../../cluster/names/metrics.ts'
 import type { Names } from '../../cluster/names/names.ts'
@@ -19,7 +21,8 @@ test.each<[string, string, (registry: prom.Registry) => void]>([
   // Nothing is read before it is asked for.
   ['## The node', '## The cluster', (registry) => registerNodeMetrics(prom, registry, {} as NodeFigures)],
   ['## The cluster', '## Names', (registry) => registerClusterMetrics(prom, registry, {} as Cluster)],
-  ['## Names', '## Stores', (registry) => registerNamesMetrics(prom, registry, {} as Names)],
+  ['## Names', '## Locks', (registry) => registerNamesMetrics(prom, registry, {} as Names)],
+  ['## Locks', '## Stores', (registry) => registerLocksMetrics(prom, registry, {} as Locks)],
   [
     '## Stores',
     '## Process groups',

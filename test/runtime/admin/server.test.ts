@@ -38,6 +38,11 @@ class FakeNode implements AdminNode {
     return this.statuses
   }
 
+  async locks(range: { prefix?: string; after?: string }): ReturnType<AdminNode['locks']> {
+    const lock = { name: 'till', holder: '{n2@shop:processes|1.1}', token: 7, heldMs: 1500, waiters: 2, leftMs: 0 }
+    return [lock, { ...lock, name: 'tills', leftMs: 900 }].filter(({ name }) => name > (range.after ?? ''))
+  }
+
   names(): ReturnType<AdminNode['names']> {
     return [
       { name: 'orders', scope: 'eventual', pid: '{n2@shop:processes|1.1}' },
@@ -280,6 +285,13 @@ describe('routes (operations.md §3)', () => {
     await start()
     expect((await ask('/readyz')).status).toBe(503)
     expect((await ask('/livez')).status).toBe(200)
+  })
+
+  test('/v1/locks, with the node of each holder', async () => {
+    await start()
+    const row = { holder: '{n2@shop:processes|1.1}', node: 'n2', token: 7, waiters: 2, since: expect.any(String) }
+    expect((await ask('/v1/locks?after=till')).body).toEqual([{ ...row, name: 'tills', left_ms: 900 }])
+    expect((await ask('/v1/locks')).body).toMatchObject([{ name: 'till', left_ms: null }, { name: 'tills' }])
   })
 
   test('/v1/entries tells ids and kinds, and no source', async () => {

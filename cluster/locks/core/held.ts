@@ -1,0 +1,131 @@
+// What this node knows of the locks that its processes hold: enough to say for certain that one is held, and to tell a holder in time that it
+// no longer is. Doubt counts as no. cluster.md §5.10, §7.
+
+import type { Env } from '../../../runtime/base/env.ts'
+
+/** An expiry is told by the log; for this long its word is awaited. */
+const EXPIRY_GRACE_MS = 2000
+
+export type LossReason = 'lost' | 'expired'
+
+export type HeldEffect =
+  /** The holder is to be told, once. */
+  | { readonly kind: 'lost'; readonly name: string; readonly pid: string; readonly reason: LossReason }
+  /** The log may still have it: it is to be given back. */
+  | { readonly kind: 'release'; readonly name: string; readonly pid: string; readonly token: number }
+
+export interface Grant {
+  readonly name: string
+  readonly pid: string
+  readonly token: number
+  /** 0: until released. */
+  readonly ttlMs: number
+  /** When the request was sent that the grant's time counts from, by this node's clock: the log's counts from later. */
+  readonly sentMs: number
+}
+
+interface Held extends Grant {
+  untilMs: number
+}
+
+export class HeldLocks {
+  readonly #env: Pick<Env, 'nowMs'>
+  readonly #held = new Map<string, Held>()
+  /** Declared lost while nothing could be said to the log. */
+  #toRelease: Grant[] = []
+
+  constructor(env: Pick<Env, 'nowMs'>) {
+    this.#env = env
+  }
+
+  get count(): number {
+    return this.#held.size
+  }
+
+  /** Of the process, with the token; undefined when it is certain of nothing. */
+  tokenOf(name: string, pid: string): number | undefined {
+    const held = this.#held.get(name)
+    return held?.pid === pid && this.#env.nowMs() < held.untilMs ? held.token : undefined
+  }
+
+  /** What the process holds as far as anybody told, however certain that is. */
+  grantOf(name: string, pid: string): Grant | undefined {
+    const held = this.#held.get(name)
+    return held?.pid === pid ? held : undefined
+  }
+
+  granted(grant: Grant): void {
+    const known = this.#held.get(grant.name)
+    if (known !== undefined && known.token > grant.token) return
+    this.#held.set(grant.name, { ...grant, untilMs: untilOf(grant) })
+  }
+
+  /** The log has given it more time. */
+  renewed(name: string, token: number, ttlMs: number, sentMs: number): void {
+    const held = this.#held.get(name)
+    if (held?.token === token) this.#held.set(name, { ...held, ttlMs, sentMs, untilMs: untilOf({ ttlMs, sentMs }) })
+  }
+
+  /** The process gave it back, or is about to. */
+  released(name: string, token: number): void {
+    if (this.#held.get(name)?.token === token) this.#held.delete(name)
+  }
+
+  /** The log says that this grant is over, and it was not the process that ended it. */
+  over(name: string, token: number, reason: LossReason): HeldEffect[] {
+    const held = this.#held.get(name)
+    if (held?.token !== token) return []
+    this.#held.delete(name)
+    return [{ kind: 'lost', name, pid: held.pid, reason }]
+  }
+
+  /** The process has ended; the log is told of that elsewhere. */
+  exited(pid: string): void {
+    for (const [name, held] of this.#held) if (held.pid === pid) this.#held.delete(name)
+  }
+
+  /** The session is not trusted any more: all locks are lost, and stay so when it comes back. */
+  suspended(): HeldEffect[] {
+    const all = [...this.#held.values()]
+    this.#held.clear()
+    this.#toRelease.push(...all)
+    return all.map(({ name, pid }) => ({ kind: 'lost', name, pid, reason: 'lost' }))
+  }
+
+  /** The same session is trusted again: what was declared lost is given back. */
+  resumed(): HeldEffect[] {
+    const all = this.#toRelease
+    this.#toRelease = []
+    return all.map(({ name, pid, token }) => ({ kind: 'release', name, pid, token }))
+  }
+
+  /** The session is over, and all that it owned. */
+  ended(): HeldEffect[] {
+    const effects = this.suspended()
+    this.#toRelease = []
+    return effects
+  }
+
+  /** When a tick is due; Infinity when nothing is. */
+  get wakeAtMs(): number {
+    let atMs = Number.POSITIVE_INFINITY
+    for (const { untilMs } of this.#held.values()) atMs = Math.min(atMs, untilMs + EXPIRY_GRACE_MS)
+    return atMs
+  }
+
+  /** The word of the log did not come: what must have expired is over, and given back to be certain. */
+  tick(): HeldEffect[] {
+    const nowMs = this.#env.nowMs()
+    const effects: HeldEffect[] = []
+    for (const [name, { pid, token, untilMs }] of this.#held) {
+      if (nowMs < untilMs + EXPIRY_GRACE_MS) continue
+      this.#held.delete(name)
+      effects.push({ kind: 'lost', name, pid, reason: 'expired' }, { kind: 'release', name, pid, token })
+    }
+    return effects
+  }
+}
+
+function untilOf({ ttlMs, sentMs }: { ttlMs: number; sentMs: number }): number {
+  return ttlMs === 0 ? Number.POSITIVE_INFINITY : sentMs + ttlMs
+}

@@ -1,0 +1,80 @@
+// Locks of the cluster, for `system.lock`. cluster.md §7.
+
+import { toBytes, toText } from './base/bytes.ts'
+import { MoonmeshError } from './base/errors.ts'
+import { record, type Value } from './base/value.ts'
+import type { NodeService } from './node-services.ts'
+
+/** The cluster's part; PIDs and names are text. */
+export interface ClusterLocks {
+  acquire(request: {
+    readonly name: string
+    readonly pid: string
+    readonly waitMs: number
+    readonly ttlMs: number
+    readonly signal: AbortSignal
+  }): Promise<
+    | { readonly kind: 'granted'; readonly token: number }
+    | { readonly kind: 'held'; readonly holder: string; readonly token: number }
+    | { readonly kind: 'timeout' }
+  >
+  release(name: string, pid: string): Promise<boolean>
+  renew(name: string, pid: string): Promise<boolean>
+  isHeld(name: string, pid: string): boolean
+  info(name: string): Promise<LockInfo | undefined>
+  exited(pid: string): void
+}
+
+export interface LockInfo {
+  readonly name: string
+  readonly holder: string
+  readonly token: number
+  readonly heldMs: number
+  readonly waiters: number
+  readonly leftMs: number
+}
+
+export class LocksService implements NodeService {
+  readonly #locks: () => ClusterLocks | undefined
+
+  /** @param locks undefined: there is no consensus to hold them */
+  constructor(locks: () => ClusterLocks | undefined) {
+    this.#locks = locks
+  }
+
+  readonly methods: NodeService['methods'] = {
+    acquire: async ([name, waitMs, ttlMs], { pid, signal }) => {
+      const request = { name: textOf(name), pid: toText(pid), waitMs: Number(waitMs), ttlMs: Number(ttlMs), signal }
+      const answer = await this.#open().acquire(request)
+      const holder = answer.kind === 'held' ? toBytes(answer.holder) : undefined
+      const token = answer.kind === 'timeout' ? undefined : answer.token
+      return record({ kind: answer.kind, name, holder, token })
+    },
+    release: ([name], { pid }) => this.#open().release(textOf(name), toText(pid)),
+    renew: ([name], { pid }) => this.#open().renew(textOf(name), toText(pid)),
+    is_held: ([name], { pid }) => this.#open().isHeld(textOf(name), toText(pid)),
+    holder: async ([name]) => {
+      const info = await this.#open().info(textOf(name))
+      return info === undefined ? undefined : toBytes(info.holder)
+    },
+    info: async ([name]) => {
+      const info = await this.#open().info(textOf(name))
+      if (info === undefined) return undefined
+      const { holder, token, heldMs, waiters, leftMs } = info
+      const ttl = leftMs === 0 ? undefined : leftMs
+      return record({ name, holder: toBytes(holder), token, held_ms: heldMs, waiters, ttl_ms: ttl })
+    },
+  }
+
+  clientEnded(pid: string): void {
+    this.#locks()?.exited(toText(pid))
+  }
+
+  #open(): ClusterLocks {
+    const locks = this.#locks()
+    if (locks !== undefined) return locks
+    throw new MoonmeshError('Internal', 'lock service not available', { retryable: false })
+  }
+}
+
+const textOf = (name: Value): string => toText(String(name))

@@ -1,0 +1,105 @@
+// What a node knows of the locks that its processes hold: doubt counts as no. cluster.md §5.10, §7.
+
+import { beforeEach, describe, expect, test } from 'vitest'
+import { HeldLocks } from '../../../../cluster/locks/core/held.ts'
+
+const PID = '{n1@app:p|1.100}'
+const OTHER = '{n1@app:p|1.200}'
+
+let nowMs: number
+let held: HeldLocks
+
+beforeEach(() => {
+  nowMs = 1000
+  held = new HeldLocks({ nowMs: () => nowMs })
+})
+
+const grant = (name: string, token: number, ttlMs = 0, pid = PID) => ({ name, pid, token, ttlMs, sentMs: nowMs })
+
+test('only the holder holds it, until it gives it back', () => {
+  held.granted(grant('a', 5))
+  expect([held.tokenOf('a', PID), held.tokenOf('a', OTHER), held.tokenOf('b', PID)]).toEqual([5, undefined, undefined])
+  held.released('a', 4)
+  expect(held.tokenOf('a', PID)).toBe(5)
+  held.released('a', 5)
+  expect(held.tokenOf('a', PID)).toBeUndefined()
+})
+
+test('an older grant does not take the place of a newer one', () => {
+  held.granted(grant('a', 5))
+  held.granted(grant('a', 3, 0, OTHER))
+  expect(held.tokenOf('a', PID)).toBe(5)
+})
+
+describe('a lock with a time', () => {
+  test('is held for certain only for so long after the request was sent', () => {
+    held.granted(grant('a', 5, 2000))
+    nowMs += 1999
+    expect(held.tokenOf('a', PID)).toBe(5)
+    nowMs += 1
+    expect(held.tokenOf('a', PID)).toBeUndefined()
+    expect(held.grantOf('a', PID)).toMatchObject({ token: 5 })
+  })
+
+  test('that was renewed is held for so long after that', () => {
+    held.granted(grant('a', 5, 2000))
+    nowMs += 1500
+    held.renewed('a', 4, 2000, nowMs)
+    held.renewed('a', 5, 2000, nowMs)
+    nowMs += 1999
+    expect(held.tokenOf('a', PID)).toBe(5)
+  })
+
+  test('is lost when the log says so, once', () => {
+    held.granted(grant('a', 5, 2000))
+    expect(held.over('a', 4, 'expired')).toEqual([])
+    expect(held.over('a', 5, 'expired')).toEqual([{ kind: 'lost', name: 'a', pid: PID, reason: 'expired' }])
+    expect(held.over('a', 5, 'expired')).toEqual([])
+  })
+
+  test('is lost, and given back, when the word of the log does not come', () => {
+    held.granted(grant('a', 5, 2000))
+    held.granted(grant('b', 6))
+    nowMs = held.wakeAtMs - 1
+    expect(held.tick()).toEqual([])
+    nowMs++
+    expect(held.tick()).toEqual([
+      { kind: 'lost', name: 'a', pid: PID, reason: 'expired' },
+      { kind: 'release', name: 'a', pid: PID, token: 5 },
+    ])
+    expect(held.wakeAtMs).toBe(Number.POSITIVE_INFINITY)
+    expect(held.count).toBe(1)
+  })
+})
+
+describe('a session', () => {
+  test('that is suspended loses all locks for good: when it comes back they are given back', () => {
+    held.granted(grant('a', 5))
+    held.granted(grant('b', 6, 0, OTHER))
+    expect(held.suspended()).toEqual([
+      { kind: 'lost', name: 'a', pid: PID, reason: 'lost' },
+      { kind: 'lost', name: 'b', pid: OTHER, reason: 'lost' },
+    ])
+    expect(held.tokenOf('a', PID)).toBeUndefined()
+    expect(held.suspended()).toEqual([])
+    expect(held.resumed()).toEqual([
+      { kind: 'release', name: 'a', pid: PID, token: 5 },
+      { kind: 'release', name: 'b', pid: OTHER, token: 6 },
+    ])
+    expect(held.resumed()).toEqual([])
+  })
+
+  test('that ended owns nothing that could be given back', () => {
+    held.granted(grant('a', 5))
+    held.suspended()
+    held.granted(grant('c', 9))
+    expect(held.ended()).toEqual([{ kind: 'lost', name: 'c', pid: PID, reason: 'lost' }])
+    expect(held.resumed()).toEqual([])
+  })
+})
+
+test('a process that ended is told nothing', () => {
+  held.granted(grant('a', 5))
+  held.exited(PID)
+  expect(held.suspended()).toEqual([])
+})
