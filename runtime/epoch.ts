@@ -17,6 +17,16 @@ export async function nextEpoch(dir: string, wallMs: number): Promise<number> {
   return epoch
 }
 
+/** Whether the file still holds this run's epoch. @throws what reading it throws, but for "no such file" */
+export async function holdsEpoch(dir: string, epoch: number): Promise<boolean> {
+  return (await lastEpoch(join(dir, EPOCH_FILE))) === epoch
+}
+
+/** As `writeEpoch`, unless a later one stands there. */
+export async function keepEpoch(dir: string, epoch: number): Promise<void> {
+  if ((await lastEpoch(join(dir, EPOCH_FILE))) < epoch) await writeEpoch(dir, epoch)
+}
+
 /** Written aside and renamed, each step durable before the next: a crash leaves the old epoch or the new one. */
 export async function writeEpoch(dir: string, epoch: number): Promise<void> {
   const file = join(dir, EPOCH_FILE)

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { assert } from './base/assert.ts'
 import { codeOf, MoonmeshError, messageOf } from './base/errors.ts'
-import { nextEpoch, writeEpoch } from './epoch.ts'
+import { holdsEpoch, keepEpoch, nextEpoch, writeEpoch } from './epoch.ts'
 
 export interface NodeDirectoryOptions {
   dataDir: string
@@ -29,32 +29,58 @@ const CLAIM_FILE = 'claim'
 /** Claiming takes milliseconds; a claim this old was left by a program that died over it. */
 const CLAIM_STALE_MS = 10_000
 const CLAIM_POLL_MS = 20
+const LOOK_MS = 2000
+
+/** What became of the directory of a running node. */
+export type DirectoryState =
+  | { readonly kind: 'same' }
+  /** It was removed, or what the node keeps in it was; it is there anew. */
+  | { readonly kind: 'renewed' }
+  /** It was removed, and cannot be made anew. */
+  | { readonly kind: 'lost'; readonly error: MoonmeshError }
 
 export class NodeDirectory {
   readonly path: string
-  /** Where the admin interface listens. */
-  readonly socketPath: string
+  readonly #nodeName: string
+  #socketPath: string
   #epoch: number
   /** Raises one after the other: the last one written is the highest. */
   #raising: Promise<void> = Promise.resolve()
-  readonly #server: Server
+  #server: Server
+  /** Of the socket's file: whether what lies there is this node's. */
+  #socketInode: number
+  #looking: Promise<DirectoryState> | undefined
+  #looker: NodeJS.Timeout | undefined
   readonly #connections = new Set<Socket>()
   #handler: ((socket: Socket) => void) | undefined
   #closing: Promise<void> | undefined
 
-  private constructor(parts: { path: string; epoch: number; socketPath: string; server: Server }) {
+  private constructor(parts: { path: string; nodeName: string; epoch: number; claimed: Claimed }) {
     this.path = parts.path
+    this.#nodeName = parts.nodeName
     this.#epoch = parts.epoch
-    this.socketPath = parts.socketPath
-    this.#server = parts.server
-    this.#server.on('connection', (socket) => {
+    this.#socketPath = parts.claimed.socketPath
+    this.#socketInode = parts.claimed.socketInode
+    this.#server = this.#attend(parts.claimed.server)
+  }
+
+  #attend(server: Server): Server {
+    server.on('connection', (socket) => {
       this.#connections.add(socket)
+      // Whoever hangs up early is nobody's failure.
+      socket.on('error', () => {})
       socket.once('close', () => this.#connections.delete(socket))
       if (this.#handler !== undefined) this.#handler(socket)
       else socket.destroy()
     })
     // Accepting fails when the program is out of file descriptors: that costs a client its connection, not the node its life.
-    this.#server.on('error', () => {})
+    server.on('error', () => {})
+    return server
+  }
+
+  /** Where the admin interface listens. */
+  get socketPath(): string {
+    return this.#socketPath
   }
 
   /**
@@ -70,13 +96,13 @@ export class NodeDirectory {
     const path = join(resolve(options.dataDir), nodeName)
     try {
       await mkdir(path, { recursive: true, mode: 0o700 })
-      const { server, socketPath } = await claim(path, nodeName)
+      const claimed = await claim(path, nodeName)
       try {
         const epoch = await nextEpoch(path, wallMs())
         await writeFile(join(path, PID_FILE), `${process.pid}\n`)
-        return new NodeDirectory({ path, epoch, socketPath, server })
+        return new NodeDirectory({ path, nodeName, epoch, claimed })
       } catch (error) {
-        await release(server, path, socketPath)
+        await release(claimed.server, path, claimed.socketPath)
         throw error
       }
     } catch (error) {
@@ -107,6 +133,55 @@ export class NodeDirectory {
     return raised
   }
 
+  /**
+   * Looks after the directory now and then, until it is closed. Somebody may remove it while the node runs: a next run would then start with an
+   * epoch that is not above this one, and nobody would find the node's socket.
+   * @param changed called when something has changed: once for each loss, however long it lasts
+   */
+  watch(changed: (state: DirectoryState) => void): void {
+    let last: DirectoryState['kind'] = 'same'
+    this.#looker = setInterval(() => {
+      if (this.#looking !== undefined) return
+      void this.look().then((state) => {
+        if (state.kind !== 'same' && state.kind !== last && this.#closing === undefined) changed(state)
+        last = state.kind
+      })
+    }, LOOK_MS)
+    this.#looker.unref()
+  }
+
+  /** Looks whether the directory still holds what the node wrote there, and writes it anew if not. Never rejects. */
+  look(): Promise<DirectoryState> {
+    this.#looking ??= this.#look()
+      .catch((error: unknown): DirectoryState => ({ kind: 'lost', error: explained(error, this.path) }))
+      .finally(() => {
+        this.#looking = undefined
+      })
+    return this.#looking
+  }
+
+  async #look(): Promise<DirectoryState> {
+    const inode = await inodeOf(this.#socketPath)
+    if (inode === this.#socketInode && (await holdsEpoch(this.path, this.#epoch))) return { kind: 'same' }
+    if (this.#closing !== undefined) return { kind: 'same' }
+    // To stop listening removes whatever lies at the path; that must not be another node's socket.
+    if (inode !== undefined && inode !== this.#socketInode) throw await alreadyRunning(this.path, this.#nodeName)
+    await mkdir(this.path, { recursive: true, mode: 0o700 })
+    if (inode === undefined) {
+      await new Promise<void>((done) => {
+        this.#server.close(() => done())
+        for (const socket of this.#connections) socket.destroy()
+      })
+      const { server, socketPath, socketInode } = await claim(this.path, this.#nodeName)
+      this.#socketPath = socketPath
+      this.#socketInode = socketInode
+      this.#server = this.#attend(server)
+    }
+    await keepEpoch(this.path, this.#epoch)
+    await writeFile(join(this.path, PID_FILE), `${process.pid}\n`)
+    return { kind: 'renewed' }
+  }
+
   /** Hands every connection to the socket to `handler`; without one they are refused. */
   serve(handler: ((socket: Socket) => void) | undefined): void {
     this.#handler = handler
@@ -116,7 +191,16 @@ export class NodeDirectory {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       this.#handler = undefined
+      clearInterval(this.#looker)
+      await this.#looking
       await this.#raising
+      const inode = await inodeOf(this.#socketPath).catch(() => undefined)
+      if (inode !== undefined && inode !== this.#socketInode) {
+        // Another node has the directory by now.
+        this.#server.unref()
+        for (const socket of this.#connections) socket.destroy()
+        return
+      }
       await rm(join(this.path, PID_FILE), { force: true })
       const released = release(this.#server, this.path, this.socketPath)
       for (const socket of this.#connections) socket.destroy()
@@ -136,8 +220,24 @@ export async function findSocket(path: string): Promise<string | undefined> {
   return (await readIfThere(join(path, SOCKET_PLACE_FILE)))?.trim()
 }
 
+interface Claimed {
+  readonly server: Server
+  readonly socketPath: string
+  readonly socketInode: number
+}
+
+/** Undefined when there is no such file. */
+async function inodeOf(file: string): Promise<number | undefined> {
+  try {
+    return (await stat(file)).ino
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined
+    throw error
+  }
+}
+
 /** Listens on the directory's socket, unless somebody does already. */
-async function claim(path: string, nodeName: string): Promise<{ server: Server; socketPath: string }> {
+async function claim(path: string, nodeName: string): Promise<Claimed> {
   // Two programs that both find a dead socket would both remove it, the second one the first one's new socket.
   const unlock = await lock(join(path, CLAIM_FILE), path)
   try {
@@ -150,7 +250,7 @@ async function claim(path: string, nodeName: string): Promise<{ server: Server; 
     const server = createServer()
     await listen(server, socketPath)
     await chmod(socketPath, 0o600)
-    return { server, socketPath }
+    return { server, socketPath, socketInode: (await stat(socketPath)).ino }
   } finally {
     await unlock()
   }

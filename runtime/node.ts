@@ -39,7 +39,7 @@ import { LoopLag } from './loop-lag.ts'
 import { compileProblem } from './lua/check.ts'
 import { Metrics } from './metrics.ts'
 import { NamesService } from './names-service.ts'
-import { NodeDirectory } from './node-dir.ts'
+import { type DirectoryState, NodeDirectory } from './node-dir.ts'
 import { registerNodeMetrics } from './node-metrics.ts'
 import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
@@ -272,6 +272,7 @@ export class Node {
       )
       for (const warning of settings.warnings) this.#log.write('warn', {}, formatProblem(warning))
       this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
+      this.#directory.watch((state) => this.#directoryChanged(state))
       this.#assertNotStopping()
       await this.#startCluster(this.#directory)
       this.#assertNotStopping()
@@ -307,6 +308,18 @@ export class Node {
 
   #assertNotStopping(): void {
     if (this.#stopping !== undefined) throw new MoonmeshError('Canceled', 'the node was stopped while it started')
+  }
+
+  #directoryChanged(state: DirectoryState): void {
+    const fields = { event: 'data_dir_lost', node: this.name, path: this.#directory?.path ?? '' }
+    if (state.kind === 'renewed') {
+      const text =
+        "the node's data directory was removed, or files in it, while the node runs; its epoch and its socket are there anew, what else lay there is lost"
+      this.#log.write('error', fields, text)
+    } else if (state.kind === 'lost') {
+      const text = `the node's data directory was removed while the node runs, and cannot be made anew: ${state.error.message}`
+      this.#log.write('error', fields, text)
+    }
   }
 
   #makeRelay(epoch: number): Relay {

@@ -210,3 +210,53 @@ describe('files', () => {
     chmodSync(dataDir, 0o700)
   })
 })
+
+describe('a directory that is removed while its node runs', () => {
+  const epochOf = (): string => readFileSync(join(dataDir, 'n1', 'epoch'), 'utf8')
+
+  test('is made anew, with the epoch of the run and a socket that is found', async () => {
+    const directory = await open({ wallMs: () => 5000 })
+    directory.serve((socket) => socket.end('hello'))
+    expect(await directory.look()).toEqual({ kind: 'same' })
+    rmSync(join(dataDir, 'n1'), { recursive: true })
+    expect(await directory.look()).toEqual({ kind: 'renewed' })
+    expect(await directory.look()).toEqual({ kind: 'same' })
+    expect(epochOf()).toBe('5000\n')
+    expect(readFileSync(join(dataDir, 'n1', 'pid'), 'utf8')).toBe(`${process.pid}\n`)
+    expect(await ask((await findSocket(join(dataDir, 'n1'))) as string)).toBe('hello')
+    await expect(open()).rejects.toMatchObject({ kind: 'AlreadyExists' })
+    await directory.close()
+    expect((await open({ wallMs: () => 1 })).epoch).toBe(5001)
+  })
+
+  test.each(['epoch', 'admin.sock'])('so is its file %s alone', async (file) => {
+    const directory = await open({ wallMs: () => 5000 })
+    rmSync(join(dataDir, 'n1', file))
+    expect(await directory.look()).toEqual({ kind: 'renewed' })
+    expect(existsSync(join(dataDir, 'n1', file))).toBe(true)
+    expect(epochOf()).toBe('5000\n')
+  })
+
+  test('and belongs to another node now stays that one’s', async () => {
+    const directory = await open({ wallMs: () => 5000 })
+    rmSync(join(dataDir, 'n1'), { recursive: true })
+    const other = await open({ wallMs: () => 7000 })
+    other.serve((socket) => socket.end('other'))
+    expect(await directory.look()).toMatchObject({ kind: 'lost', error: { kind: 'AlreadyExists' } })
+    await directory.close()
+    expect(epochOf()).toBe('7000\n')
+    expect(await ask(other.socketPath)).toBe('other')
+    expect(await other.look()).toEqual({ kind: 'same' })
+  })
+
+  test('and cannot be made anew is said to be lost, and why', async () => {
+    const directory = await open()
+    rmSync(dataDir, { recursive: true })
+    writeFileSync(dataDir, 'in the way')
+    const state = await directory.look()
+    expect(state.kind).toBe('lost')
+    expect(state.kind === 'lost' && state.error.message).toContain('a file is in the way')
+    rmSync(dataDir)
+    expect(await directory.look()).toEqual({ kind: 'renewed' })
+  })
+})
