@@ -23,7 +23,8 @@ export const WATCHES_MAX = 65_536
 const OVERHEAD_BYTES = 64
 
 export type WatchBatch =
-  | { readonly kind: 'changes'; readonly changes: readonly KvChange[] }
+  /** `seen`: all up to this version was given out, so that another watch may go on from here. */
+  | { readonly kind: 'changes'; readonly changes: readonly KvChange[]; readonly seen: number }
   /** Some are gone: list, and follow from this version. */
   | { readonly kind: 'resync'; readonly version: number }
 
@@ -125,10 +126,10 @@ export class Changes {
     return [...this.#ready].sort((a, b) => a - b)
   }
 
-  /** What comes next for a watch; nothing when it has seen all. A batch never ends within one version. */
-  take(id: number, countMax = BATCH_CHANGES_MAX): WatchBatch {
+  /** What comes next for a watch; nothing when it has seen all. A batch never ends within one version; by that it may exceed the bounds. */
+  take(id: number, countMax = BATCH_CHANGES_MAX, bytesMax = Number.POSITIVE_INFINITY): WatchBatch {
     const watch = this.#watches.get(id)
-    if (watch === undefined) return { kind: 'changes', changes: [] }
+    if (watch === undefined) return { kind: 'changes', changes: [], seen: this.#latest }
     // A version of the future is of a state that was replaced by an older one, e.g. a restored backup.
     if (watch.seen < this.#forgotten || watch.seen > this.#latest) {
       watch.seen = this.#latest
@@ -136,15 +137,19 @@ export class Changes {
       return { kind: 'resync', version: this.#latest }
     }
     const changes: KvChange[] = []
+    let bytes = 0
     for (let at = this.#firstAfter(watch.seen); at < this.#log.length; at++) {
       const change = this.#log[at] as KvChange
-      if (changes.length >= countMax && change.version !== watch.seen) return { kind: 'changes', changes }
+      const isFull = changes.length >= countMax || bytes >= bytesMax
+      if (isFull && change.version !== watch.seen) return { kind: 'changes', changes, seen: watch.seen }
       watch.seen = change.version
-      if (change.namespace === watch.namespace && change.key.startsWith(watch.prefix)) changes.push(change)
+      if (change.namespace !== watch.namespace || !change.key.startsWith(watch.prefix)) continue
+      changes.push(change)
+      bytes += bytesOf(change)
     }
     watch.seen = this.#latest
     this.#ready.delete(id)
-    return { kind: 'changes', changes }
+    return { kind: 'changes', changes, seen: this.#latest }
   }
 
   #wake({ namespace, key }: KvChange): void {

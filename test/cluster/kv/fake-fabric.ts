@@ -1,6 +1,8 @@
 // Nodes that hear of each other at once or not at all, for services that stand on a fabric. What is sent lies in a queue until `settle`.
 
 import type { Fabric, Lane, LiveEvent, LiveNode, Run } from '../../../cluster/fabric.ts'
+import type { RequestHandler } from '../../../cluster/mesh/mesh.ts'
+import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { FakeEnv } from '../../tools/fake-env.ts'
 
 interface Timer {
@@ -11,6 +13,8 @@ interface Timer {
 export class FakeNetwork {
   readonly env = new FakeEnv()
   readonly nodes = new Map<string, FakeFabric>()
+  /** What the others see of a node. */
+  readonly tags = new Map<string, ReadonlyMap<string, string>>()
   /** Nothing of gossip arrives. */
   losesGossip = false
   readonly #links = new Set<string>()
@@ -29,7 +33,7 @@ export class FakeNetwork {
       [a, b],
       [b, a],
     ] as const) {
-      const node = { name: to, epoch: 1, tags: new Map<string, string>() }
+      const node = { name: to, epoch: 1, tags: this.tags.get(to) ?? new Map<string, string>() }
       this.nodes.get(from)?.liveChanged({ kind: 'joined', node })
       this.nodes.get(from)?.linkChanged({ kind: 'up', node })
     }
@@ -90,6 +94,7 @@ export class FakeFabric implements Fabric {
   readonly name: string
   readonly epoch = 1
   readonly env: FakeEnv
+  readonly methods = new Map<string, RequestHandler>()
   /** Answers of `send` instead of taking it, by lane. */
   readonly refusing = new Map<Lane, 'queue_full' | 'not_connected'>()
   readonly told: { event: string; fields: Record<string, string | number> }[] = []
@@ -116,8 +121,6 @@ export class FakeFabric implements Fabric {
   onLive = (listener: (event: LiveEvent) => void) => added(this.#liveListeners, listener)
   onLink = (listener: (event: { kind: 'up' | 'down'; node: Run }) => void) => added(this.#linkListeners, listener)
   onRoom = (listener: (to: string, lane: Lane) => void) => added(this.#roomListeners, listener)
-  request = (): never => unused()
-  serve = (): never => unused()
   notify = (): never => unused()
   onNotify = (): never => unused()
   setTag = (): never => unused()
@@ -130,6 +133,36 @@ export class FakeFabric implements Fabric {
       this.#network.nodes.get(to.name)?.received({ name: this.name, epoch: 1 }, lane, bytes)
     })
     return undefined
+  }
+
+  request(to: Run, method: string, body: Uint8Array, { signal }: { signal?: AbortSignal } = {}): Promise<Uint8Array> {
+    const handler = this.#network.nodes.get(to.name)?.methods.get(method)
+    if (!this.#linked.has(to.name)) return Promise.reject(new MoonmeshError('Unavailable', `${to.name} is not linked`))
+    if (handler === undefined) return Promise.reject(new MoonmeshError('NotFound', `no method ${method}`))
+    return new Promise((resolve, reject) => {
+      const ending = new AbortController()
+      const down = this.onLink(({ kind, node }) => {
+        if (kind !== 'down' || node.name !== to.name) return
+        ending.abort()
+        reject(new MoonmeshError('Unavailable', `${to.name} is down`, { retryable: true }))
+      })
+      signal?.addEventListener('abort', () => {
+        ending.abort()
+        reject(new MoonmeshError('Canceled', 'cancelled'))
+      })
+      const context = { peer: this.name, epoch: 1, deadlineMs: Number.POSITIVE_INFINITY, signal: ending.signal }
+      this.#network.post(() => {
+        Promise.resolve()
+          .then(() => handler(body, context))
+          .then((answer) => this.#network.post(() => resolve(answer)), reject)
+          .finally(down)
+      })
+    })
+  }
+
+  serve(method: string, handler: RequestHandler): () => void {
+    this.methods.set(method, handler)
+    return () => this.methods.delete(method)
   }
 
   onMessage(lane: Lane, handler: (from: Run, bytes: Uint8Array) => unknown): () => void {
