@@ -9,6 +9,7 @@ import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config
 import { openConsensus } from './consensus.ts'
 import { areClosed, askWitness, tellEvidence } from './crash-evidence.ts'
 import { type Fabric, NodeFabric } from './fabric.ts'
+import { VersionedStores } from './kv/raft-store.ts'
 import { LatestWins } from './latest-wins.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
 import { ProtocolError } from './mesh/wire/protocol-error.ts'
@@ -107,6 +108,7 @@ export class Cluster {
   readonly #timers: Timers
   #fabric: NodeFabric | undefined
   #state: ClusterState | undefined
+  #stores: VersionedStores | undefined
   #possessions: Possessions | undefined
   #raft: RaftDriver | undefined
   #epoch: number
@@ -272,6 +274,7 @@ export class Cluster {
     this.#tags.set('mesh', MESH_PROTOCOL)
     this.#setTag('internode_port', String(mesh.port))
     this.#state = this.#openState(this.#fabric)
+    this.#stores = new VersionedStores({ fabric: this.#fabric, state: this.#state, consensus: this.#raft })
   }
 
   #openState(fabric: Fabric): ClusterState {
@@ -290,6 +293,11 @@ export class Cluster {
   /** What processes of this node own in the replicated state ends with them; undefined before `connect`. */
   get possessions(): Possessions | undefined {
     return this.#possessions
+  }
+
+  /** The versioned store; undefined before `connect`. */
+  get stores(): VersionedStores | undefined {
+    return this.#stores
   }
 
   /** Commands, sessions and reads of the replicated state; undefined before `connect`. */
@@ -505,6 +513,7 @@ export class Cluster {
 
   async #close(): Promise<void> {
     this.#stopWatching()
+    this.#stores?.close()
     this.#possessions?.close()
     await this.#state?.close()
     await this.#raft?.close()
