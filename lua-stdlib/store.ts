@@ -2,13 +2,14 @@
 
 import { toText } from '../runtime/base/bytes.ts'
 import { MoonmeshError } from '../runtime/base/errors.ts'
-import { Float, record, type TableValue, type Value } from '../runtime/base/value.ts'
+import { Float, record, TableValue, type Value } from '../runtime/base/value.ts'
 import { type Call, HostObject, type LuaTable, type LuaValue, type Returns } from '../runtime/lua/engine.ts'
-import type { LibraryModule } from '../runtime/services.ts'
+import type { LibraryModule, ScriptProcess } from '../runtime/services.ts'
 import { isNumber, objectArg, optionalNumber, processOf, raise, stringArg } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
 import { toStored } from './support/convert.ts'
 import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
+import { Feed } from './support/feed.ts'
 import { isAllowed, refusal } from './support/permit.ts'
 import { wait, waitAlone } from './support/wait.ts'
 
@@ -25,6 +26,49 @@ class StoreObject extends HostObject {
   }
   override get className(): string {
     return 'store.Store'
+  }
+}
+
+/** Events that a watch's channel holds before further ones wait in the mailbox. */
+const WATCH_CAPACITY = 64
+/** Events that are reported as read in one go. */
+const REPORT_EVERY = 64
+
+class WatchObject extends HostObject {
+  readonly feed: Feed
+  readonly #process: ScriptProcess
+  readonly #forget: () => void
+  #unreported = 0
+  #isClosed = false
+
+  constructor(process: ScriptProcess) {
+    super()
+    this.#process = process
+    const take = ([event, isLast]: readonly Value[]): LuaValue => {
+      // The node has let go of it: this was the last one.
+      if (isLast === true) this.close()
+      return process.engine.copyIn(event)
+    }
+    this.feed = new Feed(process, WATCH_CAPACITY, take, () => this.#taken())
+    this.#forget = process.onEnd(() => this.close())
+  }
+
+  override get className(): string {
+    return 'store.Watch'
+  }
+
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#forget()
+    this.#process.note('store', 'unwatch', [this.feed.topic])
+    this.feed.close()
+  }
+
+  #taken(): void {
+    if (this.#isClosed || ++this.#unreported < REPORT_EVERY) return
+    this.#process.note('store', 'consumed', [this.feed.topic, this.#unreported])
+    this.#unreported = 0
   }
 }
 
@@ -88,37 +132,51 @@ function ask(
 
 // ---- reading
 
+/** Options of a read: whether its answer may be old. */
+function isStale(call: Call, index: number): boolean | undefined {
+  const options = optionsArg(call, index)
+  return options === undefined ? undefined : options !== 'none' && call.engine.get(options, 'stale') === true
+}
+
+const OPTIONS = 'options must be a table'
+
 function get(call: Call): Returns {
   const { engine } = call
-  return withKey(call, { fn: 'get', permission: 'store.key.get', denial: 'raise' }, (store, key) =>
-    ask(call, 'get', [store.id, key], (value) =>
+  return withKey(call, { fn: 'get', permission: 'store.key.get', denial: 'raise' }, (store, key) => {
+    const stale = isStale(call, 3)
+    if (stale === undefined) return fail('Invalid', OPTIONS)
+    return ask(call, 'get', [store.id, key, stale], (value) =>
       value === undefined
         ? fail('NotFound', 'key not found')
         : [engine.copyIn((value as TableValue).get('value')), undefined],
-    ),
-  )
+    )
+  })
 }
 
 function entry(call: Call): Returns {
   const { engine } = call
-  return withKey(call, { fn: 'entry', permission: 'store.key.get', denial: 'return' }, (store, key) =>
-    ask(call, 'get', [store.id, key], (value) =>
+  return withKey(call, { fn: 'entry', permission: 'store.key.get', denial: 'return' }, (store, key) => {
+    const stale = isStale(call, 3)
+    if (stale === undefined) return fail('Invalid', OPTIONS)
+    return ask(call, 'get', [store.id, key, stale], (value) =>
       value === undefined ? fail('NotFound', 'key not found') : [engine.copyIn(value), undefined],
-    ),
-  )
+    )
+  })
 }
 
 function has(call: Call): Returns {
   const rules = { fn: 'has', permission: 'store.key.has', denial: 'raise', failure: falseAndError } as const
-  return withKey(call, rules, (store, key) =>
-    ask(
+  return withKey(call, rules, (store, key) => {
+    const stale = isStale(call, 3)
+    if (stale === undefined) return falseAndError('Invalid', OPTIONS)
+    return ask(
       call,
       'get',
-      [store.id, key],
+      [store.id, key, stale],
       (value) => [value !== undefined, undefined],
       (error) => [false, failWith(error)[1]],
-    ),
-  )
+    )
+  })
 }
 
 /** Text of an option, or what is wrong with it. */
@@ -138,7 +196,7 @@ function list(call: Call): Returns {
   if (store.isReleased) return fail('Invalid', 'store is released')
   blocking(call, 'store:list')
   const options = optionsArg(call, 2)
-  if (options === undefined) return fail('Invalid', 'options must be a table')
+  if (options === undefined) return fail('Invalid', OPTIONS)
   const option = (name: string): LuaValue => (options === 'none' ? undefined : engine.get(options, name))
   const prefix = textOption(option('prefix'), 'prefix')
   if ('problem' in prefix) return fail('Invalid', prefix.problem)
@@ -149,7 +207,8 @@ function list(call: Call): Returns {
   const refused = refusal(call, 'store.key.list', store.id, { prefix: prefix.text })
   if (refused !== undefined) return refused
   const pageSize = limit === 0 ? PAGE_DEFAULT : Math.min(limit, PAGE_MAX)
-  return ask(call, 'list', [store.id, prefix.text, after.text, pageSize], (value) => [engine.copyIn(value), undefined])
+  const args = [store.id, prefix.text, after.text, pageSize, option('stale') === true]
+  return ask(call, 'list', args, (value) => [engine.copyIn(value), undefined])
 }
 
 /** A table, 'none' for nil, undefined for anything else. */
@@ -192,10 +251,10 @@ function set(call: Call): Returns {
 }
 
 /** Options of `put` as the node reads them, or what is wrong with them. */
-function putOptions(call: Call): { options: Value } | { problem: string } {
+function putOptions(call: Call, index: number): { options: Value } | { problem: string } {
   const { engine } = call
-  const table = optionsArg(call, 4)
-  if (table === undefined) return { problem: 'options must be a table' }
+  const table = optionsArg(call, index)
+  if (table === undefined) return { problem: OPTIONS }
   if (table === 'none') return { options: undefined }
   const onlyIfAbsent = engine.get(table, 'only_if_absent')
   const ifVersion = engine.get(table, 'if_version')
@@ -251,17 +310,147 @@ function put(call: Call): Returns {
   return withKey(call, { fn: 'put', permission: 'store.key.set', denial: 'return' }, (store, key) => {
     const stored = valueArg(call)
     if ('failure' in stored) return stored.failure
-    const given = putOptions(call)
+    const given = putOptions(call, 4)
     if ('problem' in given) return fail('Invalid', given.problem)
     return ask(call, 'put', [store.id, key, stored.value, given.options], (value) => [engine.copyIn(value), undefined])
   })
 }
 
 function remove(call: Call): Returns {
-  return withKey(call, { fn: 'delete', permission: 'store.key.delete', denial: 'raise' }, (store, key) =>
-    ask(call, 'delete', [store.id, key], (value) => [value === true, undefined]),
-  )
+  return withKey(call, { fn: 'delete', permission: 'store.key.delete', denial: 'raise' }, (store, key) => {
+    const given = putOptions(call, 3)
+    if ('problem' in given) return fail('Invalid', given.problem)
+    return ask(call, 'delete', [store.id, key, given.options], (value) => [value === true, undefined])
+  })
 }
+
+/** Rows of a list in a transaction, or what is wrong with it. */
+function rowsOf<T>(
+  call: Call,
+  { table, name, read }: { table: LuaTable; name: string; read: (item: LuaValue) => T | { problem: string } },
+): { rows: T[] } | { problem: string } {
+  const { engine } = call
+  const given = engine.get(table, name)
+  if (given === undefined) return { rows: [] }
+  if (engine.typeOf(given) !== 'table') return { problem: `${name} must be a list` }
+  const rows: T[] = []
+  for (
+    let i = 1, item = engine.get(given as LuaTable, i);
+    item !== undefined;
+    item = engine.get(given as LuaTable, ++i)
+  ) {
+    const row = read(item)
+    if (typeof row === 'object' && row !== null && 'problem' in row) return { problem: `${name}[${i}]: ${row.problem}` }
+    rows.push(row as T)
+    if (rows.length > ROWS_MAX) return { problem: `${name} has more than ${ROWS_MAX} items` }
+  }
+  return { rows }
+}
+
+/** More than any store takes in one transaction. */
+const ROWS_MAX = 1024
+
+function keyIn(call: Call, item: LuaValue): string | undefined {
+  const key = call.engine.typeOf(item) === 'table' ? call.engine.get(item as LuaTable, 'key') : item
+  return typeof key === 'string' && key !== '' ? key : undefined
+}
+
+const NO_KEY = { problem: 'key is required' }
+
+function checkOf(call: Call, item: LuaValue): { key: string; version: string } | { problem: string } {
+  const key = keyIn(call, item)
+  if (key === undefined || call.engine.typeOf(item) !== 'table') return NO_KEY
+  const given = call.engine.get(item as LuaTable, 'version')
+  const isAbsent = given === undefined || given === 0 || given === '0'
+  const version = isAbsent ? '0' : versionText(given)
+  return version === undefined ? { problem: 'version must be a version, or 0 for none' } : { key, version }
+}
+
+function rowOf(call: Call, item: LuaValue): { key: string; value: Value; ttl: number } | { problem: string } {
+  const key = keyIn(call, item)
+  if (key === undefined || call.engine.typeOf(item) !== 'table') return NO_KEY
+  const value = call.engine.get(item as LuaTable, 'value')
+  if (value === undefined) return { problem: 'value is required' }
+  const ttl = call.engine.get(item as LuaTable, 'ttl')
+  const seconds = ttl === undefined ? 0 : secondsOf(ttl)
+  if (seconds === undefined) return { problem: 'ttl must be a non-negative number' }
+  return { key, value: toStored(call.engine, value), ttl: seconds }
+}
+
+const pairOf = (...items: Value[]): TableValue => new TableValue(items)
+
+function txn(call: Call): Returns {
+  const store = self(call, 'txn')
+  if (store.isReleased) return fail('Invalid', 'store is released')
+  blocking(call, 'store:txn')
+  const table = optionsArg(call, 2)
+  if (table === undefined || table === 'none') return fail('Invalid', 'a transaction is a table')
+  let lists: readonly [ReturnType<typeof checksOf>, ReturnType<typeof putsOf>, ReturnType<typeof deletesOf>]
+  try {
+    lists = [checksOf(call, table), putsOf(call, table), deletesOf(call, table)]
+  } catch (thrown) {
+    if (thrown instanceof MoonmeshError) return failWith(thrown)
+    throw thrown
+  }
+  const [checks, puts, deletes] = lists
+  if ('problem' in checks) return fail('Invalid', checks.problem)
+  if ('problem' in puts) return fail('Invalid', puts.problem)
+  if ('problem' in deletes) return fail('Invalid', deletes.problem)
+  const fence = fenceOption(call.engine.get(table, 'fence'), call.engine.get(table, 'lock'))
+  if ('problem' in fence) return fail('Invalid', fence.problem)
+  for (const [permission, rows] of [
+    ['store.key.get', checks.rows.map(({ key }) => key)],
+    ['store.key.set', puts.rows.map(({ key }) => key)],
+    ['store.key.delete', deletes.rows],
+  ] as const) {
+    for (const key of rows) {
+      const refused = refusal(call, permission, store.id, { key })
+      if (refused !== undefined) return refused
+    }
+  }
+  const args = [
+    store.id,
+    new TableValue(checks.rows.map(({ key, version }) => pairOf(key, version))),
+    new TableValue(puts.rows.map(({ key, value, ttl }) => pairOf(key, value, new Float(ttl)))),
+    new TableValue(deletes.rows),
+    record(fence.fields),
+  ]
+  return ask(call, 'txn', args, (value) => [call.engine.copyIn(value), undefined])
+}
+
+const checksOf = (call: Call, table: LuaTable) =>
+  rowsOf(call, { table, name: 'checks', read: (item) => checkOf(call, item) })
+const putsOf = (call: Call, table: LuaTable) => rowsOf(call, { table, name: 'puts', read: (item) => rowOf(call, item) })
+const deletesOf = (call: Call, table: LuaTable) =>
+  rowsOf<string>(call, { table, name: 'deletes', read: (item) => keyIn(call, item) ?? NO_KEY })
+
+// ---- watching
+
+function watch(call: Call): Returns {
+  const { engine } = call
+  const store = self(call, 'watch')
+  if (store.isReleased) return fail('Invalid', 'store is released')
+  blocking(call, 'store:watch')
+  const prefix = textOption(call.arg(2), 'prefix')
+  if ('problem' in prefix) return fail('Invalid', prefix.problem)
+  const options = optionsArg(call, 3)
+  if (options === undefined) return fail('Invalid', OPTIONS)
+  const given = options === 'none' ? undefined : engine.get(options, 'from')
+  const from = given === undefined ? undefined : versionText(given)
+  if (given !== undefined && from === undefined) return fail('Invalid', 'from must be a positive version')
+  const refused = refusal(call, 'store.key.list', store.id, { prefix: prefix.text })
+  if (refused !== undefined) return refused
+  const process = processOf(call)
+  return wait(call, (done) => {
+    const watching = new WatchObject(process)
+    process.request('store', 'watch', [store.id, prefix.text, from, watching.feed.topic], (answer) => {
+      if (!answer.ok) watching.close()
+      done(answer.ok ? [watching, undefined] : failWith(answer.error))
+    })
+  })
+}
+
+const watchArg = (call: Call, fn: string): WatchObject => objectArg(call, 1, fn, WatchObject, 'store.Watch')
 
 export const storeModule: LibraryModule = {
   name: 'store',
@@ -283,6 +472,8 @@ export const storeModule: LibraryModule = {
         put,
         delete: remove,
         list,
+        txn,
+        watch,
         info,
         release: (call) => {
           self(call, 'release').isReleased = true
@@ -291,6 +482,16 @@ export const storeModule: LibraryModule = {
       },
       metamethods: {
         tostring: (call) => (self(call, 'tostring').isReleased ? 'store.Store{released}' : 'store.Store{}'),
+      },
+    },
+    {
+      name: 'store.Watch',
+      methods: {
+        channel: (call) => watchArg(call, 'channel').feed.handle,
+        close: (call) => {
+          watchArg(call, 'close').close()
+          return true
+        },
       },
     },
   ],

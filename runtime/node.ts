@@ -63,6 +63,7 @@ import type { Answer, Outcome, PolicySet } from './services.ts'
 import { PlainStores } from './store/admin-stores.ts'
 import { CrdtStoreKeeper } from './store/crdt-stores.ts'
 import { registerStoreMetrics } from './store/metrics.ts'
+import { RaftStoreKeeper } from './store/raft-stores.ts'
 import { MemoryStoreKeeper, Stores } from './store/stores.ts'
 import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
 import { SystemService } from './system-service.ts'
@@ -185,7 +186,10 @@ export class Node {
   /** What the node keeps for scripts, beside its processes. */
   #addResources(): PlainStores {
     const env = new EnvKeeper(process.env)
-    const stores = new Stores((id) => this.#registry.get(id)?.kind)
+    const stores = new Stores(
+      (id) => this.#registry.get(id)?.kind,
+      (...message) => this.#relay?.feed(...message),
+    )
     const queues = new Queues({
       call: (entryId, args, attachments, signal) =>
         this.call(entryId, args, { attachments, signal }).catch(
@@ -197,8 +201,16 @@ export class Node {
     const timers = { ...systemEnv, setTimer: systemDriver.timeout }
     const memoryStores = new MemoryStoreKeeper(stores, timers)
     const crdtStores = new CrdtStoreKeeper(stores, () => this.#openCrdt())
+    const settings = clusterSettingsOf(this.app)
+    const raftStores = new RaftStoreKeeper(stores, {
+      open: () => this.#cluster?.stores,
+      valueBytesMax: settings?.kv.valueBytesMax ?? 0,
+      durable: settings?.raft.storage.kind === 'disk',
+      wallMs: systemEnv.wallMs,
+    })
     this.#metrics.addSource((prom, registry) => registerStoreMetrics(prom, registry, stores))
-    for (const keeper of [env, queues, memoryStores, crdtStores, this.#groups, volumes]) this.#resources.add(keeper)
+    for (const keeper of [env, queues, memoryStores, crdtStores, raftStores, this.#groups, volumes])
+      this.#resources.add(keeper)
     this.#nodeServices.add('env', env)
     this.#nodeServices.add('store', stores)
     this.#nodeServices.add('fs', volumes)

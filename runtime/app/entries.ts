@@ -110,6 +110,7 @@ export type MemoryStoreEntry = ResourceEntry<'store.memory'>
 export type CrdtStoreEntry = ResourceEntry<'store.kv.crdt'>
 /** A scope of process groups. */
 export type GroupScopeEntry = ResourceEntry<'pg.scope'>
+export type RaftStoreEntry = ResourceEntry<'store.kv.raft'>
 export type QueueDriverEntry = ResourceEntry<'queue.driver.memory'>
 export type QueueEntry = ResourceEntry<'queue.queue'>
 export type ConsumerEntry = ResourceEntry<'queue.consumer'>
@@ -132,6 +133,7 @@ export type Entry =
   | VariableEntry
   | MemoryStoreEntry
   | CrdtStoreEntry
+  | RaftStoreEntry
   | GroupScopeEntry
   | QueueDriverEntry
   | QueueEntry
@@ -261,6 +263,7 @@ const REFERENCES: Partial<Record<EntryKind, readonly (readonly string[])[]>> = (
     'env.variable': [['storage']],
     'store.memory': lifecycle,
     'store.kv.crdt': lifecycle,
+    'store.kv.raft': lifecycle,
     'pg.scope': lifecycle,
     'queue.driver.memory': lifecycle,
     'queue.queue': [['driver']],

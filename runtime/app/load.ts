@@ -40,6 +40,7 @@ export type {
   ProcessEntry,
   ProcessHostEntry,
   QueueEntry,
+  RaftStoreEntry,
   ServiceEntry,
   StorageEntry,
   TerminalHostEntry,

@@ -555,6 +555,9 @@ export const entrySchemas = {
       groupsMax: given.max_groups,
       membersPerGroupMax: given.max_members_per_group,
     })),
+  'store.kv.raft': z
+    .strictObject({ ...base, namespace: storeNamespace, lifecycle: lifecycle.prefault({}) })
+    .transform(({ namespace, ...rest }) => ({ ...rest, storeNamespace: namespace })),
   'queue.driver.memory': z.strictObject({ ...base, lifecycle: lifecycle.prefault({}) }),
   'queue.queue': z
     .strictObject({

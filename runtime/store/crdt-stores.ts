@@ -1,10 +1,9 @@
 // `store.kv.crdt` entries: views of a namespace of the convergent store, which all nodes share. lua-libraries.md §2.7, cluster.md §8.5.
 
-import { isUtf8 } from 'node:buffer'
 import type { CrdtStoreEntry, Entry } from '../app/load.ts'
-import { MoonmeshError } from '../base/errors.ts'
 import { neverEnds, type ResourceKeeper } from '../resources.ts'
-import { canonicalKey, type StoreEntry } from './core/memory-store.ts'
+import type { StoreEntry } from './core/memory-store.ts'
+import { keyOf } from './keys.ts'
 import type { StoreBackend, StoreInfo, Stores } from './stores.ts'
 import { decodeValue, encodeValue } from './values.ts'
 
@@ -96,12 +95,6 @@ function backendOf(engine: ConvergentStore, namespace: string, durable: boolean)
     },
     usage: () => engine.usageOf(namespace),
   }
-}
-
-/** As it is stored. @throws MoonmeshError `Invalid` when it is no UTF-8 */
-export function keyOf(given: string): string {
-  if (isUtf8(Buffer.from(given, 'latin1'))) return canonicalKey(given)
-  throw new MoonmeshError('Invalid', 'a key of a replicated store is text in UTF-8', { retryable: false })
 }
 
 function entryOf({ key, value, version, expiryMs }: ConvergentItem): StoreEntry {

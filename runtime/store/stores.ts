@@ -10,6 +10,7 @@ import type { NodeService } from '../node-services.ts'
 import { neverEnds, type ResourceKeeper } from '../resources.ts'
 import type { Timers } from '../supervisor/supervisor.ts'
 import { MemoryStore, type Page, type PutOptions, type StoreEntry } from './core/memory-store.ts'
+import { type BackendWatch, type FeedProcess, Watches } from './watches.ts'
 
 export type DeleteOptions = Pick<PutOptions, 'ifVersion' | 'fence'>
 
@@ -26,12 +27,35 @@ export interface StoreInfo {
 /** What stands behind a store. Keys and texts are byte strings. Failures are MoonmeshErrors. */
 export interface StoreBackend {
   readonly info: StoreInfo
-  get(key: string): StoreEntry | undefined | Promise<StoreEntry | undefined>
+  get(key: string, options: ReadOptions): StoreEntry | undefined | Promise<StoreEntry | undefined>
   put(key: string, value: Value, options: PutOptions): StoreEntry | Promise<StoreEntry>
   delete(key: string, options: DeleteOptions): boolean | Promise<boolean>
-  list(options: { prefix: string; after: string; limit: number }): Page | Promise<Page>
+  list(options: ListOptions): Page | Promise<Page>
+  /** All or nothing. @returns the version of its writes; undefined when it wrote nothing; absent: the store has none */
+  txn?(transaction: Transaction): Promise<string | undefined>
+  /** Changes from now on, or after a version; absent: the store tells nobody. */
+  watch?(prefix: string, options: { from?: string }): Promise<BackendWatch>
   /** How many keys it holds, and their bytes with those of the values; absent: it cannot tell. */
   usage?(): { readonly keys: number; readonly bytes: number }
+}
+
+export interface ReadOptions {
+  /** The answer may be older than the latest write. */
+  readonly stale?: boolean
+}
+
+export interface ListOptions extends ReadOptions {
+  readonly prefix: string
+  readonly after: string
+  readonly limit: number
+}
+
+export interface Transaction {
+  /** Version '0': there is no such key. */
+  readonly checks: readonly { readonly key: string; readonly version: string }[]
+  readonly puts: readonly { readonly key: string; readonly value: Value; readonly ttlMs: number }[]
+  readonly deletes: readonly string[]
+  readonly fence: PutOptions['fence']
 }
 
 /** What happened to an operation: `ok`, or the kind of its failure. */
@@ -52,9 +76,15 @@ export class Stores implements NodeService {
   readonly #counts = new Map<string, Map<string, Map<string, number>>>()
   readonly #entryKind: (id: string) => string | undefined
 
-  /** @param entryKind the kind of an entry of the app; undefined when there is none */
-  constructor(entryKind: (id: string) => string | undefined) {
+  readonly watches: Watches
+
+  /**
+   * @param entryKind the kind of an entry of the app; undefined when there is none
+   * @param feed a message of the runtime that counts for the bound of the process's mailbox
+   */
+  constructor(entryKind: (id: string) => string | undefined, feed: FeedProcess = () => {}) {
     this.#entryKind = entryKind
+    this.watches = new Watches(feed)
   }
 
   add(id: string, backend: StoreBackend): void {
@@ -63,6 +93,7 @@ export class Stores implements NodeService {
 
   remove(id: string): void {
     this.#running.delete(id)
+    this.watches.closeStore(id)
   }
 
   readonly methods: NodeService['methods'] = {
@@ -72,17 +103,39 @@ export class Stores implements NodeService {
       if (!this.#running.has(idOf(id))) throw refusal('NotFound', 'resource not found')
       return undefined
     },
-    get: async ([id, key]) => {
-      const entry = await this.get(idOf(id), key as string)
+    get: async ([id, key, stale]) => {
+      const entry = await this.get(idOf(id), key as string, { stale: stale === true })
       return entry === undefined ? undefined : entryValue(entry)
     },
     put: async ([id, key, value, options]) =>
       entryValue(await this.put(idOf(id), key as string, value, putOptions(options))),
-    delete: ([id, key]) => this.delete(idOf(id), key as string),
-    list: async ([id, prefix, after, limit]) => {
-      const options = { prefix: prefix as string, after: after as string, limit: limit as number }
+    delete: ([id, key, options]) => this.delete(idOf(id), key as string, putOptions(options)),
+    list: async ([id, prefix, after, limit, stale]) => {
+      const range = { prefix: prefix as string, after: after as string, limit: limit as number }
+      const options = { ...range, stale: stale === true }
       const { items, cursor, hasMore } = await this.list(idOf(id), options)
       return record({ items: list(items.map(entryValue)), cursor, has_more: hasMore })
+    },
+    /** id, checks `{{key, version}…}`, puts `{{key, value, ttl}…}`, deletes `{key…}`, options with `fence` and `lock` */
+    txn: async ([id, checks, puts, deletes, options]) =>
+      record({ version: await this.txn(idOf(id), transactionOf([checks, puts, deletes, options])) }),
+    /** id, prefix, version to begin behind or nil, topic of the feed */
+    watch: async ([id, prefix, from, topic], { pid, signal }) => {
+      this.watches.assertRoom(pid)
+      const options = from === undefined ? {} : { from: from as string }
+      const watch = await this.watch(idOf(id), prefix as string, options)
+      // The process did not wait for it.
+      if (signal.aborted) watch.close()
+      else this.watches.add(pid, topic as string, idOf(id), watch)
+      return undefined
+    },
+    unwatch: ([topic], { pid }) => {
+      this.watches.close(pid, topic as string)
+      return undefined
+    },
+    consumed: ([topic, count], { pid }) => {
+      this.watches.consumed(pid, topic as string, count as number)
+      return undefined
     },
     info: ([id]) => {
       const { backend, consistency, durable, versioned, conditionalPut } = this.of(idOf(id)).info
@@ -101,8 +154,8 @@ export class Stores implements NodeService {
 
   // ---- operations, counted. All throw MoonmeshErrors.
 
-  get(id: string, key: string): Promise<StoreEntry | undefined> {
-    return this.#counted(id, 'get', (backend) => backend.get(key))
+  get(id: string, key: string, options: ReadOptions = {}): Promise<StoreEntry | undefined> {
+    return this.#counted(id, 'get', (backend) => backend.get(key, options))
   }
 
   put(id: string, key: string, value: Value, options: PutOptions): Promise<StoreEntry> {
@@ -113,8 +166,20 @@ export class Stores implements NodeService {
     return this.#counted(id, 'delete', (backend) => backend.delete(key, supported(backend.info, options)))
   }
 
-  list(id: string, options: { prefix: string; after: string; limit: number }): Promise<Page> {
+  list(id: string, options: ListOptions): Promise<Page> {
     return this.#counted(id, 'list', (backend) => backend.list(options))
+  }
+
+  txn(id: string, transaction: Transaction): Promise<string | undefined> {
+    return this.#counted(id, 'txn', (backend) => backend.txn?.(transaction) ?? unsupported())
+  }
+
+  watch(id: string, prefix: string, options: { from?: string }): Promise<BackendWatch> {
+    return this.#counted(id, 'watch', (backend) => backend.watch?.(prefix, options) ?? unsupported())
+  }
+
+  clientEnded(pid: string): void {
+    this.watches.closeOf(pid)
   }
 
   async #counted<T>(id: string, operation: string, run: (backend: StoreBackend) => T | Promise<T>): Promise<T> {
@@ -158,10 +223,27 @@ export class Stores implements NodeService {
 function supported<T extends PutOptions | DeleteOptions>({ conditionalPut, fencedPut }: StoreInfo, options: T): T {
   const isConditional = ('onlyIfAbsent' in options && options.onlyIfAbsent === true) || options.ifVersion !== undefined
   if ((isConditional && !conditionalPut) || (options.fence !== undefined && fencedPut !== true)) {
-    throw refusal('Invalid', 'operation not supported by this store')
+    return unsupported()
   }
   return options
 }
+
+function unsupported(): never {
+  throw refusal('Invalid', 'operation not supported by this store')
+}
+
+function transactionOf([checks, puts, deletes, options]: readonly Value[]): Transaction {
+  const rows = (given: Value): readonly (readonly Value[])[] =>
+    (given as TableValue).array.map((row) => (row as TableValue).array)
+  return {
+    checks: rows(checks).map(([key, version]) => ({ key: key as string, version: version as string })),
+    puts: rows(puts).map(([key, value, ttl]) => ({ key: key as string, value, ttlMs: secondsOf(ttl) * 1000 })),
+    deletes: (deletes as TableValue).array as string[],
+    fence: putOptions(options).fence,
+  }
+}
+
+const secondsOf = (ttl: Value): number => (ttl instanceof Float ? ttl.value : typeof ttl === 'number' ? ttl : 0)
 
 const idOf = (id: Value): string => toText(id as string)
 
@@ -181,7 +263,7 @@ function putOptions(options: Value): PutOptions {
   const lock = options.get('lock')
   const token = options.get('fence')
   return {
-    ttlMs: (ttl instanceof Float ? ttl.value : typeof ttl === 'number' ? ttl : 0) * 1000,
+    ttlMs: secondsOf(ttl) * 1000,
     onlyIfAbsent: options.get('only_if_absent') === true,
     ...(typeof ifVersion === 'string' ? { ifVersion } : {}),
     ...(typeof lock === 'string' && typeof token === 'number' ? { fence: { lock, token } } : {}),
