@@ -581,8 +581,8 @@ export class Node {
 
   async #startNames(cluster: Cluster, relay: Relay): Promise<void> {
     const { Names, registerNamesMetrics } = await import('../cluster/index.ts')
-    const { fabric } = cluster
-    assert(fabric !== undefined, 'a connected cluster has a fabric')
+    const { fabric, state, consensus } = cluster
+    assert(fabric !== undefined && state !== undefined, 'a connected cluster has a fabric and a state')
     this.#names = new Names({
       fabric,
       host: {
@@ -600,6 +600,7 @@ export class Node {
       },
     })
     const names = this.#names
+    names.attach({ state, consensus, strongDeadlineMs: cluster.settings.names.strongDeadlineMs })
     this.#metrics.addSource((prom, registry) => registerNamesMetrics(prom, registry, names))
   }
 
