@@ -558,6 +558,15 @@ function textOf(event: string): string {
 }
 
 const TEXTS: Readonly<Record<string, string>> = {
+  session_opened: 'this node has a session: it may own names and locks of the cluster',
+  session_suspended: 'no renewal of the session was acknowledged in time: locks count as lost until there is contact again',
+  session_resumed: 'the session of this node goes on',
+  session_lost: 'the session of this node has ended, and with it all that it owned in the cluster',
+  session_node_down: 'the session of a node is ended: nothing was heard of it for too long',
+  node_fenced: 'the cluster knows a later run of this node: this one can own nothing any more; stop it',
+  leader_unreachable: 'the leader is not reached: writes wait',
+  leader_reached: 'the leader is reached again',
+  state_request_forgotten: 'the log no longer knows a request of this node: do two runs of it share a session?',
   gossip_decrypt_failed:
     'gossip that no key of this node decrypts; do all nodes have the same cluster.membership.secret_key?',
   gossip_unreadable: 'gossip that cannot be read',
