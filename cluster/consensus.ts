@@ -31,6 +31,7 @@ export function openConsensus(settings: ClusterSettings, fabric: Fabric, pauses:
     },
     onPause: (listener) => pauses.subscribe(listener),
     defer,
+    soon: (run) => process.nextTick(run),
   })
 }
 

@@ -38,6 +38,8 @@ export interface RaftDriverOptions {
   readonly onPause: (listener: () => void) => () => void
   /** Runs in the next turn of the event loop. */
   readonly defer: (run: () => void) => void
+  /** Runs once all that this turn has made ready has run. */
+  readonly soon: (run: () => void) => void
 }
 
 interface Waiter {
@@ -874,7 +876,9 @@ export class RaftDriver implements Consensus {
   #flushSoon(): void {
     if (this.#isFlushing || this.#commands.length === 0 || this.#proposals.count >= PIPELINE_MAX) return
     this.#isFlushing = true
-    this.#options.defer(() => this.#flushCommands())
+    // Alone it should not wait; beside others a turn brings more together.
+    const later = this.#proposals.count === 0 ? this.#options.soon : this.#options.defer
+    later(() => this.#flushCommands())
   }
 
   #flushCommands(): void {
@@ -986,11 +990,11 @@ export class RaftDriver implements Consensus {
 
   // ── Reads ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Reads of one turn of the event loop share a question. */
+  /** Reads that begin together share a question. */
   #askSoon(): void {
     if (this.#isAsking || !this.#barriers.needsQuestion) return
     this.#isAsking = true
-    this.#options.defer(() => {
+    this.#options.soon(() => {
       this.#isAsking = false
       this.#ask()
     })

@@ -79,6 +79,20 @@ export class Packer {
     return this
   }
 
+  /** Writes a string of at most 31 characters, header and all, if all of them are ASCII. */
+  shortText(text: string): boolean {
+    const { length } = text
+    this.#room(1 + length)
+    for (let i = 0; i < length; i++) {
+      const unit = text.charCodeAt(i)
+      if (unit >= 0x80) return false
+      this.#bytes[this.#at + 1 + i] = unit
+    }
+    this.#bytes[this.#at] = 0xa0 | length
+    this.#at += 1 + length
+    return true
+  }
+
   raw(bytes: Uint8Array): this {
     this.#room(bytes.length)
     this.#bytes.set(bytes, this.#at)
@@ -167,7 +181,11 @@ function writeNumber(out: Packer, value: number): void {
   }
 }
 
+/** Up to here a string is gone through by itself: names and keys are ASCII as a rule, and a call of the encoder costs more than they do. */
+const SHORT_LENGTH_MAX = 31
+
 function writeString(out: Packer, text: string): void {
+  if (text.length <= SHORT_LENGTH_MAX && out.shortText(text)) return
   const bytes = encoder.encode(text)
   const { length } = bytes
   if (length < 32) out.u8(0xa0 | length)
@@ -324,6 +342,11 @@ export class Unpacker {
 
   #text(length: number): string {
     const bytes = this.#take(length)
+    if (length <= SHORT_LENGTH_MAX) {
+      let text = ''
+      for (let i = 0; i < length && (bytes[i] as number) < 0x80; i++) text += String.fromCharCode(bytes[i] as number)
+      if (text.length === length) return text
+    }
     try {
       return decoder.decode(bytes)
     } catch {

@@ -17,6 +17,8 @@ export interface KvChange {
 
 export const CHANGES_MAX = 10_000
 export const CHANGE_BYTES_MAX = 16 * 1024 * 1024
+/** Places at the beginning of the list that may be empty. */
+const EMPTY_MAX = 1024
 /** Changes of one batch, unless a single transaction has more. */
 export const BATCH_CHANGES_MAX = 1024
 export const WATCHES_MAX = 65_536
@@ -37,8 +39,9 @@ interface Watch {
 }
 
 export class Changes {
-  /** Ascending by version. */
-  #log: KvChange[] = []
+  /** Ascending by version from `#first` on; before it nothing is left. */
+  #log: (KvChange | undefined)[] = []
+  #first = 0
   #bytes = 0
   /** Changes up to here may be missing. */
   #forgotten = 0
@@ -74,14 +77,17 @@ export class Changes {
       this.#bytes += bytesOf(change)
       this.#wake(change)
     }
-    let dropped = 0
-    while (this.#log.length - dropped > this.#countMax || this.#bytes > this.#bytesMax) {
-      const oldest = this.#log[dropped++]
+    while (this.#log.length - this.#first > this.#countMax || this.#bytes > this.#bytesMax) {
+      const oldest = this.#log[this.#first]
       if (oldest === undefined) break
+      this.#log[this.#first++] = undefined
       this.#bytes -= bytesOf(oldest)
       this.#forgotten = oldest.version
     }
-    if (dropped > 0) this.#log.splice(0, dropped)
+    // Moving the rest down is not free, so it happens once in a while.
+    if (this.#first < EMPTY_MAX) return
+    this.#log.splice(0, this.#first)
+    this.#first = 0
   }
 
   /** The machine's revision rose without a change here: what is known of now is as new as that. */
@@ -92,6 +98,7 @@ export class Changes {
   /** The state was replaced by one of this version: what led to it is not known. */
   reset(version: number): void {
     this.#log = []
+    this.#first = 0
     this.#bytes = 0
     this.#latest = version
     this.#forgotten = version
@@ -167,7 +174,7 @@ export class Changes {
   }
 
   #firstAfter(version: number): number {
-    let low = 0
+    let low = this.#first
     let high = this.#log.length
     while (low < high) {
       const middle = (low + high) >> 1

@@ -74,6 +74,7 @@ class Group {
       },
       onPause: () => () => {},
       defer,
+      soon: defer,
     })
     this.drivers.set(name, driver)
     this.hosts.set(name, host)
