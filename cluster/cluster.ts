@@ -9,6 +9,7 @@ import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config
 import { openConsensus } from './consensus.ts'
 import { areClosed, askWitness, tellEvidence } from './crash-evidence.ts'
 import { type Fabric, NodeFabric } from './fabric.ts'
+import { Group, type GroupEvent } from './group.ts'
 import { VersionedStores } from './kv/raft-store.ts'
 import { LatestWins } from './latest-wins.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
@@ -62,6 +63,8 @@ export interface ClusterHandlers {
   member(event: MemberEvent): void
   /** An earlier run of this node was found to have a later epoch; from now on this one's is beyond it. */
   epochRaised(epoch: number): void
+  /** Who leads, and who votes, has changed. */
+  group?(event: GroupEvent): void
   /** This node cannot be part of the cluster after all; the text says why and what to do. */
   failed(error: MoonmeshError): void
   log(level: 'info' | 'warn' | 'error', fields: Record<string, string | number>, text: string): void
@@ -111,6 +114,7 @@ export class Cluster {
   #stores: VersionedStores | undefined
   #possessions: Possessions | undefined
   #raft: RaftDriver | undefined
+  #group: Group | undefined
   #epoch: number
   #mesh: Mesh | undefined
   /** Those that are up, by name. */
@@ -265,6 +269,12 @@ export class Cluster {
       log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
     })
     if (settings.raft.role === 'server') await this.#openConsensus(this.#fabric, mesh)
+    this.#group = new Group({
+      fabric: this.#fabric,
+      consensus: this.#raft,
+      settings,
+      onEvent: (event) => this.#handlers.group?.(event),
+    })
     for (const member of this.#gossip.members()) {
       const { name, epoch, address, tags } = member
       if (name !== settings.name && epoch !== undefined && isLive(member)) {
@@ -318,6 +328,11 @@ export class Cluster {
   /** The part that this node has in consensus; undefined before `connect`, and on a client. */
   get consensus(): Consensus | undefined {
     return this.#raft
+  }
+
+  /** This node's part in the group; undefined before `connect`. */
+  get group(): Group | undefined {
+    return this.#group
   }
 
   /** Undefined where `consensus` is. */
@@ -439,7 +454,8 @@ export class Cluster {
 
   /** Every known node in any state: this one first, the others by name. */
   members(): ClusterMember[] {
-    const all = this.#gossip.members().map((member) => this.#memberOf(member))
+    const leader = this.#group?.status().leader
+    const all = this.#gossip.members().map((member) => this.#memberOf(member, leader))
     return [...all.filter((member) => member.isLocal), ...all.filter((member) => !member.isLocal)]
   }
 
@@ -448,13 +464,13 @@ export class Cluster {
     return this.#gossip.members().filter((member) => isLive(member) && member.epoch !== undefined).length
   }
 
-  #memberOf(member: Member): ClusterMember {
+  #memberOf(member: Member, leader: string | undefined): ClusterMember {
     const isLocal = member.name === this.settings.name
     return {
       name: member.name,
       address: formatAddress(member.address),
       state: member.state,
-      role: roleOf(member),
+      role: member.name === leader && isLive(member) ? 'leader' : roleOf(member),
       isLocal,
       incarnation: member.incarnation,
       rttMs: isLocal ? undefined : (this.#mesh?.link(member.name)?.rttMs ?? this.#gossip.rttMs(member.name)),
@@ -516,6 +532,7 @@ export class Cluster {
     this.#stores?.close()
     this.#possessions?.close()
     await this.#state?.close()
+    await this.#group?.close()
     await this.#raft?.close()
     await this.#gossip.close()
     await this.#mesh?.close()
@@ -559,7 +576,8 @@ function textOf(event: string): string {
 
 const TEXTS: Readonly<Record<string, string>> = {
   session_opened: 'this node has a session: it may own names and locks of the cluster',
-  session_suspended: 'no renewal of the session was acknowledged in time: locks count as lost until there is contact again',
+  session_suspended:
+    'no renewal of the session was acknowledged in time: locks count as lost until there is contact again',
   session_resumed: 'the session of this node goes on',
   session_lost: 'the session of this node has ended, and with it all that it owned in the cluster',
   session_node_down: 'the session of a node is ended: nothing was heard of it for too long',
@@ -592,6 +610,20 @@ const TEXTS: Readonly<Record<string, string>> = {
   duplicate_or_stale_self: 'others know a later run of this node: is there another with the same name?',
   local_pause: 'the event loop stood still',
   raft_bootstrapped: 'a group has begun',
+  raft_bootstrap_waiting: 'this node is in no group yet',
+  raft_bootstrap_failed: 'founding a group did not work out this time; it is tried again',
+  raft_bootstrap_too_many:
+    'more servers wait to found a group than cluster.raft.bootstrap_expect says, so none of them does',
+  raft_bootstrap_disagreement: 'servers that wait to found a group differ in cluster.raft.bootstrap_expect',
+  raft_formation_given_up: 'the store of this node is made anew: the group it was to found will never be',
+  formation_conflict:
+    'two groups have the same cluster id; `runtime cluster reset-store` on the nodes of one makes them join the other',
+  raft_step: 'the leader changes the members of the group',
+  raft_transfer: 'the leader hands over',
+  raft_transfer_failed: 'this node led and could not hand over before it stops',
+  raft_leave_failed: 'this node could not be taken out of the group; remove it there: runtime cluster remove',
+  raft_member_leaves: 'a node asks to be taken out of the group',
+  raft_voter_churn_burst: 'the voters change often; what can wait, waits',
   raft_joined: 'this node is wanted as a member of the group',
   raft_leader_elected: 'there is a leader',
   raft_leader_lost: 'there is no leader that this node knows of',

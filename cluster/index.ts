@@ -1,6 +1,7 @@
 // What the rest of the program sees of the cluster.
 
 export { Cluster, type ClusterMember } from './cluster.ts'
+export type { GroupEvent, GroupStatus } from './group.ts'
 export type { CrdtService } from './kv/crdt-store.ts'
 export { registerCrdtMetrics } from './kv/metrics.ts'
 export { openCrdt } from './kv/open.ts'

@@ -3,7 +3,16 @@
 import { join } from 'node:path'
 import { clusterReader } from '../cluster/config/machine.ts'
 import type { ClusterSettings } from '../cluster/config.ts'
-import type { Cluster, ClusterMember, CrdtService, LockInfo, Locks, MemberEvent, Names } from '../cluster/index.ts'
+import type {
+  Cluster,
+  ClusterMember,
+  CrdtService,
+  GroupEvent,
+  LockInfo,
+  Locks,
+  MemberEvent,
+  Names,
+} from '../cluster/index.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
 import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
@@ -145,6 +154,8 @@ export class Node {
   #codeHashes: CodeHashes | undefined
   #supervisor: Supervisor | undefined
   #cluster: Cluster | undefined
+  /** For good, and not only for a restart. */
+  #isLeaving = false
   /** With a cluster from the start, without one from the first entry on that needs it. */
   #crdt: Promise<CrdtService> | undefined
   #names: Names | undefined
@@ -480,6 +491,7 @@ export class Node {
           // PIDs of before would pass for those of the earlier run, and others would not hear of this one's.
           if (this.#relay !== undefined) void written.then(() => this.#clusterFailed(EPOCH_TOO_LATE))
         },
+        group: (event) => this.#groupChanged(event),
         failed: (error) => this.#clusterFailed(error.message),
         log: (level, fields, text) => this.#log.write(level, { ...fields, node: this.name }, text),
       },
@@ -621,6 +633,11 @@ export class Node {
     this.#log.write(level, fields, `node ${change}: ${name}`)
   }
 
+  #groupChanged({ kind, node, term }: GroupEvent): void {
+    const data = record({ node: toBytes(node), term })
+    this.#bus.publish({ system: 'raft', kind, path: toBytes(node), data })
+  }
+
   async #startAdmin(directory: NodeDirectory): Promise<void> {
     this.#admin = new AdminServer({ node: this, settings: this.app.settings.admin, directory, log: this.#log })
     await this.#admin.start()
@@ -638,6 +655,8 @@ export class Node {
       () => void this.#supervisor?.stop({ force: true }),
       this.app.settings.shutdown.timeoutMs,
     )
+    // Others lead before the processes end here, so that their names and locks are given back without a wait.
+    if (!force) await this.#cluster?.group?.stepAside({ isForGood: this.#isLeaving })
     await this.#supervisor?.stop({ force })
     clearTimeout(deadline)
     const stopping = { timeoutMs: 0, reason: 'scheduler shutdown' }
@@ -905,6 +924,7 @@ export class Node {
 
   /** Leaves the cluster and stops; resolves when that has begun. */
   async leave(): Promise<void> {
+    this.#isLeaving = true
     // Whoever asked through the admin interface has to hear the answer first.
     setImmediate(() => this.#exit(EXIT_OK))
   }

@@ -217,6 +217,7 @@ export class RaftDriver implements Consensus {
       isEmpty: raft === undefined && this.meta.formation === undefined && term === 0 && store.log.lastIndex === 0,
       uncommittedBytes: core?.uncommittedBytes ?? 0,
       followers: core?.followers ?? [],
+      syncMs: this.#syncMs,
     }
   }
 
@@ -794,8 +795,10 @@ export class RaftDriver implements Consensus {
 
   /** Of another group than ours; or of the first one that wants us. cluster.md §5.4. */
   #foreign(sitting: Sitting, envelope: Envelope): void {
-    const { formation, released } = sitting.store.meta
+    const { formation, promise, released } = sitting.store.meta
     const { kind } = envelope.message
+    // What became of its promise it learns from those who were promised.
+    if (formation === undefined && promise !== undefined) return
     const isWanted = kind === 'append' || kind === 'snapshot'
     if (formation !== undefined || released.includes(envelope.formation) || !isWanted) {
       return this.#answerRefused(sitting, envelope, 'formation')

@@ -37,6 +37,10 @@ export interface StoreMeta {
   readonly initial?: string
   /** Formations that it will never be part of, hex. */
   readonly released: readonly string[]
+  /** What earlier stores of this node have released. */
+  readonly releasedBefore?: readonly string[]
+  /** The group that it has promised to found: a plan (wire/boot.ts) in base64. */
+  readonly promise?: string
 }
 
 export interface StoreOptions {
@@ -240,13 +244,16 @@ async function readOrMakeMeta(files: Files, path: string, isNew: boolean, wallMs
   return meta
 }
 
-function contentOf({ storeId, createdAtMs, formation, initial, released }: StoreMeta): object {
-  return { format: FORMAT, store_id: storeId, created_at: createdAtMs, formation, initial, released }
+function contentOf({ storeId, createdAtMs, formation, initial, promise, ...meta }: StoreMeta): object {
+  const { released, releasedBefore } = meta
+  const identity = { format: FORMAT, store_id: storeId, created_at: createdAtMs }
+  return { ...identity, formation, initial, promise, released, released_before: releasedBefore }
 }
 
 function parseMeta(content: unknown, file: string): StoreMeta {
   const fields = (typeof content === 'object' && content !== null ? content : {}) as Record<string, unknown>
   const { format, store_id: storeId, created_at: createdAtMs, formation, initial, released } = fields
+  const { promise, released_before: releasedBefore } = fields
   if (typeof format === 'number' && format > FORMAT) {
     const message = `${file} was written by a newer version (format ${format}, this one reads ${FORMAT}); start the newer version`
     throw new MoonmeshError('Invalid', message, { details: { path: file, format } })
@@ -258,11 +265,18 @@ function parseMeta(content: unknown, file: string): StoreMeta {
     typeof createdAtMs === 'number' &&
     (formation === undefined || isText(formation)) &&
     (initial === undefined || isText(initial)) &&
+    (promise === undefined || isText(promise)) &&
+    (releasedBefore === undefined || (Array.isArray(releasedBefore) && releasedBefore.every(isText))) &&
     Array.isArray(released) &&
     released.every(isText)
   if (!isValid) throw failure('corrupt', file, 'it does not describe a store')
-  const group = formation === undefined ? {} : { formation }
-  return { storeId, createdAtMs, released, ...group, ...(initial === undefined ? {} : { initial }) }
+  const group = {
+    ...(formation === undefined ? {} : { formation }),
+    ...(initial === undefined ? {} : { initial }),
+    ...(promise === undefined ? {} : { promise }),
+    ...(releasedBefore === undefined ? {} : { releasedBefore }),
+  }
+  return { storeId, createdAtMs, released, ...group }
 }
 
 function recoveredState(

@@ -33,7 +33,7 @@ async function start(): Promise<Cluster> {
     epoch: 1,
     packageVersion: '1.0.0',
     env: systemEnv,
-    handlers: { member: () => {}, epochRaised: () => {}, failed: () => {}, log: () => {} },
+    handlers: { member: () => {}, group: () => {}, epochRaised: () => {}, failed: () => {}, log: () => {} },
   })
   return cluster
 }

@@ -7,6 +7,7 @@
 //   npm run sim -- --protocol actors [--seed N] [--seeds COUNT] [--minutes M]           processes on several nodes: A1
 //   npm run sim -- --protocol mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
 //   npm run sim -- --protocol state [--seed N] [--seeds COUNT] [--seconds S] [--trace]      sessions, names, locks, store; internals/state.md
+//   npm run sim -- --protocol formation [--seed N] [--seeds COUNT] [--nodes FOUNDERS] [--others N] [--trace]   internals/formation.md
 //   npm run sim -- --protocol raft [--seed N] [--seeds COUNT] [--nodes N] [--seconds S] [--trace]  consensus; internals/raft.md
 
 import { parseArgs } from 'node:util'
@@ -14,6 +15,7 @@ import { messageOf } from '../../runtime/base/errors.ts'
 import { runActors } from './actors.ts'
 import { runCrdtChaos } from './crdt.ts'
 import { accuracy, figures } from './figures.ts'
+import { FormationFailure, runFormation } from './formation.ts'
 import { runChaos } from './gossip.ts'
 import { runKvChaos } from './kv.ts'
 import { runMeshChaos } from './mesh.ts'
@@ -29,6 +31,7 @@ const { values } = parseArgs({
     seeds: { type: 'string' },
     steps: { type: 'string', default: '150' },
     nodes: { type: 'string' },
+    others: { type: 'string' },
     wire: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
     figures: { type: 'boolean', default: false },
@@ -38,7 +41,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
   },
 })
-const worlds = ['gossip', 'mesh', 'actors', 'raft', 'groups', 'crdt', 'kv', 'state'] as const
+const worlds = ['gossip', 'mesh', 'actors', 'raft', 'formation', 'groups', 'crdt', 'kv', 'state'] as const
 const world = worlds.find((name) => name === values.protocol)
 if (world === undefined) throw new Error(`--protocol ${values.protocol}: one of ${worlds.join(', ')}`)
 const first = count('seed', values.seed)
@@ -65,6 +68,7 @@ else if (world === 'groups') {
   process.exitCode = chaos('kv', (seed, nodes) => runKvChaos({ seed, clients: nodes, operations: 60 })) ? 0 : 1
 } else if (world === 'raft') process.exitCode = raftChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (world === 'state') process.exitCode = (await stateChaos(count('seeds', values.seeds ?? '1'))) ? 0 : 1
+else if (world === 'formation') process.exitCode = formationChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (world === 'mesh') process.exitCode = meshChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (values.seeds === undefined) one(optionsOf(first))
 else await many(count('seeds', values.seeds))
@@ -220,6 +224,39 @@ function raftChaos(seeds: number): boolean {
       `${seeds} seeds, ${failed} failed, in ${tookSeconds} s: ${(steps / 1e6).toFixed(1)} million steps, ${elections} elections`,
       `${committed} entries committed, ${completed} operations answered, all in one order`,
       `slowest leader ${(slowestMs / 1000).toFixed(1)} s after all healed (L1)`,
+    ].join('\n'),
+  )
+  return failed === 0
+}
+
+/** Adds up what many clusters have been through. */
+function formationChaos(seeds: number): boolean {
+  const startedAtMs = performance.now()
+  const sum = { failed: 0, steps: 0, groups: 0, resets: 0, changes: 0, elections: 0, slowestMs: 0 }
+  for (let seed = first; seed < first + seeds; seed++) {
+    const founders = values.nodes === undefined ? ([1, 3, 3, 5, 7, 9][seed % 6] ?? 3) : count('nodes', values.nodes)
+    const others = values.others === undefined ? seed % 5 : count('others', values.others)
+    const options = { seed, founders, others, troubles: founders + others > 30 ? 10 : 30 }
+    try {
+      const traced = values.trace ? { ...options, trace: true, onNote: (line: string) => console.log(line) } : options
+      const report = runFormation(traced)
+      for (const key of ['steps', 'groups', 'resets', 'changes', 'elections'] as const) sum[key] += report[key]
+      sum.slowestMs = Math.max(sum.slowestMs, report.settledMs)
+    } catch (error) {
+      sum.failed++
+      console.error(error instanceof FormationFailure ? error.message : error)
+      console.error(
+        `again: npm run sim -- --protocol formation --seed ${seed} --nodes ${founders} --others ${others} --trace`,
+      )
+    }
+  }
+  const tookSeconds = ((performance.now() - startedAtMs) / 1000).toFixed(0)
+  const { failed, steps, groups, resets, changes, elections, slowestMs } = sum
+  console.log(
+    [
+      `${seeds} seeds, ${failed} failed, in ${tookSeconds} s: ${(steps / 1e6).toFixed(1)} million steps, ${elections} elections`,
+      `${groups} groups founded, ${resets} stores reset, ${changes} changes of membership`,
+      `slowest cluster had its roles ${(slowestMs / 1000).toFixed(1)} s after all healed`,
     ].join('\n'),
   )
   return failed === 0

@@ -192,15 +192,19 @@ const ROOT = join(import.meta.dirname, '../..')
 
 /** A copy of the core with the change in it. `folder` is written to. @throws Error when the text is not there exactly once */
 export async function mutatedCore(mutant: Mutant, folder: string): Promise<typeof Raft | undefined> {
-  const { change } = mutant
-  if (change === undefined) return undefined
+  if (mutant.change === undefined) return undefined
+  mutate(mutant.name, mutant.change, folder)
+  const module = (await import(join(folder, 'cluster/raft/core/raft.ts'))) as { Raft: typeof Raft }
+  return module.Raft
+}
+
+/** Copies the cores of consensus to `folder`, with one change. */
+export function mutate(name: string, change: NonNullable<Mutant['change']>, folder: string): void {
   rmSync(folder, { recursive: true, force: true })
   for (const part of ['cluster/raft/core', 'runtime/base'])
     cpSync(join(ROOT, part), join(folder, part), { recursive: true })
   const file = join(folder, 'cluster/raft/core', change.file)
   const parts = readFileSync(file, 'utf8').split(change.find)
-  if (parts.length !== 2) throw new Error(`"${mutant.name}" finds its text ${parts.length - 1} times in ${change.file}`)
+  if (parts.length !== 2) throw new Error(`"${name}" finds its text ${parts.length - 1} times in ${change.file}`)
   writeFileSync(file, parts.join(change.replace))
-  const module = (await import(join(folder, 'cluster/raft/core/raft.ts'))) as { Raft: typeof Raft }
-  return module.Raft
 }

@@ -55,6 +55,8 @@ export interface BootstrapView {
   readonly epoch: number
   /** Live members of the cluster but this one, by name. */
   readonly others: readonly Seen[]
+  /** Names of servers that were last seen in a group and are dead, not left: they may only be out of reach. */
+  readonly lost?: readonly string[]
   /** Somebody has answered a request to join. */
   readonly hasJoined: boolean
   /** Of a server that is in a group. */
@@ -338,6 +340,8 @@ export class Bootstrap {
       ({ status, formation }) => status === 'in' || status === 'leaving' || formation !== undefined,
     )
     if (member !== undefined) return { why: `the group of ${member.name} to add it` }
+    const [lost] = this.#view.lost ?? []
+    if (lost !== undefined) return { why: `${lost}, which is in a group and out of reach` }
     const waiting = others.filter(({ status, store }) => status === 'pre' && store !== '')
     this.#warnOfExpectations(waiting)
     const candidates = waiting.filter((each) => each.isEligible && each.expect === expect)
@@ -605,6 +609,8 @@ export class Bootstrap {
 
   #adopted(formation: string): void {
     if (this.#formation === formation) return
+    if (this.#round !== undefined) this.#endRound('a group has made this server a member')
+    this.#isForming = false
     this.#formation = formation
     this.#leaderSeenMs = this.#env.nowMs()
     this.#effects.push({ kind: 'status', status: this.status })

@@ -100,6 +100,9 @@ function tellEnd(node: DevelopmentNode, end: End, isAsked: boolean): End {
   return end
 }
 
+/** So many found the group together; whoever is beyond them is added. */
+const FOUNDERS_MAX = 9
+
 /** One node of the cluster, as a program. */
 class DevelopmentNode {
   readonly name: string
@@ -118,6 +121,9 @@ class DevelopmentNode {
     const { env } = process
     this.#child = spawn(process.execPath, [process.argv[1] as string, ...plan.args, ...settingsOf(this.name, own)], {
       env: {
+        RUNTIME_CLUSTER__RAFT__BOOTSTRAP_EXPECT: String(
+          own.number > FOUNDERS_MAX ? 0 : Math.min(plan.count, FOUNDERS_MAX),
+        ),
         ...env,
         ...(own.key === undefined ? {} : { RUNTIME_CLUSTER__MEMBERSHIP__SECRET_KEY: own.key }),
         ...(plan.color ? { FORCE_COLOR: '1' } : {}),

@@ -1,0 +1,280 @@
+// The part that a node has in the group of the cluster, if any: founding it, being a member, leading and leaving; and what people
+// and scripts are told of it. cluster.md §1.2, §5.4 to §5.9.
+
+import { MoonmeshError, messageOf } from '../runtime/base/errors.ts'
+import { isPackedMap, pack, unpack } from '../runtime/base/msgpack.ts'
+import type { ClusterSettings } from './config.ts'
+import type { Fabric } from './fabric.ts'
+import type { Consensus, ConsensusStatus } from './raft/consensus.ts'
+import { quorumOf } from './raft/core/quorum.ts'
+import { nameOf, type ServerId } from './raft/core/server.ts'
+import { Formation, groupSettingsOf } from './raft/formation.ts'
+import { Membership } from './raft/membership.ts'
+
+/** A node's place in the cluster. `client`: in no configuration. */
+export type NodeRole = 'leader' | 'voter' | 'standby' | 'client'
+
+/** What this node knows of the group. */
+export interface GroupStatus {
+  readonly role: NodeRole
+  /** Hex; undefined on a client and before the first one. */
+  readonly formation: string | undefined
+  /** A node's name; undefined: none that this node knows. */
+  readonly leader: string | undefined
+  readonly term: number
+  readonly commitIndex: number
+  readonly appliedIndex: number
+  /** Names. */
+  readonly voters: readonly string[]
+  readonly standbys: readonly string[]
+  /** As far as can be told from here, enough voters are there to decide. */
+  readonly hasQuorum: boolean
+  /** Why there is no group yet. */
+  readonly waitingFor: string | undefined
+}
+
+export interface GroupCheck {
+  readonly name: 'raft_formation' | 'raft_last_contact'
+  readonly ok: boolean
+  readonly detail: string
+}
+
+export interface GroupEvent {
+  readonly kind: 'leader.changed' | 'promoted' | 'demoted'
+  /** The name of a node; empty when there is no leader any more. */
+  readonly node: string
+  readonly term: number
+}
+
+export interface GroupOptions {
+  readonly fabric: Fabric
+  /** Undefined on a client. */
+  readonly consensus: Consensus | undefined
+  readonly settings: ClusterSettings
+  readonly onEvent: (event: GroupEvent) => void
+}
+
+const METHOD_WHO = 'raft.who'
+const WHO_MS = 3000
+/** Health: how long without a leader, by role, and how long after the start nobody asks. */
+const VOTER_CONTACT_MS = 30_000
+const STANDBY_CONTACT_MS = 5 * 60_000
+const BOOT_GRACE_MS = 60_000
+/** Of handing over, beside what the settings say. */
+const STEP_ASIDE_MARGIN_MS = 1000
+
+export class Group {
+  readonly membership: Membership
+  readonly formation: Formation | undefined
+  readonly #fabric: Fabric
+  readonly #consensus: Consensus | undefined
+  readonly #settings: ClusterSettings
+  readonly #onEvent: (event: GroupEvent) => void
+  readonly #startedAtMs: number
+  readonly #unsubscribe: (() => void)[] = []
+  #leaderlessSinceMs: number | undefined
+  #told: { leader: ServerId | undefined; term: number; voters: readonly ServerId[] | undefined }
+  /** Who others said leads, on a client. */
+  #heardLeader: { readonly name: string; readonly epoch: number; readonly term: number } | undefined
+
+  constructor({ fabric, consensus, settings, onEvent }: GroupOptions) {
+    this.#fabric = fabric
+    this.#consensus = consensus
+    this.#settings = settings
+    this.#onEvent = onEvent
+    this.#startedAtMs = fabric.env.nowMs()
+    this.#leaderlessSinceMs = this.#startedAtMs
+    this.#told = { leader: undefined, term: 0, voters: undefined }
+    const { raft, failureDomain } = settings
+    this.formation =
+      consensus === undefined
+        ? undefined
+        : new Formation({
+            fabric,
+            consensus,
+            settings: raft,
+            clusterId: settings.id,
+            failureDomain,
+            hasJoinAddresses: settings.membership.seeds.length > 0,
+            groupSettings: groupSettingsOf(raft, settings.sessionTtlMs),
+          })
+    this.membership = new Membership({ fabric, consensus, settings: raft, failureDomain })
+    if (consensus === undefined) {
+      for (const [key, value] of [
+        ['raft_status', 'none'],
+        ['raft_role', 'client'],
+        ['raft_eligible', 'false'],
+      ] as const) {
+        fabric.setTag(key, value)
+      }
+      return
+    }
+    this.#unsubscribe.push(
+      consensus.onStatus(() => this.#changed(consensus.status())),
+      fabric.serve(METHOD_WHO, () => {
+        const { leader, term } = consensus.status()
+        return pack({ leader: leader === undefined ? null : nameOf(leader), term })
+      }),
+    )
+    this.#changed(consensus.status())
+  }
+
+  status(): GroupStatus {
+    const status = this.#consensus?.status()
+    const waitingFor = this.formation?.waitingFor
+    if (status === undefined || status.role === 'none') return this.#fromOutside(status, waitingFor)
+    const { voters, standbys } = status.configuration.configuration
+    const { formation, leader, term, commit: commitIndex, applied: appliedIndex } = status
+    const isLeader = status.role === 'leader'
+    return {
+      role: status.role === 'leader' ? 'leader' : status.role,
+      formation,
+      leader: leader === undefined ? undefined : nameOf(leader),
+      term,
+      commitIndex,
+      appliedIndex,
+      voters: voters.map(nameOf),
+      standbys: standbys.map(nameOf),
+      hasQuorum: leader !== undefined && (!isLeader || this.#hasContact(status)),
+      waitingFor,
+    }
+  }
+
+  /** Asks, where this node does not know by itself. */
+  async leader(): Promise<string | undefined> {
+    const own = this.status().leader
+    if (own !== undefined) return own
+    for (const { name, epoch, tags } of this.#fabric.live()) {
+      const role = tags.get('raft_role')
+      if (role !== 'voter' && role !== 'standby') continue
+      try {
+        const answer = unpack(await this.#fabric.request({ name, epoch }, METHOD_WHO, pack({}), { deadlineMs: WHO_MS }))
+        const leader = isPackedMap(answer) ? answer['leader'] : undefined
+        const term = isPackedMap(answer) && typeof answer['term'] === 'number' ? answer['term'] : 0
+        if (typeof leader !== 'string') continue
+        const epochOfLeader = this.#fabric.live().find((node) => node.name === leader)?.epoch ?? 0
+        this.#heardLeader = { name: leader, epoch: epochOfLeader, term }
+        return leader
+      } catch {
+        // The next one may know.
+      }
+    }
+    this.#heardLeader = undefined
+    return undefined
+  }
+
+  checks(): GroupCheck[] {
+    const formation = this.formation?.health() ?? { ok: true, detail: 'a client' }
+    return [{ name: 'raft_formation', ...formation }, this.#contactCheck()]
+  }
+
+  /**
+   * What comes before the end of this node: others lead, and, when it goes for good, it is no member any more. Bounded; what does
+   * not work is logged and passed over. cluster.md §5.9.
+   */
+  async stepAside({ isForGood }: { isForGood: boolean }): Promise<void> {
+    const consensus = this.#consensus
+    if (consensus === undefined) return
+    this.formation?.leave()
+    this.membership.leave()
+    consensus.setEligible(false)
+    const { shutdownTransferTimeoutMs } = this.#settings.raft
+    const boundMs = shutdownTransferTimeoutMs + STEP_ASIDE_MARGIN_MS
+    const others = consensus.status().configuration.configuration.voters.filter((server) => server !== consensus.self)
+    if (consensus.status().role === 'leader' && others.length > 0 && shutdownTransferTimeoutMs > 0) {
+      await this.#try('raft_transfer_failed', boundMs, async () => {
+        await consensus.transfer()
+      })
+    }
+    if (isForGood) await this.#try('raft_leave_failed', RETIRE_MS, () => this.membership.retire(RETIRE_MS))
+  }
+
+  async close(): Promise<void> {
+    for (const stop of this.#unsubscribe.splice(0)) stop()
+    this.membership.close()
+    await this.formation?.close()
+  }
+
+  /** From what gossip tells of the members. */
+  #fromOutside(status: ConsensusStatus | undefined, waitingFor: string | undefined): GroupStatus {
+    const live = this.#fabric.live()
+    const named = (role: string): string[] =>
+      live.filter(({ tags }) => tags.get('raft_role') === role).map(({ name }) => name)
+    const voters = named('voter')
+    const heard = this.#heardLeader
+    const isThere = heard !== undefined && live.some(({ name, epoch }) => name === heard.name && epoch === heard.epoch)
+    return {
+      role: 'client',
+      formation: status?.formation,
+      leader: isThere ? heard.name : undefined,
+      term: status?.term ?? heard?.term ?? 0,
+      commitIndex: status?.commit ?? 0,
+      appliedIndex: status?.applied ?? 0,
+      voters,
+      standbys: named('standby'),
+      hasQuorum: voters.length > 0 && isThere,
+      waitingFor: voters.length > 0 ? undefined : waitingFor,
+    }
+  }
+
+  #hasContact({ configuration, followers, self }: ConsensusStatus): boolean {
+    const { voters } = configuration.configuration
+    const { heartbeatTimeoutMs } = this.#settings.raft
+    const isHeard = (server: ServerId): boolean =>
+      server === self || followers.some((each) => each.server === server && each.silentMs <= heartbeatTimeoutMs)
+    return voters.filter(isHeard).length >= quorumOf(voters.length)
+  }
+
+  #contactCheck(): GroupCheck {
+    const { role, leader, waitingFor } = this.status()
+    const check = (ok: boolean, detail: string): GroupCheck => ({ name: 'raft_last_contact', ok, detail })
+    if (role === 'client') return check(true, waitingFor === undefined ? 'no member' : 'no group yet')
+    const status = (this.#consensus as Consensus).status()
+    if (status.failure !== undefined) return check(false, status.failure)
+    if (role === 'leader') return check(this.#hasContact(status), 'this node leads')
+    if (leader !== undefined) return check(true, `${leader} leads`)
+    const nowMs = this.#fabric.env.nowMs()
+    const missedMs = nowMs - (this.#leaderlessSinceMs ?? nowMs)
+    const boundMs = role === 'voter' ? VOTER_CONTACT_MS : STANDBY_CONTACT_MS
+    const isYoung = nowMs - this.#startedAtMs < BOOT_GRACE_MS
+    return check(isYoung || missedMs < boundMs, `no leader for ${Math.round(missedMs / 1000)} s`)
+  }
+
+  #changed({ leader, term, configuration, commit }: ConsensusStatus): void {
+    const nowMs = this.#fabric.env.nowMs()
+    this.#leaderlessSinceMs = leader === undefined ? (this.#leaderlessSinceMs ?? nowMs) : undefined
+    const before = this.#told
+    const { voters } = configuration.configuration
+    const isCommitted = configuration.index <= commit
+    this.#told = { leader, term, voters: isCommitted ? voters : before.voters }
+    if (leader !== before.leader) {
+      this.#onEvent({ kind: 'leader.changed', node: leader === undefined ? '' : nameOf(leader), term })
+    }
+    if (!isCommitted || before.voters === undefined) return
+    for (const server of voters) {
+      if (!before.voters.includes(server)) this.#onEvent({ kind: 'promoted', node: nameOf(server), term })
+    }
+    for (const server of before.voters) {
+      if (!voters.includes(server)) this.#onEvent({ kind: 'demoted', node: nameOf(server), term })
+    }
+  }
+
+  async #try(event: string, boundMs: number, act: () => Promise<void>): Promise<void> {
+    let cancel: () => void = () => {}
+    const late = new Promise<never>((_, reject) => {
+      cancel = this.#fabric.after(boundMs, () => {
+        reject(new MoonmeshError('Timeout', `it took more than ${boundMs / 1000} s`))
+      })
+    })
+    try {
+      await Promise.race([act(), late])
+    } catch (error) {
+      this.#fabric.log('warn', event, { reason: messageOf(error) })
+    } finally {
+      cancel()
+    }
+  }
+}
+
+/** Of the promotion of somebody else and of our own removal, on the way out. */
+const RETIRE_MS = 8000
