@@ -48,6 +48,7 @@ class Group {
         wipeStore: async () => {},
         onPause: () => () => {},
         defer,
+        soon: defer,
       })
       this.drivers.set(name, driver)
       this.#state(name, driver)
