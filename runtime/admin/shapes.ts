@@ -52,6 +52,23 @@ export interface AdminStores {
   /** Whether there was something. */
   delete(store: string, key: string, options: { ifVersion?: string }): Promise<boolean>
   list(store: string, options: { prefix: string; after: string; limit: number }): Promise<StorePage>
+  watch(store: string, prefix: string, options: { from?: string }): Promise<StoreFollow>
+}
+
+export interface StoreFollow {
+  /** Waits for what happens next. Undefined: it is over. */
+  next(): Promise<readonly StoreEvent[] | undefined>
+  close(): void
+}
+
+export interface StoreEvent {
+  type: 'put' | 'delete' | 'expired' | 'resync'
+  /** Of all but `resync`. */
+  key?: string
+  /** Of `put`. */
+  value?: unknown
+  version: string
+  prev_version?: string
 }
 
 export interface StorePutOptions {

@@ -1,7 +1,7 @@
 // Finds a running node and asks it, through its admin socket. operations.md §2, §3.
 
 import { readdir } from 'node:fs/promises'
-import { request } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
 import { connect } from 'node:net'
 import { join, resolve } from 'node:path'
 import type { ErrorBody } from '../admin/shapes.ts'
@@ -104,6 +104,37 @@ export async function ask<T>(socketPath: string, path: string, order?: Order): P
   if (status < 400) return body as T
   const { kind, message, details } = (body as ErrorBody).error
   throw new MoonmeshError(kind, message, details === undefined ? {} : { details })
+}
+
+/**
+ * Reads lines of JSON that a node sends as things happen, until it ends them or `signal` aborts.
+ * @throws CommandFailure when nobody answers; MoonmeshError what the node answers instead
+ */
+export async function follow(
+  socketPath: string,
+  path: string,
+  { signal, line }: { signal: AbortSignal; line: (value: unknown) => void },
+): Promise<void> {
+  const response = await new Promise<IncomingMessage>((done, fail) => {
+    const sent = request({ socketPath, path, agent: false, signal }, done)
+    sent.on('error', (error) => fail(explained(error, socketPath, ANSWER_MS_MAX)))
+    sent.end()
+  })
+  response.setEncoding('utf8')
+  let rest = ''
+  try {
+    for await (const chunk of response) {
+      const lines = (rest + String(chunk)).split('\n')
+      rest = lines.pop() ?? ''
+      if ((response.statusCode ?? 0) >= 400) rest = [...lines, rest].join('\n')
+      else for (const text of lines) line(parsed(text, socketPath))
+    }
+  } catch (error) {
+    if (!signal.aborted) throw explained(error as NodeJS.ErrnoException, socketPath, ANSWER_MS_MAX)
+  }
+  if ((response.statusCode ?? 0) < 400) return
+  const { kind, message } = (parsed(rest, socketPath) as ErrorBody).error
+  throw new MoonmeshError(kind, message)
 }
 
 function parsed(text: string, socketPath: string): unknown {

@@ -1,11 +1,20 @@
 // Stores as the admin interface sees them: plain data instead of values. operations.md §2, §3.
 
-import type { AdminStores, StoreItem, StorePage, StorePutOptions, StoreRow } from '../admin/shapes.ts'
+import type {
+  AdminStores,
+  StoreEvent,
+  StoreFollow,
+  StoreItem,
+  StorePage,
+  StorePutOptions,
+  StoreRow,
+} from '../admin/shapes.ts'
 import { toBytes, toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import { fromPlain, toPlain } from '../base/plain.ts'
 import type { StoreEntry } from './core/memory-store.ts'
 import type { Stores } from './stores.ts'
+import type { WatchEvent } from './watches.ts'
 
 export class PlainStores implements AdminStores {
   readonly #stores: Stores
@@ -44,11 +53,31 @@ export class PlainStores implements AdminStores {
     return { items: items.map(itemOf), cursor: toText(cursor), has_more: hasMore }
   }
 
+  async watch(store: string, prefix: string, options: { from?: string }): Promise<StoreFollow> {
+    const watch = await this.#stores.watch(this.#known(store), toBytes(prefix), options)
+    return {
+      next: async () => (await watch.next())?.map(eventOf),
+      close: () => watch.close(),
+    }
+  }
+
   #known(id: string): string {
     if (this.#stores.running.has(id)) return id
     const known = [...this.#stores.running.keys()].sort()
     const there = known.length === 0 ? 'no store runs on this node' : `there are ${known.join(', ')}`
     throw new MoonmeshError('NotFound', `no store ${id}: ${there}`, { retryable: false })
+  }
+}
+
+function eventOf(event: WatchEvent): StoreEvent {
+  if (event.type === 'resync') return event
+  const { type, key, value, version, prevVersion } = event
+  return {
+    type,
+    key: toText(key),
+    ...(value === undefined ? {} : { value: toPlain(value) }),
+    version,
+    ...(prevVersion === undefined ? {} : { prev_version: prevVersion }),
   }
 }
 

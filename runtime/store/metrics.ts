@@ -36,6 +36,23 @@ export function registerStoreMetrics(prom: Prom, registry: Registry, stores: Sto
       },
     })
   }
+  new prom.Gauge({
+    name: 'kv_watchers',
+    help: 'watches of processes of this node',
+    registers,
+    collect() {
+      this.set(stores.watches.count)
+    },
+  })
+  new prom.Counter({
+    name: 'kv_watch_resync_total',
+    help: 'times that a watch was told to list again',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(stores.watches.resyncs)
+    },
+  })
   usage('kv_keys', 'keys of a replicated store', ({ keys }) => keys)
   usage('kv_bytes', 'bytes of the keys and values of a replicated store', ({ bytes }) => bytes)
 }

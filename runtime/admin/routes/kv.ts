@@ -1,8 +1,9 @@
 // /v1/kv: the stores of this node. If-Match and If-None-Match are the conditions of a write. operations.md §3.
 
+import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MoonmeshError } from '../../base/errors.ts'
-import type { AdminNode, StoreItem } from '../shapes.ts'
+import type { AdminNode, StoreFollow, StoreItem } from '../shapes.ts'
 
 const PAGE_DEFAULT = 100
 const PAGE_MAX = 1000
@@ -19,13 +20,17 @@ interface OfKey {
 
 export function kvRoutes(app: FastifyInstance, { stores }: AdminNode): void {
   app.get('/v1/kv', (_request, reply) => void sendJson(reply, stores.all()))
-  app.get<OfStore & { Querystring: { prefix?: string; after?: string; limit?: string } }>(
-    '/v1/kv/:store',
-    async (request, reply) => {
-      const { prefix = '', after = '', limit } = request.query
-      return sendJson(reply, await stores.list(request.params.store, { prefix, after, limit: limitOf(limit) }))
-    },
-  )
+  app.get<
+    OfStore & { Querystring: { prefix?: string; after?: string; limit?: string; watch?: string; from?: string } }
+  >('/v1/kv/:store', async (request, reply) => {
+    const { prefix = '', after = '', limit, watch, from } = request.query
+    if (watch !== undefined) {
+      const following = await stores.watch(request.params.store, prefix, fromOf(from))
+      reply.hijack()
+      return follow(following, reply.raw)
+    }
+    return sendJson(reply, await stores.list(request.params.store, { prefix, after, limit: limitOf(limit) }))
+  })
   app.get<OfKey>('/v1/kv/:store/:key', async ({ params }, reply) => {
     const item = await stores.get(params.store, params.key)
     if (item === undefined) throw new MoonmeshError('NotFound', 'key not found', { retryable: false })
@@ -48,11 +53,37 @@ export function kvRoutes(app: FastifyInstance, { stores }: AdminNode): void {
   })
 }
 
+/** One event a line, until the other end has enough of it. */
+async function follow(following: StoreFollow, response: ServerResponse): Promise<void> {
+  response.on('close', () => following.close())
+  response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8', 'cache-control': 'no-store' })
+  response.flushHeaders()
+  try {
+    for (let events = await following.next(); events !== undefined; events = await following.next()) {
+      const text = events.map((event) => `${jsonOf(event)}\n`).join('')
+      // Who does not read is not told more: the store keeps the place.
+      if (!response.write(text) && !response.destroyed) {
+        await new Promise<void>((resolve) => {
+          response.once('drain', resolve)
+          response.once('close', resolve)
+        })
+      }
+    }
+    response.end()
+  } catch {
+    response.destroy()
+  } finally {
+    following.close()
+  }
+}
+
 /** Integers beyond the safe range, which JSON readers would round, become text. */
 function sendJson(reply: { type(type: string): { send(text: string): unknown } }, body: unknown): unknown {
-  const text = JSON.stringify(body, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
-  return reply.type('application/json; charset=utf-8').send(text)
+  return reply.type('application/json; charset=utf-8').send(jsonOf(body))
 }
+
+const jsonOf = (body: unknown): string =>
+  JSON.stringify(body, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
 
 function invalid(text: string): MoonmeshError {
   return new MoonmeshError('Invalid', text, { retryable: false })
@@ -62,6 +93,12 @@ function limitOf(given: string | undefined): number {
   if (given === undefined || given === '0') return PAGE_DEFAULT
   if (!/^\d{1,9}$/.test(given)) throw invalid('limit must be a non-negative integer')
   return Math.min(Number(given), PAGE_MAX)
+}
+
+function fromOf(given: string | undefined): { from?: string } {
+  if (given === undefined) return {}
+  if (!/^[1-9]\d{0,15}$/.test(given)) throw invalid('from takes the version of an entry')
+  return { from: given }
 }
 
 /** In seconds, fractions allowed. */

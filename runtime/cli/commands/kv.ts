@@ -1,16 +1,17 @@
-// `runtime kv get|put|delete|list`: the stores of a running node. operations.md §2.
+// `runtime kv get|put|delete|list|watch`: the stores of a running node. operations.md §2.
 
 import type { Command } from 'commander'
-import type { StoreItem, StorePage, StoreRow } from '../../admin/shapes.ts'
+import type { StoreEvent, StoreItem, StorePage, StoreRow } from '../../admin/shapes.ts'
 import { parseDurationMs } from '../../base/duration.ts'
 import { MoonmeshError } from '../../base/errors.ts'
-import { ask, findNode, type NodeChoice, type Order } from '../client.ts'
-import { CommandFailure, EXIT_OK, EXIT_USAGE } from '../exit.ts'
+import { ask, findNode, follow, type NodeChoice, type Order } from '../client.ts'
+import { CommandFailure, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE } from '../exit.ts'
 import { type CommonOptions, Output, plural, printable } from '../output.ts'
 
 type Options = CommonOptions & NodeChoice
 type PutOptions = Options & { ttl?: string; ifAbsent?: boolean; ifVersion?: string; text?: boolean }
 type DeleteOptions = Options & { ifVersion?: string }
+type WatchOptions = Options & { from?: string }
 type ListOptions = Options & { after?: string; limit?: string }
 
 /** As long as a write may wait for a leader, and a bit. */
@@ -50,6 +51,13 @@ export function addKv(kv: Command, end: (exitCode: number) => void): void {
     .argument('<key>')
     .option('--if-version <version>', 'only if this is the version of the key')
     .action(async (store: string, key: string, options: DeleteOptions) => end(await remove(store, key, options)))
+  command('watch', 'print what changes, as it happens')
+    .argument('<store>', 'the id of its entry')
+    .argument('[prefix]', 'only keys that begin with this')
+    .option('--from <version>', 'begin behind this version instead of now')
+    .action(async (store: string, prefix: string | undefined, options: WatchOptions) =>
+      end(await watch(store, prefix ?? '', options)),
+    )
   command('list', 'list keys and values in the order of the keys')
     .argument('<store>', 'the id of its entry')
     .argument('[prefix]', 'only keys that begin with this')
@@ -110,6 +118,47 @@ async function remove(store: string, key: string, options: DeleteOptions): Promi
   if (output.isJson) output.json(answer)
   else output.line(answer.deleted ? `${printable(key)} is deleted` : `there is no key ${printable(key)}`)
   return EXIT_OK
+}
+
+/** Until it is interrupted. */
+async function watch(store: string, prefix: string, options: WatchOptions): Promise<number> {
+  const output = Output.standard(options)
+  const query = new URLSearchParams({
+    watch: 'true',
+    prefix,
+    ...(options.from === undefined ? {} : { from: options.from }),
+  })
+  const { signal, wasInterrupted, stop } = untilInterrupted()
+  try {
+    await follow(await findNode(options), `/v1/kv/${encodeURIComponent(store)}?${query}`, {
+      signal,
+      line: (value) => {
+        if (output.isJson) output.jsonLine(value)
+        else output.line(eventText(value as StoreEvent))
+      },
+    })
+  } finally {
+    stop()
+  }
+  if (wasInterrupted()) return EXIT_INTERRUPTED
+  throw new CommandFailure(EXIT_FAILED, 'the store has stopped, or cannot be followed any longer')
+}
+
+function untilInterrupted(): { signal: AbortSignal; wasInterrupted: () => boolean; stop: () => void } {
+  const abort = new AbortController()
+  const interrupt = (): void => abort.abort()
+  process.once('SIGINT', interrupt)
+  process.once('SIGTERM', interrupt)
+  const stop = (): void => {
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+  return { signal: abort.signal, wasInterrupted: () => abort.signal.aborted, stop }
+}
+
+function eventText({ type, key = '', value, version }: StoreEvent): string {
+  if (type === 'resync') return `resync ${version}: changes are lost, list the keys again`
+  return `${type} ${printable(key)}${value === undefined ? '' : ` ${shortened(textOf(value))}`} (version ${version})`
 }
 
 async function list(store: string, prefix: string, options: ListOptions): Promise<number> {

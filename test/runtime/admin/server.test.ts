@@ -9,11 +9,13 @@ import { AdminServer, type AdminSettings } from '../../../runtime/admin/server.t
 import type { AdminNode, ErrorBody } from '../../../runtime/admin/shapes.ts'
 import type { MemoryStoreEntry } from '../../../runtime/app/load.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
+import { follow } from '../../../runtime/cli/client.ts'
 import { systemDriver, systemEnv } from '../../../runtime/driver.ts'
 import { createLog, type Log } from '../../../runtime/log.ts'
 import { NodeDirectory } from '../../../runtime/node-dir.ts'
 import { PlainStores } from '../../../runtime/store/admin-stores.ts'
 import { MemoryStoreKeeper, Stores } from '../../../runtime/store/stores.ts'
+import type { WatchEvent } from '../../../runtime/store/watches.ts'
 import type { ServiceStatus } from '../../../runtime/supervisor/supervisor.ts'
 
 const HOST = 'shop:processes'
@@ -242,6 +244,55 @@ describe('routes (operations.md §3)', () => {
       ['/v1/kv/shop:cache?limit=x', {}],
     ]
     for (const [at, options] of refused) expect((await ask(at, options)).status, at).toBe(400)
+  })
+
+  test('/v1/kv?watch tells what changes, a line each, until nobody listens', async () => {
+    const batches: WatchEvent[][] = [
+      [{ type: 'put', key: 'a', value: 1, version: '7' }],
+      [
+        { type: 'expired', key: 'a', version: '8', prevVersion: '7' },
+        { type: 'resync', version: '9' },
+      ],
+    ]
+    let asked: unknown
+    let close: () => void = () => {}
+    const closed = new Promise<void>((resolve) => {
+      close = resolve
+    })
+    node.memory.add('shop:followed', {
+      info: { backend: 'kv.raft', consistency: 'linearizable', durable: true, versioned: true, conditionalPut: true },
+      get: () => undefined,
+      put: () => ({ key: '', value: 1, version: '1' }),
+      delete: () => false,
+      list: () => ({ items: [], cursor: '', hasMore: false }),
+      watch: async (...given) => {
+        asked = given
+        return { next: async () => batches.shift() ?? closed.then(() => undefined), close: () => close() }
+      },
+    })
+    await start()
+    expect((await ask('/v1/kv/shop:followed?watch=true&from=x')).status).toBe(400)
+    const lines: unknown[] = []
+    const abort = new AbortController()
+    const path = '/v1/kv/shop:followed?watch=true&prefix=a&from=6'
+    await follow(directory.socketPath, path, {
+      signal: abort.signal,
+      line: (value) => {
+        if (lines.push(value) === 3) abort.abort()
+      },
+    })
+    expect(asked).toEqual(['a', { from: '6' }])
+    expect(lines).toEqual([
+      { type: 'put', key: 'a', value: 1, version: '7' },
+      { type: 'expired', key: 'a', version: '8', prev_version: '7' },
+      { type: 'resync', version: '9' },
+    ])
+    await closed
+    const refused = follow(directory.socketPath, '/v1/kv/shop:none?watch=true', {
+      signal: new AbortController().signal,
+      line: () => {},
+    })
+    await expect(refused).rejects.toMatchObject({ kind: 'NotFound' })
   })
 
   test('/v1/processes, all or those of one host, in the shape of `ps --json`', async () => {
