@@ -41,8 +41,6 @@ export class Actor {
   readonly #chance: Chance
   readonly #node: string
   #n: number
-  /** Ends with the process. */
-  #life = new AbortController()
   pid = ''
   readonly #held = new Map<string, Holding>()
   /** Declared lost: to be given back when the session is trusted again. */
@@ -88,9 +86,6 @@ export class Actor {
     const { pid } = this
     this.#held.clear()
     this.#lost = []
-    // What it asked for and has no answer to is given up first: then it cannot come after its end.
-    this.#life.abort()
-    this.#life = new AbortController()
     void this.#submit({ kind: 'proc-down', pids: [pid] }, Number.POSITIVE_INFINITY)
     this.#n += 100
     this.#rename()
@@ -145,7 +140,7 @@ export class Actor {
     const askedMs = env.nowMs()
     const { pid } = this
     const acquire = { kind: 'lock-acquire', name, pid, waitMs, ttlMs } as const
-    const outcome = await this.#submit(acquire, waitMs + 5000, this.#life.signal)
+    const outcome = await this.#submit(acquire, waitMs + 5000)
     if (outcome === undefined || outcome === 'unknown' || outcome.status !== 'granted' || pid !== this.pid) return
     // The lease began after it was asked for, and may have been waited for.
     const untilMs = ttlMs === 0 ? Number.POSITIVE_INFINITY : askedMs + 0.9 * ttlMs
@@ -172,7 +167,7 @@ export class Actor {
     const command: Command = this.#chance.chance(0.6)
       ? { kind: 'register', name, pid }
       : { kind: 'unregister', name, pid, scope: 'consistent' }
-    await this.#submit(command, 5000, this.#life.signal)
+    await this.#submit(command, 5000)
   }
 
   async #key(): Promise<void> {

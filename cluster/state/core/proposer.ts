@@ -22,6 +22,8 @@ const ENDING: ReadonlySet<Command['kind']> = new Set([
   'lock-release',
   'cancel',
 ])
+/** What gives something to a process. */
+const TAKING: ReadonlySet<Command['kind']> = new Set(['register', 'strong-open', 'lock-acquire'])
 const ATTEMPT_TIMEOUT_MS = 3000
 /** A request that was told `pending` hears of its end; should that be lost, it asks. */
 const ASK_AGAIN_MS = 1000
@@ -176,10 +178,19 @@ export class Proposer {
       notBeforeMs: 0,
       done: [],
     }
+    const abandoned = command.kind === 'proc-down' ? this.#abandon(new Set(command.pids)) : []
     this.#proposals.set(id, proposal)
     this.#waiting.add(proposal)
     this.#wake(proposal, deadlineMs)
-    return this.#dispatch()
+    return [...abandoned, ...this.#dispatch()]
+  }
+
+  /** What these processes asked for and were not given yet must not be given to them after their end. */
+  #abandon(pids: ReadonlySet<string>): ProposerEffect[] {
+    const theirs = [...this.#proposals.values()].filter(
+      ({ command }) => TAKING.has(command.kind) && 'pid' in command && pids.has(command.pid ?? ''),
+    )
+    return theirs.map((proposal) => this.#fail(proposal, 'canceled'))
   }
 
   #tick(): ProposerEffect[] {

@@ -224,6 +224,6 @@ describe('a lock', () => {
 
 test('a node that stops ends its session at once', async () => {
   await group.settled(group.of('far').submit({ kind: 'register', name: 'x', pid: pid('far') }))
-  await group.settled(group.of('far').close(), 1000)
+  await group.settled(group.of('far').leave(), 1000)
   expect(unpack(await group.settled(group.of('a').read('name', 'x')))).toBeNull()
 })

@@ -151,6 +151,14 @@ describe('what is given up', () => {
     expect(rig.last.envelope.done).toBeUndefined()
   })
 
+  test('are also the requests of a process that has ended', () => {
+    const rig = new Rig()
+    rig.submit(1)
+    rig.submit(2, { kind: 'proc-down', pids: ['{a@h|1.1}'] })
+    expect(rig.settled[0]).toMatchObject({ id: 1, result: { reason: 'canceled', isAmbiguous: true } })
+    expect(rig.last.envelope).toMatchObject({ seq: 2, floor: 2, done: [1] })
+  })
+
   test('is not cancelled in another session, where its number means something else', () => {
     const rig = new Rig()
     rig.submit(1, { kind: 'cancel', seq: 0 })
