@@ -602,6 +602,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   mesh_up: 'a node is reached',
   mesh_down: 'a node is not reached any more',
   mesh_refused: 'a connection to or from another node was refused',
+  mesh_accept_failed: 'a connection of another node could not be taken; is this program out of file descriptors?',
   mesh_dial_failed: 'a node cannot be reached; it is tried again',
   mesh_protocol_error: 'a connection was closed: the other end breaks the protocol of the mesh',
   mesh_cert_expires: "this node's certificate ends soon; `runtime cert issue` makes another",

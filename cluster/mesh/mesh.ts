@@ -147,6 +147,7 @@ interface Traffic {
 const OWN_FEATURES = ['resume', 'deflate']
 const CONNECTIONS_MAX = 4096
 const TRAFFIC_KEPT_MS = 600_000
+const COMPLAINT_MS = 60_000
 const DAY_MS = 86_400_000
 const EXPIRY_CHECK_MS = 3_600_000
 const EXPIRY_WARN_DAYS = 14
@@ -182,6 +183,7 @@ export class Mesh {
   #cancelWake: () => void = () => {}
   readonly #handshakes = new Histogram()
   #expiryWarnedAtMs: number | undefined
+  #acceptToldMs = Number.NEGATIVE_INFINITY
   #closing: Promise<void> | undefined
   #unwatch: () => void = () => {}
 
@@ -217,6 +219,8 @@ export class Mesh {
       accept(socket)
     })
     mesh.#listener.server.maxConnections = CONNECTIONS_MAX
+    // Accepting fails when the program is out of file descriptors: that costs a peer its connection, not the node its life.
+    mesh.#listener.server.on('error', (error) => mesh.#acceptFailed(messageOf(error)))
     mesh.#watchExpiry()
     mesh.#unwatch = options.pauses?.subscribe((pausedMs) => mesh.#feed({ kind: 'paused', pausedMs })) ?? (() => {})
     return mesh
@@ -592,6 +596,13 @@ export class Mesh {
         live.connection?.start()
       })
     })
+  }
+
+  #acceptFailed(reason: string): void {
+    const nowMs = this.#env.nowMs()
+    if (nowMs < this.#acceptToldMs + COMPLAINT_MS) return
+    this.#acceptToldMs = nowMs
+    this.#options.log('warn', 'mesh_accept_failed', { reason })
   }
 
   #accepted(secured: Secured): void {

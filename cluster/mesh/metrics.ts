@@ -81,7 +81,7 @@ export function registerMeshMetrics(
     links.map(({ peer, reconnects }) => [{ peer }, reconnects]),
   )
   counter('mesh_refused_total', 'handshakes refused, here or by the peer', ['code'], ({ counters }) =>
-    REFUSE_CODES.map((code) => [{ code }, counters.refused.get(code) ?? 0]),
+    [...REFUSE_CODES, 'handshake' as const].map((code) => [{ code }, counters.refused.get(code) ?? 0]),
   )
   counter('mesh_dropped_total', 'messages that were not delivered', ['class', 'reason'], ({ counters }) =>
     [...counters.dropped].map(([key, value]) => {

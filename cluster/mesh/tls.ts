@@ -258,6 +258,7 @@ function describeServerError(error: Error & { code?: string }, kind: string): Se
   if (kind === 'psk' && KEY_MISMATCH.has(code)) {
     return { code: 'auth', reason: 'mesh key mismatch: the peer has another gossip key, or none' }
   }
+  if (code === 'ERR_SSL_UNSUPPORTED_PROTOCOL') return { code: 'auth', reason: 'the peer speaks no TLS 1.3' }
   // It saw why, or needs no second connection.
   if (code === 'ECONNRESET') return { code: 'gone', reason: 'closed during the TLS handshake' }
   if (code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE')

@@ -147,7 +147,8 @@ export interface MeshOptions {
 }
 
 export interface MeshCounters {
-  readonly refused: Map<RefuseCode, number>
+  /** `handshake`: whoever came did not get as far as a handshake of the mesh, and not for a reason with a code. */
+  readonly refused: Map<RefuseCode | 'handshake', number>
   readonly dropped: Map<string, number>
   readonly sessionsBroken: Map<DownReason, number>
   readonly messagesSent: number[]
@@ -408,7 +409,7 @@ export class MeshCore {
         break
       case 'accept-refused': {
         const { from, reason, code } = input
-        if (code !== undefined) this.#count(this.counters.refused, code)
+        this.#count(this.counters.refused, code ?? 'handshake')
         // By host: the port is another one each time.
         const host = from.slice(0, Math.max(0, from.lastIndexOf(':')))
         this.#complain(`accept ${host}`, 'warn', 'mesh_refused', { from, code: code ?? 'handshake', text: reason })
