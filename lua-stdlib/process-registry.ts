@@ -1,8 +1,8 @@
 // `process.registry`: names of processes. lua-core.md §10. Local names are the hosts'; a service of the node has those of larger scopes.
 
-import { canonicalPid } from '../runtime/base/pid.ts'
-import type { Call, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
-import { isNumber, processOf, stringArg, toNumber } from './support/args.ts'
+import { canonicalPid, parsePid } from '../runtime/base/pid.ts'
+import type { Call, LuaTable, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
+import { isNumber, optionalString, processOf, stringArg, toNumber } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
 import { fail, failWith } from './support/fail.ts'
 import { refusal } from './support/permit.ts'
@@ -48,9 +48,43 @@ function register(call: Call): Returns {
   )
 }
 
+/**
+ * What the host knows is the answer; the cluster is asked where the host knows nothing and the call may wait, or when the log's word is
+ * wanted.
+ */
 function lookup(call: Call): Returns {
   const name = stringArg(call, 1, 'lookup')
-  return processOf(call).names.lookup(name) ?? fail('NotFound', 'name not registered')
+  const process = processOf(call)
+  const isLinearizable = isWanted(call, 'linearizable')
+  const known = process.names.lookup(name)
+  if (isLinearizable) blocking(call, 'process.registry.lookup')
+  else if (known !== undefined) return known
+  else if (parsePid(process.pid)?.node === undefined || process.isLoading || !call.canSuspend) return notRegistered()
+  const waits = isLinearizable ? wait : waitAlone
+  return waits(call, (done) =>
+    process.request('names', 'find', [name, isLinearizable], (answer) => {
+      if (!answer.ok) return done(failWith(answer.error))
+      const found = answer.value ?? process.names.lookup(name)
+      done(found === undefined ? notRegistered() : [found as string])
+    }),
+  )
+}
+
+const notRegistered = (): readonly LuaValue[] => fail('NotFound', 'name not registered')
+
+/** A flag of the options table, argument 2. */
+function isWanted(call: Call, flag: string): boolean {
+  return call.type(2) === 'table' && call.engine.get(call.arg(2) as LuaTable, flag) === true
+}
+
+/** Names as they resolve here, in every scope that has them. */
+function names(call: Call): Returns {
+  const prefix = optionalString(call, 1, 'names') ?? ''
+  return waitAlone(call, (done) =>
+    processOf(call).request('names', 'names', [prefix], (answer) =>
+      done(answer.ok ? [call.engine.copyIn(answer.value)] : failWith(answer.error)),
+    ),
+  )
 }
 
 function unregister(call: Call): Returns {
@@ -72,4 +106,4 @@ function unregister(call: Call): Returns {
   )
 }
 
-export const registryModule: ModuleTable = { ...SCOPES, register, lookup, unregister }
+export const registryModule: ModuleTable = { ...SCOPES, register, lookup, unregister, names }

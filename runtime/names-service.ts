@@ -1,7 +1,7 @@
 // Names that are known beyond this node, for `process.registry`: what a script asks becomes a question to the cluster. lua-core.md §10.
 
 import { MoonmeshError } from './base/errors.ts'
-import { Float, type Value } from './base/value.ts'
+import { Float, list, record, type Value } from './base/value.ts'
 import type { NodeService } from './node-services.ts'
 import { nameProblem } from './process/core/names.ts'
 
@@ -13,6 +13,10 @@ export interface ClusterNames {
   register(request: RegisterRequest): Promise<void>
   /** @returns false: nothing of this name was the caller's to give up in that scope */
   unregister(request: UnregisterRequest): Promise<boolean>
+  /** @returns undefined: nobody has it @throws MoonmeshError `Unavailable` */
+  find(name: string, options: { readonly isLinearizable: boolean }): Promise<string | undefined>
+  /** Names that begin with this, as they resolve here, sorted. */
+  entries(prefix: string): readonly { readonly name: string; readonly pid: string; readonly scope: string }[]
   /** A process of this node ended. */
   exited(pid: string): void
 }
@@ -38,9 +42,18 @@ const SCOPES: readonly (ClusterScope | undefined)[] = [undefined, 'eventual', 'c
 export class NamesService implements NodeService {
   readonly #names: () => ClusterNames | undefined
 
-  /** @param names undefined: clustering is off */
-  constructor(names: () => ClusterNames | undefined) {
+  readonly #local: (prefix: string) => readonly (readonly [name: string, pid: string])[]
+
+  /**
+   * @param names undefined: clustering is off
+   * @param local names of scope local that begin with this
+   */
+  constructor(
+    names: () => ClusterNames | undefined,
+    local: (prefix: string) => readonly (readonly [name: string, pid: string])[],
+  ) {
     this.#names = names
+    this.#local = local
   }
 
   readonly methods: NodeService['methods'] = {
@@ -56,6 +69,20 @@ export class NamesService implements NodeService {
     unregister: ([name, number], { pid: caller, signal }) => {
       const scope = scopeOf(number)
       return this.#of(scope).unregister({ name: String(name), scope, caller, signal })
+    },
+    /** Beyond this node. */
+    find: ([name, isLinearizable]) => {
+      const names = this.#names()
+      if (names !== undefined) return names.find(String(name), { isLinearizable: isLinearizable === true })
+      if (isLinearizable === true) return this.#of('consistent').find(String(name), { isLinearizable })
+      return undefined
+    },
+    names: ([prefix]) => {
+      const local = this.#local(String(prefix)).map(([name, pid]) => ({ name, pid, scope: 'local' }))
+      const all = [...(this.#names()?.entries(String(prefix)) ?? []), ...local]
+      return list(
+        all.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)).map((each) => record({ ...each })),
+      )
     },
   }
 

@@ -66,6 +66,7 @@ import { EventBus, EventService } from './registry/event-bus.ts'
 import { Registry } from './registry/registry.ts'
 import { Peers } from './relay/peers.ts'
 import { type HostLine, Relay } from './relay/relay.ts'
+import type { Undeliverable } from './relay/wire/messages.ts'
 import { neverEnds, Resources } from './resources.ts'
 import { identityOf, policySetOf } from './security/policy-entries.ts'
 import type { Answer, Outcome, PolicySet } from './services.ts'
@@ -186,8 +187,14 @@ export class Node {
     this.#groups = this.#makeGroups()
     this.stores = this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
-    this.#nodeServices.add('names', new NamesService(() => this.#names))
     this.#nodeServices.add('locks', new LocksService(() => this.#locks))
+    this.#nodeServices.add(
+      'names',
+      new NamesService(
+        () => this.#names,
+        (prefix) => [...(this.#relay?.localNames() ?? [])].filter(([name]) => name.startsWith(prefix)),
+      ),
+    )
     this.#nodeServices.add(
       'events',
       new EventService(this.#bus, (pid, topic, values) => this.#relay?.deliver(pid, topic, values)),
@@ -355,6 +362,8 @@ export class Node {
       clientEnded: (pid) => this.#nodeServices.clientEnded(pid),
       clientsLost: (isLost) => this.#nodeServices.clientsLost(isLost),
       sharedHolder: (name) => this.#names?.holder(name),
+      namesReady: (name) => (this.#names?.isReady(name) === false ? this.#names.whenReady(name) : undefined),
+      undeliverable: (notice) => void this.#sendAgain(notice),
       codeHash: this.#cluster?.settings.strictCode === true ? (id) => this.#codeHash(id) : undefined,
     })
   }
@@ -605,7 +614,13 @@ export class Node {
         localHolder: (name) => relay.lookupLocal(name),
         localCount: () => relay.localNameCount,
         releaseLocal: (name) => relay.releaseName(name),
-        changed: (names) => relay.setShared(names),
+        changed: (names) => {
+          relay.setShared(names)
+          for (const { name, pid } of names) {
+            const kind = pid === undefined ? 'name.released' : 'name.bound'
+            this.#bus.publish({ system: 'names', kind, path: name, data: record({ name, pid }) })
+          }
+        },
         revoked: (name, pid) => {
           relay.ask({ kind: 'cancel', to: pid, from: '', reason: `name revoked: ${name}` }, () => {})
         },
@@ -614,6 +629,13 @@ export class Node {
     const names = this.#names
     names.attach({ state, consensus, strongDeadlineMs: cluster.settings.names.strongDeadlineMs })
     this.#metrics.addSource((prom, registry) => registerNamesMetrics(prom, registry, names))
+  }
+
+  /** What a name stood for was not there: the message goes once more, to what it stands for now. cluster.md §1.3 */
+  async #sendAgain({ name, pid, from, message }: Undeliverable): Promise<void> {
+    const to = await this.#names?.mistrust(name)
+    if (to === undefined || to === pid || message === undefined) return
+    this.#relay?.ask({ kind: 'send', to, from, ...message }, () => {})
   }
 
   #memberChanged({ kind, name, address, epoch, tags, reason }: MemberEvent): void {

@@ -156,9 +156,14 @@ process.registry = {}
 function process.registry.register(name, pid, scope) end
 
 ---@param name string
+---@param options? { linearizable?: boolean } as the log has it at this moment; waits
 ---@return string? pid
 ---@return Error?
-function process.registry.lookup(name) end
+function process.registry.lookup(name, options) end
+
+---@param prefix? string
+---@return { name: string, pid: string, scope: string }[]
+function process.registry.names(prefix) end
 
 ---@param name string
 ---@param scope? integer

@@ -93,6 +93,8 @@ export interface RelayHooks {
   clientsLost(isLost: (pid: string) => boolean): void
   /** Who holds, or is about to hold, the name in a scope that is larger than the node. */
   sharedHolder?: ((name: string) => string | undefined) | undefined
+  /** Set while names must not be registered yet: when they may, or that they may not. @throws MoonmeshError */
+  namesReady?: ((name: string) => Promise<void> | undefined) | undefined
   /** A message that was sent to a name did not find its process on the other node, or not in the run that it belongs to. cluster.md §1.3 */
   undeliverable?(notice: Undeliverable): void
   /**
@@ -978,6 +980,15 @@ export class Relay {
   // ---- names
 
   #registerName(line: HostLine, message: { ref: number; name: string; pid: string }): void {
+    const { ref, name, pid } = message
+    const origin = { line, ref }
+    const wait = this.#names.lookup(name) === pid ? undefined : this.#hooks.namesReady?.(name)
+    if (wait === undefined) return this.#registerReady(line, message)
+    const ready = (): void => this.#registerReady(line, message)
+    wait.then(ready, (error: unknown) => this.#reply(origin, { ok: false, error: errorFrom(error) }))
+  }
+
+  #registerReady(line: HostLine, message: { ref: number; name: string; pid: string }): void {
     const { ref, name, pid } = message
     const origin = { line, ref }
     const owner = this.#hostLineOf(pid)

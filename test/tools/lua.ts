@@ -107,7 +107,13 @@ export class TestNode {
       codeHash: isStrict ? (id) => hashes.of(id) : undefined,
     }
     this.relay = new Relay({ node: name, epoch }, this.driver.env, hooks, peerPairsMax)
-    this.services.add('names', new NamesService(() => undefined))
+    this.services.add(
+      'names',
+      new NamesService(
+        () => undefined,
+        (prefix) => [...this.relay.localNames()].filter(([each]) => each.startsWith(prefix)),
+      ),
+    )
     for (const id of ['app:a', 'app:b', 'app:term']) this.startHost(id)
   }
 

@@ -123,6 +123,19 @@ local function main()
             t.raises("bad argument #1 to '" .. fn .. "' (string expected, got table)", registry[fn], {})
         end
     end)
+    case("names() tells what there is, by name, of those that begin with the text", function()
+        for _, name in ipairs({ "list.b", "list.a", "lost" }) do assert(registry.register(name)) end
+        t.equal(registry.names("list."), {
+            { name = "list.a", pid = me, scope = "local" },
+            { name = "list.b", pid = me, scope = "local" },
+        })
+        t.equal(#registry.names("list.c"), 0)
+        for _, name in ipairs({ "list.b", "list.a", "lost" }) do registry.unregister(name) end
+    end)
+    case("a lookup of the log needs a cluster", function()
+        t.fails("Internal", "global registry not available", registry.lookup("names.a", { linearizable = true }))
+        t.fails("NotFound", "name not registered", registry.lookup("names.a", { linearizable = false }))
+    end)
     case("names that cannot be", function()
         for _, name in ipairs({ "", string.rep("x", 256), "{almost", "@pid", "a\0b", "line\n", "a\127", "a\255", "a\194\133" }) do
             local err = t.fails("Invalid", "name ", registry.register(name))
