@@ -243,6 +243,50 @@ describe('answers to pulls', () => {
   })
 })
 
+describe('events of one message', () => {
+  test('tell what comes and goes in its order, so that nobody leaves who is not there (P2)', () => {
+    const { scope } = connected()
+    scope.monitor(own, 'g')
+    const ops = [joins(remote), leaves(remote), joins(remote, 'g', 2)]
+    const effects = hear(scope, delta(1, ops))
+    expect(eventsOf(effects)).toEqual([
+      `member.joined g ${remote}`,
+      `member.left g ${remote}`,
+      `member.joined g ${remote} ${remote}`,
+    ])
+    expect(scope.members('g')).toEqual([remote, remote])
+  })
+
+  test('several changes are followed one by one', () => {
+    const { scope } = connected()
+    scope.monitor(own, 'g')
+    const effects = hear(scope, { kind: 'delta', run: 0, seq: 1, changes: [[joins(remote)], [joins(remote)]] })
+    expect(eventsOf(effects)).toHaveLength(2)
+    // The first two are known by now.
+    const more = { kind: 'delta', run: 0, seq: 2, changes: [[joins(remote)], [leaves(remote)]] } as const
+    expect(eventsOf(hear(scope, more))).toEqual([`member.left g ${remote}`])
+  })
+})
+
+describe('what a node was not told', () => {
+  test('is told again, a few times', () => {
+    const { scope, env } = connected({ retriesMax: 2, antiEntropyIntervalMs: 0 })
+    scope.join(own, ['g'])
+    for (let i = 0; i < 2; i++) {
+      expect(scope.step({ kind: 'unsent', node: 'n2' })).toEqual([])
+      env.advance(scope.nextDueMs - env.nowMs())
+      const message = { kind: 'hello', run: 0, seq: 1, isReply: true }
+      expect(scope.step({ kind: 'wake' })).toEqual([{ kind: 'send', nodes: ['n2'], message }])
+    }
+    scope.step({ kind: 'unsent', node: 'n2' })
+    expect(scope.nextDueMs).toBe(Number.POSITIVE_INFINITY)
+    // Much later that is a new trouble.
+    env.advance(10_000)
+    scope.step({ kind: 'unsent', node: 'n2' })
+    expect(scope.nextDueMs).toBeLessThan(Number.POSITIVE_INFINITY)
+  })
+})
+
 describe('greetings', () => {
   test('go to a few nodes at a time', () => {
     const { scope, env } = scopeOf()
