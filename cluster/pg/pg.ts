@@ -2,6 +2,7 @@
 
 import type { Env } from '../../runtime/base/env.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
+import { getOrAdd } from '../../runtime/base/maps.ts'
 import { UnpackError } from '../../runtime/base/msgpack.ts'
 import type { Fabric, Run } from '../fabric.ts'
 import { type ScopeHooks, ScopeRunner, type ScopeSettings } from './runner.ts'
@@ -28,6 +29,8 @@ export interface PgParts {
   readonly log: Fabric['log']
 }
 
+const TELL_AGAIN_MS = 1000
+
 export class ProcessGroups {
   readonly #parts: PgParts
   readonly #scopes = new Map<string, ScopeRunner>()
@@ -37,6 +40,9 @@ export class ProcessGroups {
   /** Nodes whose messages cannot be read, to say so once. */
   readonly #unreadable = new Set<string>()
   readonly #closers: (() => void)[] = []
+  /** Nodes that are still to be told that a scope is not here, by name, with the scopes. */
+  readonly #untold = new Map<string, Set<string>>()
+  #cancelTelling: (() => void) | undefined
   /** Broadcasts of other nodes that nobody here could take. */
   unreadableMessages = 0
   unknownScopes = 0
@@ -58,7 +64,7 @@ export class ProcessGroups {
 
   /** Begins a scope, with nobody in it. */
   open(id: string, settings: ScopeSettings, hooks: ScopeHooks): ScopeRunner {
-    this.#scopes.get(id)?.close()
+    this.stop(id)
     const run = this.#runs.get(id) ?? 0
     this.#runs.set(id, run + 1)
     const scope = new ScopeRunner({ id, run, settings, hooks, links: this.#links }, this.#parts)
@@ -67,8 +73,9 @@ export class ProcessGroups {
   }
 
   stop(id: string): void {
-    this.#scopes.get(id)?.close()
+    const untold = this.#scopes.get(id)?.close() ?? []
     this.#scopes.delete(id)
+    for (const node of untold) this.#tellLater(node, id)
   }
 
   /** By id. */
@@ -79,6 +86,8 @@ export class ProcessGroups {
   close(): void {
     for (const id of [...this.#scopes.keys()]) this.stop(id)
     for (const close of this.#closers.splice(0)) close()
+    this.#cancelTelling?.()
+    this.#untold.clear()
   }
 
   #up(node: Run): void {
@@ -88,6 +97,7 @@ export class ProcessGroups {
 
   #down(node: Run): void {
     this.#unreadable.delete(node.name)
+    this.#untold.delete(node.name)
     if (this.#links.get(node.name)?.epoch === node.epoch) this.#links.delete(node.name)
     for (const scope of this.scopes()) scope.nodeDown(node)
   }
@@ -98,10 +108,30 @@ export class ProcessGroups {
     const { scope: id, message } = decoded
     const scope = this.#scopes.get(id)
     if (scope !== undefined) return scope.heard(from, message)
-    if (message.kind === 'none') return
-    const { method: answer, body: none } = encodeMessage(id, { kind: 'none' })
-    // When it is not taken the next message is answered again.
-    this.#parts.fabric?.notify(from, answer, none)
+    // A message that is not taken here is answered as often as it comes: that is not worth remembering.
+    if (message.kind !== 'none') this.#tellNone(from, id)
+  }
+
+  /** @returns whether it was taken */
+  #tellNone(to: Run, id: string): boolean {
+    const { method, body } = encodeMessage(id, { kind: 'none' })
+    return this.#parts.fabric?.notify(to, method, body) === undefined
+  }
+
+  /** Members that a node goes on seeing although their scope has ended would be missed by nobody. */
+  #tellLater(node: string, id: string): void {
+    getOrAdd(this.#untold, node, () => new Set<string>()).add(id)
+    this.#cancelTelling ??= this.#parts.fabric?.after(TELL_AGAIN_MS, () => {
+      this.#cancelTelling = undefined
+      for (const [name, ids] of [...this.#untold]) {
+        this.#untold.delete(name)
+        const to = this.#links.get(name)
+        for (const each of ids) {
+          // One that has begun again speaks for itself.
+          if (to !== undefined && !this.#scopes.has(each) && !this.#tellNone(to, each)) this.#tellLater(name, each)
+        }
+      }
+    })
   }
 
   #answer(body: Uint8Array): Uint8Array {

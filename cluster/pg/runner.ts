@@ -332,14 +332,15 @@ export class ScopeRunner {
     return { ok: true, detail: `${scope.groupCount} groups, ${scope.slotCount} members, ${peerCount} other nodes` }
   }
 
-  /** The other nodes are told, whoever waits is refused. */
-  close(): void {
-    if (this.#isClosed) return
+  /** The other nodes are told, whoever waits is refused. @returns nodes that could not be told */
+  close(): readonly string[] {
+    if (this.#isClosed) return []
     this.#actions.close()
     this.#step({ kind: 'stop' })
-    this.#flush()
+    const untold = this.#flush()
     this.#isClosed = true
     this.#cancelWake()
+    return [...untold]
   }
 
   // Driving the core.
@@ -402,7 +403,8 @@ export class ScopeRunner {
     }
   }
 
-  #flush(): void {
+  /** @returns nodes that did not take everything */
+  #flush(): ReadonlySet<string> {
     const { fabric } = this.#parts
     const unsent = new Set<string>()
     for (const { nodes, message } of this.#outbox.take()) {
@@ -414,6 +416,7 @@ export class ScopeRunner {
       }
     }
     for (const node of unsent) this.#step({ kind: 'unsent', node })
+    return unsent
   }
 
   #pull({ node, pull, request, timeoutMs }: Extract<ScopeEffect, { kind: 'pull' }>): void {

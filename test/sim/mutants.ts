@@ -9,7 +9,7 @@ import type { PlantedBugs } from './raft-node.ts'
 export interface Mutant {
   readonly name: string
   /** Found once in a file of the core, and replaced. */
-  readonly change?: { readonly file: string; readonly find: string; readonly replace: string }
+  readonly change?: Change
   readonly bugs?: PlantedBugs
   /** What makes it likely to be met. */
   readonly raft?: Partial<RaftOptions>
@@ -190,6 +190,12 @@ export const MUTANTS: readonly Mutant[] = [
 
 const ROOT = join(import.meta.dirname, '../..')
 
+export interface Change {
+  readonly file: string
+  readonly find: string
+  readonly replace: string
+}
+
 /** A copy of the core with the change in it. `folder` is written to. @throws Error when the text is not there exactly once */
 export async function mutatedCore(mutant: Mutant, folder: string): Promise<typeof Raft | undefined> {
   if (mutant.change === undefined) return undefined
@@ -198,12 +204,11 @@ export async function mutatedCore(mutant: Mutant, folder: string): Promise<typeo
   return module.Raft
 }
 
-/** Copies the cores of consensus to `folder`, with one change. */
-export function mutate(name: string, change: NonNullable<Mutant['change']>, folder: string): void {
+/** Copies a core to `folder`, with one change. @param core its folder in the repository */
+export function mutate(name: string, change: Change, folder: string, core = 'cluster/raft/core'): void {
   rmSync(folder, { recursive: true, force: true })
-  for (const part of ['cluster/raft/core', 'runtime/base'])
-    cpSync(join(ROOT, part), join(folder, part), { recursive: true })
-  const file = join(folder, 'cluster/raft/core', change.file)
+  for (const part of [core, 'runtime/base']) cpSync(join(ROOT, part), join(folder, part), { recursive: true })
+  const file = join(folder, core, change.file)
   const parts = readFileSync(file, 'utf8').split(change.find)
   if (parts.length !== 2) throw new Error(`"${name}" finds its text ${parts.length - 1} times in ${change.file}`)
   writeFileSync(file, parts.join(change.replace))

@@ -24,6 +24,8 @@ export interface PgChaosOptions {
   readonly nodes: number
   readonly minutes: number
   readonly settings?: Partial<PgSettings>
+  /** In place of the core. */
+  readonly core?: typeof Scope
   /** Breaks something on purpose, to see that it is found. */
   readonly tamper?: (node: PgNode, input: ScopeInput) => ScopeInput | undefined
 }
@@ -39,6 +41,11 @@ export interface PgChaosReport {
 
 const SCOPE = 'app:groups'
 const GROUPS = ['a', 'b', 'c', 'd']
+/** So few changes are kept that whole states travel as well. */
+const HISTORY_MAX = 2
+const LAST_CHANGES = 60
+/** How often something is not taken: nobody is told, except the sender. */
+const UNSENT = 0.1
 const MESSAGE = 0
 const PULL = 1
 const ANSWER = 2
@@ -49,6 +56,8 @@ export class PgNode implements SessionNode {
   readonly name: string
   readonly epoch: number
   isRunning = true
+  /** False between the end of the scope and its next beginning. */
+  isOpen = true
   scope: Scope
   readonly processes: string[] = []
   readonly subscriptions: number[] = []
@@ -86,13 +95,21 @@ export class PgNode implements SessionNode {
     this.#wakeLater()
   }
 
-  /** The entry is updated: its scope begins anew, with nothing. */
-  renew(): void {
+  /** The scope ends; nobody asks for it until it is opened again. */
+  close(): void {
+    if (!this.isOpen) return
     this.#perform(this.scope.step({ kind: 'stop' }))
-    this.#flush()
+    for (const node of this.#flush()) this.#tellNoneLater(node)
     this.#checker.ended(this)
     this.processes.length = 0
     this.subscriptions.length = 0
+    this.isOpen = false
+  }
+
+  /** It begins, with nothing. */
+  open(): void {
+    if (this.isOpen) return
+    this.isOpen = true
     this.#run++
     this.scope = this.#newScope()
     for (const [node, epoch] of [...this.#links].sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -120,8 +137,13 @@ export class PgNode implements SessionNode {
     const body = bytes.subarray(5)
     if (bytes[0] === MESSAGE) {
       const decoded = decodeMessage(this.#methods[id] ?? '', body)
-      if (decoded !== undefined) this.#feed({ kind: 'message', node, epoch, message: decoded.message })
+      if (decoded === undefined) return
+      const { message } = decoded
+      if (this.isOpen) return this.#feed({ kind: 'message', node, epoch, message })
+      const { method, body: none } = encodeMessage(SCOPE, { kind: 'none' })
+      if (message.kind !== 'none') this.#send(node, MESSAGE, this.#methods.indexOf(method), none)
     } else if (bytes[0] === PULL) {
+      if (!this.isOpen) return
       const { request } = decodePull(body)
       this.#send(node, ANSWER, id, encodeAnswer(this.scope.answerPull(request)))
     } else {
@@ -133,6 +155,7 @@ export class PgNode implements SessionNode {
 
   /** Something that a process does. */
   act(chance: Chance): void {
+    if (!this.isOpen) return
     const pid = chance.chance(0.3) || this.processes.length === 0 ? this.#pids.next() : chance.pick(this.processes)
     if (!this.processes.includes(pid)) this.processes.push(pid)
     const groups = Array.from({ length: 1 + chance.int(3) }, () => chance.pick(GROUPS))
@@ -174,15 +197,21 @@ export class PgNode implements SessionNode {
   }
 
   #newScope(): Scope {
-    const { settings } = this.#options
-    return new Scope(
-      { node: this.name, epoch: this.epoch, run: this.#run, ...(settings === undefined ? {} : { settings }) },
+    const { settings, core = Scope } = this.#options
+    return new core(
+      {
+        node: this.name,
+        epoch: this.epoch,
+        run: this.#run,
+        historyMax: HISTORY_MAX,
+        ...(settings === undefined ? {} : { settings }),
+      },
       this.#env,
     )
   }
 
   #feed(input: ScopeInput): void {
-    if (!this.isRunning) return
+    if (!this.isRunning || !this.isOpen) return
     const given = this.#options.tamper === undefined ? input : this.#options.tamper(this, input)
     if (given !== undefined) this.#perform(this.scope.step(given))
   }
@@ -216,15 +245,28 @@ export class PgNode implements SessionNode {
     })
   }
 
-  #flush(): void {
+  /** @returns nodes that did not take everything */
+  #flush(): ReadonlySet<string> {
+    const unsent = new Set<string>()
     for (const { nodes, message } of this.#outbox.take()) {
       const { method, body } = encodeMessage(SCOPE, message)
       for (const node of nodes) {
         // A queue that is full, now and then: whoever missed something is told again.
-        if (this.#world.chance.chance(0.02)) this.#feed({ kind: 'unsent', node })
+        if (this.#world.chance.chance(UNSENT)) unsent.add(node)
         else this.#send(node, MESSAGE, this.#methods.indexOf(method), body)
       }
     }
+    for (const node of unsent) this.#feed({ kind: 'unsent', node })
+    return unsent
+  }
+
+  #tellNoneLater(node: string): void {
+    this.#world.after(1000, () => {
+      if (!this.isRunning || this.isOpen || !this.#links.has(node)) return
+      const { method, body } = encodeMessage(SCOPE, { kind: 'none' })
+      if (this.#world.chance.chance(UNSENT)) this.#tellNoneLater(node)
+      else this.#send(node, MESSAGE, this.#methods.indexOf(method), body)
+    })
   }
 
   #pulled(request: { node: string; pull: number; scope: Scope }, body: Uint8Array | undefined): void {
@@ -265,7 +307,7 @@ export function runPgChaos(options: PgChaosOptions): PgChaosReport {
   }
   const names = Array.from({ length: options.nodes }, (_, i) => `n${i + 1}`)
   names.forEach(start)
-  const running = (): PgNode[] => [...nodes.values()].filter(({ isRunning }) => isRunning)
+  const running = (): PgNode[] => [...nodes.values()].filter(({ isRunning, isOpen }) => isRunning && isOpen)
   const disturb = (): void => {
     const name = chance.pick(names)
     const other = chance.pick(names)
@@ -281,7 +323,13 @@ export function runPgChaos(options: PgChaosOptions): PgChaosReport {
     else if (dice < 0.65) network.heal(name, other)
     else if (dice < 0.7) network.healAll()
     else if (dice < 0.9) network.breakSession(name, other)
-    else if (node.isRunning) node.renew()
+    else if (!node.isRunning) return
+    else if (!node.isOpen) node.open()
+    else {
+      node.close()
+      // The entry is updated, or removed for a while.
+      if (dice < 0.96) node.open()
+    }
   }
   for (const endMs = options.minutes * 60_000; world.nowMs < endMs; world.run(chance.between(1, 2000))) {
     for (let i = chance.int(6); i > 0; i--) if (running().length > 0) chance.pick(running()).act(chance)
@@ -289,6 +337,15 @@ export function runPgChaos(options: PgChaosOptions): PgChaosReport {
   }
   network.healAll()
   for (const name of names) if (nodes.get(name)?.isRunning !== true) start(name)
+  // What goes wrong while sessions last stays wrong: no new one covers it up.
+  for (let i = 0; i < LAST_CHANGES; i++) {
+    world.run(chance.between(1, 2000))
+    const busy = running().length > 0 ? chance.pick(running()) : undefined
+    for (let acts = 1 + chance.int(6); acts > 0; acts--) busy?.act(chance)
+    const node = nodes.get(chance.pick(names))
+    if (node?.isOpen === false) node.open()
+    else if (chance.chance(0.2)) node?.close()
+  }
   const healedAtMs = world.nowMs
   if (!world.runUntil(() => checker.disagreement(running()) === undefined, CONVERGE_MS, 100)) {
     throw new InvariantError(

@@ -7,6 +7,11 @@ export class History {
   #deltas: Delta[] = []
   #ops = 0
   #seq = 0
+  readonly #deltasMax: number
+
+  constructor(deltasMax = HISTORY_DELTAS_MAX) {
+    this.#deltasMax = deltasMax
+  }
 
   /** Number of the latest change; 0 before the first. */
   get seq(): number {
@@ -18,7 +23,7 @@ export class History {
     this.#deltas.push(delta)
     this.#ops += ops.length
     let dropped = 0
-    while (this.#deltas.length - dropped > HISTORY_DELTAS_MAX || this.#ops > HISTORY_OPS_MAX) {
+    while (this.#deltas.length - dropped > this.#deltasMax || this.#ops > HISTORY_OPS_MAX) {
       this.#ops -= this.#deltas[dropped++]?.ops.length ?? 0
     }
     if (dropped > 0) this.#deltas.splice(0, dropped)

@@ -126,6 +126,8 @@ export interface ScopeOptions {
   /** Counts the runs of this scope within the node's run, ascending. */
   readonly run: number
   readonly settings?: Partial<PgSettings>
+  /** Changes that are kept for peers that missed some. */
+  readonly historyMax?: number
 }
 
 const OK: ScopeOutcome = { ok: true }
@@ -137,7 +139,7 @@ export class Scope {
   readonly #run: number
   readonly #settings: PgSettings
   readonly #members = new Members()
-  readonly #history = new History()
+  readonly #history: History
   readonly #subscriptions = new Subscriptions()
   readonly #peers = new Map<string, Peer>()
   /** Local processes and the groups they are in. */
@@ -158,6 +160,7 @@ export class Scope {
     this.#node = options.node
     this.#epoch = options.epoch
     this.#run = options.run
+    this.#history = new History(options.historyMax)
     this.#settings = { ...defaultPgSettings, ...options.settings }
     this.#lastExchangeMs = env.nowMs()
     this.#antiEntropyAtMs = this.#nextAntiEntropyMs()
@@ -663,7 +666,8 @@ export class Scope {
       if (peer.tellAtMs !== undefined && peer.tellAtMs <= nowMs) {
         peer.tellAtMs = undefined
         peer.toldAtMs = nowMs
-        effects.push(this.#hello(peer.node, true))
+        // Maybe it was the greeting that was lost, so an answer is wanted.
+        effects.push(this.#hello(peer.node, false))
       }
     }
     effects.push(...this.#greet())

@@ -136,6 +136,20 @@ describe('members on other nodes', () => {
   })
 })
 
+test('that a scope has ended is told until it is heard', async () => {
+  const [a, b] = [start('a'), start('b')]
+  net.link('a', 'b')
+  await a.scope.join(pid('a', 1), ['g'])
+  await net.settle()
+  net.refuse = ({ what }) => (what === 'pg.none' ? 'queue_full' : undefined)
+  a.groups.stop(SCOPE)
+  await net.pass(2500)
+  expect(b.scope.members('g')).toHaveLength(1)
+  net.refuse = () => undefined
+  await net.pass(1000)
+  expect(b.scope.members('g')).toEqual([])
+})
+
 describe('a broadcast', () => {
   test('is one message for each node, encoded once', async () => {
     const [a, b, c] = [start('a'), start('b'), start('c')]
@@ -254,7 +268,7 @@ describe('what another node may not say', () => {
 describe('when there is too much to do', () => {
   /** Makes the turn look long. */
   const busy = (node: Node): void => {
-    node.scope.join(pid('a', 'first'), ['g'])
+    void node.scope.join(pid('a', 'first'), ['g'])
     net.env.advance(50)
   }
 

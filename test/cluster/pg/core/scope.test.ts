@@ -275,7 +275,7 @@ describe('what a node was not told', () => {
     for (let i = 0; i < 2; i++) {
       expect(scope.step({ kind: 'unsent', node: 'n2' })).toEqual([])
       env.advance(scope.nextDueMs - env.nowMs())
-      const message = { kind: 'hello', run: 0, seq: 1, isReply: true }
+      const message = { kind: 'hello', run: 0, seq: 1, isReply: false }
       expect(scope.step({ kind: 'wake' })).toEqual([{ kind: 'send', nodes: ['n2'], message }])
     }
     scope.step({ kind: 'unsent', node: 'n2' })
