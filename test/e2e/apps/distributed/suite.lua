@@ -152,6 +152,34 @@ local function main(where)
         t.equal(#got, 50000)
         t.equal(got[50000], 150000)
     end)
+    case("ping-pong: each answer is that of its question", function()
+        local echo = start("echo")
+        for i = 1, 500 do
+            process.send(echo, "x", i)
+            local m = message("x")
+            t.equal(m:payload():data(), i)
+            t.equal(m:from(), echo)
+        end
+        process.terminate(echo)
+    end)
+    case("one-way floods of both sides at once lose, double and reorder nothing", function()
+        local count = 10000
+        local collector = start("collector")
+        local pid = assert(process.spawn_monitored("dist:flood", where, me, count))
+        for i = 1, count do
+            -- A full queue is said to the sender, who tries again.
+            while not process.send(collector, "n", i) do time.sleep("5ms") end
+        end
+        for i = 1, count do t.equal(value("flood"), i) end
+        local e = event()
+        t.equal(e.from, pid)
+        t.equal(e.result.value, count)
+        process.send(collector, "get")
+        local got = value("got")
+        t.equal(#got, count)
+        for i = 1, count do t.equal(got[i], "n=" .. i) end
+        process.terminate(collector)
+    end)
     case("big and small in order", function()
         local collector = start("collector")
         local big = string.rep("b", 300000)
@@ -286,6 +314,44 @@ local function main(where)
         t.values({ true, nil, n = 2 }, process.unlink(pid))
         t.values({ true, nil, n = 2 }, process.unlink(pid))
         process.send(pid, "raise text")
+        no_events()
+    end)
+    case("unlink and link again: one LINK_DOWN, of the link that there is", function()
+        local pid = start("ends", "later")
+        for _ = 1, 3 do
+            assert(process.link(pid))
+            assert(process.unlink(pid))
+        end
+        assert(process.link(pid))
+        process.send(pid, "object")
+        t.equal(why(event()), "Conflict sold out")
+        no_events()
+    end)
+    case("both ends let go and link again, at about the same time: both know the same of it", function()
+        for _ = 1, 20 do
+            local pid = start("watcher", me, "link", me, true)
+            t.equal(value("done"), true)
+            assert(process.unlink(pid))
+            process.send(pid, "unlink")
+            assert(process.link(pid))
+            t.equal(value("done"), true)
+            process.send(pid, "link")
+            t.equal(value("done"), true)
+            -- Whoever links last is linked: what it heard of the other's letting go came before.
+            process.send(pid, "fail")
+            local e = event()
+            t.equal(e.kind, LINK_DOWN)
+            t.equal(e.from, pid)
+        end
+        no_events()
+    end)
+    case("what was said before a link fails is there before its LINK_DOWN", function()
+        local pid = start("watcher", me, "link", me, true)
+        t.equal(value("done"), true)
+        for _ = 1, 5 do process.send(pid, "link") end
+        process.send(pid, "fail")
+        t.equal(event().kind, LINK_DOWN)
+        for _ = 1, 5 do t.equal(value("done"), true) end
         no_events()
     end)
     case("unlink by the other end counts as well", function()
