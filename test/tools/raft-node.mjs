@@ -1,11 +1,10 @@
-// A member of a group in a process of its own: gossip, mesh and consensus as in every node, without actors. Commands come in as lines of
+// A member of a group in a process of its own: a cluster as in every node, without actors. Commands come in as lines of
 // JSON `{id, do, …}`, answers go out as lines `{id, …}`; the first line says where it listens and which store it has.
 // usage: node raft-node.mjs NAME DATA-DIR|memory SETTINGS-AS-JSON
 
 import { createInterface } from 'node:readline'
 import { clusterSettings } from '../../dist/cluster/config.js'
 import { Cluster } from '../../dist/cluster/index.js'
-import { encodeEnvelope } from '../../dist/cluster/state/wire/commands.js'
 import { systemEnv } from '../../dist/runtime/driver.js'
 
 const [name, dataDir, settingsText = '{}'] = process.argv.slice(2)
@@ -40,10 +39,9 @@ const log = (level, fields, text) => {
   if (process.env.RAFT_NODE_LOG)
     process.stderr.write(`${Date.now()} ${name} ${level} ${text} ${JSON.stringify(fields)}\n`)
 }
-const epoch = Date.now()
 const cluster = await Cluster.start({
   settings: reading.settings,
-  epoch,
+  epoch: Date.now(),
   packageVersion: PACKAGE_VERSION,
   env: systemEnv,
   handlers: {
@@ -56,43 +54,16 @@ const cluster = await Cluster.start({
   },
 })
 await cluster.connect({ up: () => {}, down: () => {}, message: () => {} })
-const { consensus } = cluster
+const { consensus, state } = cluster
 
-// Requests of one session: each has a number, and those below the floor are answered.
-let session
-let seq = 0
-const open = new Set()
-let floor = 1
-
-/** @returns the outcome of one command */
-async function submit(command) {
-  const own = ++seq
-  open.add(own)
-  const bytes = encodeEnvelope({ session, seq: own, floor, command })
-  try {
-    return await consensus.propose(bytes)
-  } finally {
-    open.delete(own)
-    while (floor <= seq && !open.has(floor)) floor++
-  }
-}
-
-export async function openSession() {
-  const command = { kind: 'node-up', node: name, epoch, role: 'server' }
-  const outcome = await consensus.propose(encodeEnvelope({ session: 0, seq: 0, floor: 0, command }))
-  if (outcome.status !== 'session') throw new Error(JSON.stringify(outcome))
-  ;({ session } = outcome)
-}
-
-export async function put(key, value) {
-  if (session === undefined) await openSession()
+async function put(key, value) {
   const what = { key, value, ttlMs: 0, keepsExpiry: false }
   const command = { kind: 'put', namespace: NAMESPACE, put: what, condition: 'none', fence: undefined }
-  return submit({ kind: 'kv', command })
+  return state.submit({ kind: 'kv', command })
 }
 
-export async function get(key) {
-  await consensus.barrier(10_000)
+async function get(key) {
+  await state.barrier()
   return consensus.machine.store.get(NAMESPACE, key)
 }
 
@@ -121,7 +92,7 @@ const commands = {
   cpu: async () => ({ cpu: process.cpuUsage() }),
   bench: async ({ peer }) => {
     const { bench } = await import('../bench/w7-load.mjs')
-    await bench({ peer, put, get, openSession })
+    await bench({ peer, put, get })
     return {}
   },
   close: async () => {
