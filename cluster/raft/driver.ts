@@ -550,7 +550,7 @@ export class RaftDriver implements Consensus {
   #arm(): void {
     const { raft, isOver } = this.#sitting
     if (raft === undefined || isOver) return
-    const atMs = Math.min(raft.wakeAtMs, this.#tickAtMs())
+    const atMs = Math.min(raft.wakeAtMs, this.#tickAtMs(this.#fabric.env.nowMs()))
     if (atMs >= this.#wakeAtMs) return
     this.#cancelWake()
     this.#wakeAtMs = atMs
@@ -562,7 +562,7 @@ export class RaftDriver implements Consensus {
     const { raft } = this.#sitting
     if (raft === undefined) return
     const nowMs = this.#fabric.env.nowMs()
-    if (nowMs >= this.#tickAtMs()) {
+    if (nowMs >= this.#tickAtMs(nowMs)) {
       this.#lastTickMs = nowMs
       this.#offer({ kind: 'tick' }, { kind: 'tick' })
     }
@@ -570,12 +570,12 @@ export class RaftDriver implements Consensus {
     else this.#arm()
   }
 
-  /** When the clock of the log has to move because something falls due. cluster.md §5.12. */
-  #tickAtMs(): number {
+  /** When the clock of the log has to move because something falls due. The reading of the clock that asks: a later one would never be it. cluster.md §5.12. */
+  #tickAtMs(nowMs: number): number {
     const dueMs = this.#state.nextExpiryMs
     const clockMs = dueMs === undefined ? undefined : this.#sitting.raft?.clockMs
     if (dueMs === undefined || clockMs === undefined) return Number.POSITIVE_INFINITY
-    const atMs = this.#fabric.env.nowMs() + Math.max(0, dueMs - clockMs)
+    const atMs = nowMs + Math.max(0, dueMs - clockMs)
     return Math.max(atMs, this.#lastTickMs + TICK_EVERY_MS)
   }
 
