@@ -175,33 +175,43 @@ test('SIGSTOP: the same; after SIGCONT the same run is reached again', async () 
   expect([[], onceEach('b')]).toContainEqual(heard(a, next))
 })
 
-test('cut off: both sides hear it once, in time; after it heals both are reached again', async (context) => {
-  let network: CutNetwork
-  try {
-    network = await CutNetwork.open()
-  } catch (error) {
-    console.warn(`skipped: network namespaces cannot be made here (${(error as Error).message.trim()})`)
-    return context.skip()
-  }
-  try {
-    const [a, b] = await pair(network.sides)
-    const pid = await reached(a, 'b', 1)
-    const back = await reached(b, 'a', 1)
-    const atMs = performance.now()
-    network.cut()
-    const took = await Promise.all([lost(a, pid, atMs), lost(b, back, atMs)])
-    expect(Math.max(...took)).toBeLessThan(BOUND_MS)
-    network.heal()
-    const next = await reached(a, 'b', 2)
-    await reached(b, 'a', 2)
-    expect(runOf(next)).toBe(runOf(pid))
-    expect(heard(a, pid)).toEqual(onceEach('b'))
-    expect(heard(b, back)).toEqual(onceEach('a'))
-  } finally {
-    await cli.close()
-    network.close()
-  }
-})
+const CUTS: readonly [what: string, cut: (network: CutNetwork) => void][] = [
+  ['nothing arrives', (network) => network.cut()],
+  ['a firewall rejects: prohibited', (network) => network.reject('prohibit')],
+  ['a firewall rejects: no such host', (network) => network.reject('unreachable')],
+]
+
+test.each(CUTS)(
+  'cut off, %s: both sides hear it once, in time; after it heals both are reached again',
+  async (...args) => {
+    const [what, cut] = args
+    let network: CutNetwork
+    try {
+      network = await CutNetwork.open()
+    } catch (error) {
+      console.warn(`skipped (${what}): network namespaces cannot be made here (${(error as Error).message.trim()})`)
+      return
+    }
+    try {
+      const [a, b] = await pair(network.sides)
+      const pid = await reached(a, 'b', 1)
+      const back = await reached(b, 'a', 1)
+      const atMs = performance.now()
+      cut(network)
+      const took = await Promise.all([lost(a, pid, atMs), lost(b, back, atMs)])
+      expect(Math.max(...took)).toBeLessThan(BOUND_MS)
+      network.heal()
+      const next = await reached(a, 'b', 2)
+      await reached(b, 'a', 2)
+      expect(runOf(next)).toBe(runOf(pid))
+      expect(heard(a, pid)).toEqual(onceEach('b'))
+      expect(heard(b, back)).toEqual(onceEach('a'))
+    } finally {
+      await cli.close()
+      network.close()
+    }
+  },
+)
 
 /** A PID's part that differs from one run of its node to the next. */
 const runOf = (pid: string): string => /\|([^.]+)\./.exec(pid)?.[1] ?? pid

@@ -65,10 +65,22 @@ export class CutNetwork {
     }
   }
 
+  /**
+   * From now on nothing leaves either side, and whoever sends is told so at once, as by a firewall that rejects.
+   * @param how what it is told: that it is forbidden, or that there is no such host
+   */
+  reject(how: 'prohibit' | 'unreachable'): void {
+    for (const [i, { within }] of this.sides.entries()) {
+      run(within, 'ip', 'route', 'add', how, `${(this.sides[1 - i] as Side).address}/32`)
+    }
+  }
+
+  /** Whatever was done is undone. */
   heal(): void {
     for (const [i, { within }] of this.sides.entries()) {
       const other = this.sides[1 - i] as Side
-      run(within, 'ip', 'neighbour', 'delete', other.address, 'dev', `v${i + 1}`)
+      for (const how of ['prohibit', 'unreachable']) tryTo(within, 'ip', 'route', 'delete', how, `${other.address}/32`)
+      tryTo(within, 'ip', 'neighbour', 'delete', other.address, 'dev', `v${i + 1}`)
     }
   }
 
@@ -81,6 +93,12 @@ function run(within: readonly string[], ...command: string[]): void {
   const [program = '', ...rest] = [...within, ...command]
   const { status, stderr } = spawnSync(program, rest, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${command.join(' ')}: ${stderr}`)
+}
+
+/** What is not there need not be taken away. */
+function tryTo(within: readonly string[], ...command: string[]): void {
+  const [program = '', ...rest] = [...within, ...command]
+  spawnSync(program, rest, { stdio: 'ignore' })
 }
 
 const commandOf = (pid: number): string => readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
