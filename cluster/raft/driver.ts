@@ -938,6 +938,8 @@ export class RaftDriver implements Consensus {
   /** What was appended and not applied may happen or not; nobody can tell here. */
   #loseProposals(): void {
     for (const awaiting of this.#proposals.lost()) this.#refuse(awaiting, 'LeadershipLost')
+    // What gathered behind them was never appended, and is told so.
+    this.#flushSoon()
   }
 
   #refused(ref: number, reason: Refusal, why: string | undefined, leader: ServerId | undefined): void {

@@ -2,7 +2,7 @@
 // usage: node raft-idle.mjs      RAFT_IDLE_S=30 RAFT_IDLE_SIZES=3,9
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'

@@ -202,6 +202,33 @@ describe('a group (cluster.md §5)', () => {
     expect(leader.statistics.stepDowns).toBe(1)
   })
 
+  test('everything that is proposed is answered, however much of it waits when leadership ends', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    for (const other of group.followers()) group.net.cuts.add(`${nameOf(leader.self)} ${nameOf(other.self)}`)
+    const kinds: Promise<unknown>[] = []
+    for (let i = 0; i < 40; i++) {
+      kinds.push(kindOf(leader.propose(group.up(`n${i}`))))
+      await group.net.advance(2)
+    }
+    const found = new Set(await group.settled(Promise.all(kinds)))
+    expect([...found].sort()).toEqual(['LeadershipLost', 'NotLeader'])
+  })
+
+  test('what waits when the server is closed is told so', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    for (const other of group.followers()) group.net.cuts.add(`${nameOf(leader.self)} ${nameOf(other.self)}`)
+    const kinds: Promise<unknown>[] = []
+    for (let i = 0; i < 10; i++) {
+      kinds.push(kindOf(leader.propose(group.up(`n${i}`))))
+      await group.net.advance(2)
+    }
+    const read = kindOf(leader.barrier(60_000))
+    await leader.close()
+    const found = new Set(await group.settled(Promise.all(kinds)))
+    expect([...found].sort()).toEqual(['LeadershipLost', 'NotLeader'])
+    expect(await read).toBe('Canceled')
+  })
+
   test('leadership is handed over, and the successor leads', async () => {
     const leader = await group.form(['a', 'b', 'c'])
     const [target] = group.followers() as [RaftDriver]
