@@ -337,7 +337,11 @@ export class Cluster {
 
   /** Undefined where `consensus` is. */
   raftFigures(): RaftFigures | undefined {
-    return this.#raft === undefined ? undefined : { status: this.#raft.status(), statistics: this.#raft.statistics }
+    if (this.#raft === undefined) return undefined
+    const figures = { status: this.#raft.status(), statistics: this.#raft.statistics }
+    const { votersMax } = this.settings.raft
+    const membership = this.#group?.membership.statistics
+    return { ...figures, votersMax, ...(membership === undefined ? {} : { membership }) }
   }
 
   /** What the services above stand on; undefined before `connect`. */

@@ -140,6 +140,29 @@ export class Group {
     }
   }
 
+  /** What `system.raft.stats` shows; decimal numbers or words. */
+  stats(): Record<string, string> {
+    const status = this.#consensus?.status()
+    const { voters = [], standbys = [] } = status?.configuration.configuration ?? {}
+    const { commit = 0, applied = 0, term = 0, last, snapshot, followers = [] } = status ?? {}
+    const silentMs = followers.map((each) => each.silentMs).filter(Number.isFinite)
+    const sinceMs = this.#leaderlessSinceMs === undefined ? 0 : this.#fabric.env.nowMs() - this.#leaderlessSinceMs
+    const contactMs = status?.role === 'leader' && silentMs.length > 0 ? Math.min(...silentMs) : sinceMs
+    const figures = {
+      term,
+      last_log_index: last?.index ?? 0,
+      last_log_term: last?.term ?? 0,
+      commit_index: commit,
+      applied_index: applied,
+      fsm_pending: Math.max(0, commit - applied),
+      last_snapshot_index: snapshot?.index ?? 0,
+      last_snapshot_term: snapshot?.term ?? 0,
+      num_peers: Math.max(0, voters.length + standbys.length - (isMemberOf(status) ? 1 : 0)),
+    }
+    const texts = Object.entries(figures).map(([key, value]) => [key, String(value)])
+    return { state: stateOf(status), ...Object.fromEntries(texts), last_contact: `${Math.round(contactMs)}ms` }
+  }
+
   /** Asks, where this node does not know by itself. */
   async leader(): Promise<string | undefined> {
     const own = this.status().leader
@@ -274,6 +297,16 @@ export class Group {
       cancel()
     }
   }
+}
+
+function isMemberOf(status: ConsensusStatus | undefined): boolean {
+  return status !== undefined && status.role !== 'none'
+}
+
+function stateOf(status: ConsensusStatus | undefined): string {
+  if (status === undefined || status.failure !== undefined) return 'Shutdown'
+  if (status.raftRole === 'leader') return 'Leader'
+  return status.raftRole === 'follower' ? 'Follower' : 'Candidate'
 }
 
 /** Of the promotion of somebody else and of our own removal, on the way out. */

@@ -43,11 +43,6 @@ function asks(
   )
 }
 
-const unavailable =
-  (text: string): HostFunction =>
-  () =>
-    fail('Internal', text)
-
 /** Figures of this host's heap that only grow. */
 class HeapWatch {
   #lastUsed = 0
@@ -145,8 +140,6 @@ function exit(call: Call): Returns {
   return TRUE_NIL
 }
 
-const noRaft = reads('raft', unavailable('raft not available'))
-
 function byId(call: Call, fn: string, resource: string, method: string, missing: string): Returns {
   const id = stringArg(call, 1, fn)
   const refused = denied(call, 'system.read', resource)
@@ -190,20 +183,20 @@ export const systemModule: LibraryModule = {
       node: {
         id: reads('node', (call) => asks(call, 'node_id', [])),
         addr: reads('node', (call) => asks(call, 'address', [])),
-        role: reads('node', () => ['non-member', undefined]),
+        role: reads('node', (call) => asks(call, 'role', [])),
       },
       cluster: {
         members: reads('cluster', (call) => asks(call, 'members', [])),
-        leader: reads('cluster', () => ['', undefined]),
+        leader: reads('cluster', (call) => asks(call, 'leader', [])),
         size: reads('cluster', (call) => asks(call, 'size', [])),
       },
       raft: {
-        is_leader: noRaft,
-        is_member: noRaft,
-        role: noRaft,
-        term: noRaft,
-        commit_index: noRaft,
-        stats: reads('raft_stats', unavailable('raft not available')),
+        is_leader: reads('raft', (call) => asks(call, 'raft_is_leader', [])),
+        is_member: reads('raft', (call) => asks(call, 'raft_is_member', [])),
+        role: reads('raft', (call) => asks(call, 'raft_role', [])),
+        term: reads('raft', (call) => asks(call, 'raft_term', [])),
+        commit_index: reads('raft', (call) => asks(call, 'raft_commit_index', [])),
+        stats: reads('raft_stats', (call) => asks(call, 'raft_stats', [])),
       },
       lock,
       supervisor: {

@@ -242,6 +242,7 @@ export class Node {
       figures: () => this.#figuresByHost(),
       exit: (code: number) => this.#exit(code),
       members: () => this.#liveMembers(),
+      group: () => this.#cluster?.group,
     }
     this.#nodeServices.add('system', new SystemService(itself, libraryModules, systemEnv.wallMs))
     return new PlainStores(stores)

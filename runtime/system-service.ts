@@ -17,6 +17,15 @@ export interface SystemNode {
   exit(code: number): void
   /** Live nodes, this one first; undefined: clustering is off. */
   members(): readonly SystemMember[] | undefined
+  /** This node's part in the group of its cluster; undefined: clustering is off, or has not begun. */
+  group(): SystemGroup | undefined
+}
+
+export interface SystemGroup {
+  status(): { readonly role: string; readonly term: number; readonly commitIndex: number }
+  /** A node's name. */
+  leader(): Promise<string | undefined>
+  stats(): Readonly<Record<string, string>>
 }
 
 export interface SystemMember {
@@ -55,6 +64,17 @@ export class SystemService implements NodeService {
       if (own !== undefined) return toBytes(own.address)
       throw new MoonmeshError('Internal', 'local node address not available', { retryable: false })
     },
+    role: () => roleOf(this.#node.group()),
+    leader: async () => toBytes((await this.#node.group()?.leader()) ?? ''),
+    raft_is_leader: () => roleOf(this.#raft()) === 'leader',
+    raft_is_member: () => roleOf(this.#raft()) !== NON_MEMBER,
+    raft_role: () => roleOf(this.#raft()),
+    raft_term: () => this.#raft().status().term,
+    raft_commit_index: () => this.#raft().status().commitIndex,
+    raft_stats: () => {
+      const stats = Object.entries(this.#raft().stats()).map(([key, value]) => [toBytes(key), toBytes(value)])
+      return record(Object.fromEntries(stats))
+    },
     tasks: async () => (await this.#node.processes()).length,
     services: () => list(this.#node.services().map((status) => this.#service(status))),
     service: ([id]) => {
@@ -78,6 +98,12 @@ export class SystemService implements NodeService {
       this.#node.exit(code as number)
       return undefined
     },
+  }
+
+  #raft(): SystemGroup {
+    const group = this.#node.group()
+    if (group === undefined) throw new MoonmeshError('Internal', 'raft not available', { retryable: false })
+    return group
   }
 
   #service({ id, state, attempts, sinceMs, error, nextRestartMs, waitsFor }: ServiceStatus): TableValue {
@@ -104,6 +130,14 @@ export class SystemService implements NodeService {
       started_at: nanoseconds(this.#wallMs() - ageMs),
     })
   }
+}
+
+const NON_MEMBER = 'non-member'
+
+/** In the words of scripts. */
+function roleOf(group: SystemGroup | undefined): string {
+  const role = group?.status().role
+  return role === undefined || role === 'client' ? NON_MEMBER : role
 }
 
 function memberRecord({ name, isLocal, address, tags }: SystemMember): TableValue {

@@ -35,6 +35,8 @@ export interface ConsensusStatus {
   readonly isEmpty: boolean
   /** Of a leader: proposed and not committed. */
   readonly uncommittedBytes: number
+  /** The newest one here. */
+  readonly snapshot?: LogPosition
   /** Average time of a synced write here. */
   readonly syncMs?: number
   /** Of a leader. */

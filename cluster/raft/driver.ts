@@ -218,6 +218,7 @@ export class RaftDriver implements Consensus {
       uncommittedBytes: core?.uncommittedBytes ?? 0,
       followers: core?.followers ?? [],
       syncMs: this.#syncMs,
+      snapshot: { index: store.snapshots.newest?.index ?? 0, term: store.snapshots.newest?.term ?? 0 },
     }
   }
 

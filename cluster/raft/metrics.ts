@@ -12,6 +12,15 @@ type Sample = readonly [labels: Record<string, string>, value: number]
 export interface RaftFigures {
   readonly status: ConsensusStatus
   readonly statistics: RaftStatistics
+  /** Of the reconciler; undefined before it is there. */
+  readonly membership?: MembershipStatistics
+  readonly votersMax?: number
+}
+
+export interface MembershipStatistics {
+  readonly bursts: number
+  /** By reason. */
+  readonly evictions: Readonly<Record<string, number>>
 }
 
 const ROLES = { follower: 0, 'pre-candidate': 1, candidate: 1, leader: 2 } as const
@@ -171,6 +180,18 @@ export function registerRaftMetrics(prom: Prom, registry: Registry, figures: () 
     'snapshots that came from a leader',
     ['result'],
     byResult((s) => s.installs),
+  )
+  gauge('raft_voter_cap', 'members that may vote at most', [], ({ votersMax }) =>
+    votersMax === undefined ? [] : [[{}, votersMax]],
+  )
+  counter(
+    'raft_voter_churn_burst_total',
+    'times that voters changed so often that changes were put off',
+    [],
+    ({ membership }) => [[{}, membership?.bursts ?? 0]],
+  )
+  counter('raft_evictions_total', 'members taken out by this leader', ['reason'], ({ membership }) =>
+    Object.entries(membership?.evictions ?? {}).map(([reason, count]) => [{ reason }, count]),
   )
   counter('raft_config_changes_total', 'changes of members asked for here', ['op', 'result'], ({ statistics }) =>
     [...statistics.configChanges].map(([key, value]) => {

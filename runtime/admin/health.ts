@@ -6,7 +6,8 @@ import type { AdminNode, Check } from './shapes.ts'
 export function checksOf(node: AdminNode): Check[] {
   const { cluster } = node
   const gossip = cluster === undefined ? [] : [{ name: 'gossip', ...cluster.health() }]
-  return [servicesCheck(node.services()), ...gossip, ...node.groups.checks()]
+  const group = cluster?.group?.checks() ?? []
+  return [servicesCheck(node.services()), ...gossip, ...group, ...node.groups.checks()]
 }
 
 /** Holds when every service that was asked to run does, or has ended as it should. */

@@ -20,6 +20,7 @@ import { memberRoutes } from './routes/members.ts'
 import { metricsRoute } from './routes/metrics.ts'
 import { namesRoute } from './routes/names.ts'
 import { processesRoute } from './routes/processes.ts'
+import { raftRoutes } from './routes/raft.ts'
 import { servicesRoute } from './routes/services.ts'
 import { statusRoute } from './routes/status.ts'
 import { type AdminNode, errorBody, httpStatus } from './shapes.ts'
@@ -169,6 +170,7 @@ export class AdminServer {
     healthRoutes(app, node)
     metricsRoute(app, node)
     memberRoutes(app, node)
+    raftRoutes(app, node)
     namesRoute(app, node)
     locksRoute(app, node)
     kvRoutes(app, node)

@@ -33,6 +33,33 @@ export interface AdminCluster {
   /** @returns how many answered; @throws MoonmeshError `Invalid` for text that is no address */
   join(addresses: readonly string[]): Promise<number>
   health(): { readonly ok: boolean; readonly detail: string }
+  readonly settings: { readonly id: string }
+  /** Undefined while the node starts. */
+  readonly group: AdminGroup | undefined
+}
+
+/** The part that a node has in the group of its cluster. */
+export interface AdminGroup {
+  status(): {
+    readonly role: 'leader' | 'voter' | 'standby' | 'client'
+    readonly formation: string | undefined
+    readonly leader: string | undefined
+    readonly term: number
+    readonly commitIndex: number
+    readonly appliedIndex: number
+    readonly voters: readonly string[]
+    readonly standbys: readonly string[]
+    readonly hasQuorum: boolean
+    readonly waitingFor: string | undefined
+  }
+  /** Asks others where this node does not know. */
+  leader(): Promise<string | undefined>
+  checks(): readonly Check[]
+  readonly membership: {
+    /** @returns the new leader */
+    transfer(to?: string): Promise<string>
+    remove(name: string, options: { readonly force: boolean }): Promise<void>
+  }
 }
 
 /** A name of a process, as this node resolves it in one scope. */
@@ -210,6 +237,28 @@ export interface MemberRow {
   rtt_ms: number | null
   failure_domain: string
   tags: Record<string, string>
+  version: string
+}
+
+/** What `cluster status` shows. */
+export interface ClusterStatusBody {
+  node: string
+  cluster_id: string | null
+  role: 'leader' | 'voter' | 'standby' | 'client' | 'none'
+  leader: string | null
+  term: number
+  commit_index: number
+  applied_index: number
+  voters: readonly string[]
+  standbys: readonly string[]
+  /** Live nodes, this one among them. */
+  members: number
+  quorum: boolean
+  formation: string | null
+  /** Why there is no group yet. */
+  waiting_for: string | null
+  healthy: boolean
+  checks: Check[]
   version: string
 }
 

@@ -146,6 +146,34 @@ test('a leader that stands still hands over, and one that is stopped does so bef
   for (const name of rest) expect(await leaderSeenBy(name)).not.toBe(stopped)
 })
 
+test('operators see the group, move the leadership, remove who is gone and reset stores', async () => {
+  await startAll(['a', 'b', 'c'])
+  await allKnow(['a', 'b', 'c'], { voters: 3, standbys: 0 })
+  const first = await leaderSeenBy('a')
+  const [next = '', other = ''] = ['a', 'b', 'c'].filter((name) => name !== first)
+  const moved = await cli.run(['cluster', 'transfer', next, '--node', other])
+  expect(moved).toMatchObject({ code: 0, stdout: `${next} leads\n` })
+  await eventually(async () => {
+    const { stdout } = await cli.run(['cluster', 'status', '--node', other, '--json'])
+    const group = { leader: next, role: 'voter', voters: ['a', 'b', 'c'], standbys: [], quorum: true, healthy: true }
+    expect(JSON.parse(stdout)).toMatchObject({ node: other, cluster_id: 'default', members: 3, ...group })
+  }, PATIENCE)
+  expect(await cli.run(['cluster', 'status', '--node', other, '--leader'])).toMatchObject({ stdout: `${next}\n` })
+  const refused = await cli.run(['cluster', 'remove', first, '--node', other])
+  expect(refused.code).toBe(1)
+  expect(refused.stderr).toContain(`${first} is there`)
+
+  const busy = await cli.run(['cluster', 'reset-store', '--node', first, '--yes'])
+  expect(busy.stderr).toContain('is running')
+  await running.get(first)?.kill()
+  await eventually(async () => {
+    expect(await cli.run(['cluster', 'remove', first, '--node', other])).toMatchObject({ code: 0 })
+  }, PATIENCE)
+  expect(await cli.run(['cluster', 'reset-store', '--node', first, '--yes'])).toMatchObject({ code: 0 })
+  await start(first, 3)
+  await allKnow([next, first], { voters: 3, standbys: 0 })
+})
+
 test('a voter whose store is lost comes back as another one, and votes again', async () => {
   await startAll(['a', 'b', 'c'])
   await allKnow(['a'], { voters: 3, standbys: 0 })

@@ -1,7 +1,12 @@
-// `runtime cluster members|join|leave`: the cluster as a running node sees it, and that node's part in it.
+// `runtime cluster status|members|join|leave|remove|transfer|reset-store`: the cluster as a running node sees it, and what an operator
+// does about it.
 
+import { existsSync } from 'node:fs'
+import { join as joinPath } from 'node:path'
+import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
-import type { JoinBody, MemberRow } from '../../admin/shapes.ts'
+import type { ClusterStatusBody, JoinBody, MemberRow } from '../../admin/shapes.ts'
+import { MoonmeshError } from '../../base/errors.ts'
 import { ask, findNode, isListening, type NodeChoice } from '../client.ts'
 import { CommandFailure, EXIT_FAILED, EXIT_OK } from '../exit.ts'
 import { type CommonOptions, Output } from '../output.ts'
@@ -13,6 +18,15 @@ const JOIN_MS_MAX = 60_000
 /** A graceful stop of a node takes 30 s at most unless its settings say otherwise; this is for those that do. */
 const LEAVE_MS_MAX = 10 * 60_000
 const LEAVE_POLL_MS = 100
+/** The leader may have to be found, and others to agree. */
+const ORDER_MS_MAX = 30_000
+
+interface ResetOptions extends CommonOptions {
+  readonly node: string
+  readonly dataDir: string
+  readonly raftDir?: string
+  readonly yes?: boolean
+}
 
 export function addCluster(cluster: Command, end: (exitCode: number) => void): void {
   cluster.description('the cluster as a running node sees it')
@@ -25,6 +39,9 @@ export function addCluster(cluster: Command, end: (exitCode: number) => void): v
       .option('--socket <path>', 'the admin socket of the node')
       .option('--node <name>', 'the node of this name under .runtime/')
       .addHelpText('after', '\nWithout --socket and --node, the only node that runs under .runtime/ is asked.')
+  command('status', 'the group of the cluster: who leads, who votes, whether all is well')
+    .option('--leader', 'the name of the leader alone')
+    .action(async (options: Options & { leader?: boolean }) => end(await status(options)))
   command('members', 'list every node that is known, in any state').action(async (options: Options) =>
     end(await members(options)),
   )
@@ -32,6 +49,111 @@ export function addCluster(cluster: Command, end: (exitCode: number) => void): v
     .argument('<address...>', 'of gossip: host, host:port or name/host:port')
     .action(async (addresses: string[], options: Options) => end(await join(addresses, options)))
   command('leave', 'leave the cluster and stop the node').action(async (options: Options) => end(await leave(options)))
+  command('remove', 'take a node that is gone out of the group')
+    .argument('<node>', 'its name')
+    .option('--force', 'also when it is there; asks on a terminal')
+    .action(async (name: string, options: Options & { force?: boolean }) => end(await remove(name, options)))
+  command('transfer', 'let another voter lead')
+    .argument('[node]', 'who; without it the best one')
+    .action(async (to: string | undefined, options: Options) => end(await transfer(to, options)))
+  cluster
+    .command('reset-store')
+    .description('discard the store of a stopped node, so that it joins as a new member')
+    .option('--json', 'the result as JSON on standard output')
+    .option('--no-color', 'no colours')
+    .requiredOption('--node <name>', 'the node')
+    .option('--data-dir <directory>', 'its node.data_dir', '.runtime')
+    .option('--raft-dir <directory>', 'its cluster.raft.data_dir, when that is set')
+    .option('--yes', 'do not ask')
+    .action(async (options: ResetOptions) => end(await resetStore(options)))
+}
+
+async function status(options: Options & { leader?: boolean }): Promise<number> {
+  const output = Output.standard(options)
+  const body = await ask<ClusterStatusBody>(await findNode(options), '/v1/raft')
+  if (options.leader === true) {
+    if (output.isJson) output.json({ leader: body.leader })
+    else if (body.leader !== null) output.line(body.leader)
+    if (body.leader === null) throw new CommandFailure(EXIT_FAILED, 'there is no leader that this node knows of')
+    return EXIT_OK
+  }
+  if (output.isJson) {
+    output.json(body)
+    return EXIT_OK
+  }
+  const names = (list: readonly string[]): string => (list.length === 0 ? '-' : list.join(', '))
+  const waits = body.waiting_for === null ? [] : [`waits for  ${body.waiting_for}`]
+  const lines = [
+    `node       ${body.node}, ${body.role}`,
+    `cluster    ${body.cluster_id ?? 'clustering is off'}, ${body.members} live`,
+    `leader     ${body.leader ?? '-'}`,
+    `term       ${body.term}, committed ${body.commit_index}, applied ${body.applied_index}`,
+    `voters     ${names(body.voters)}`,
+    `standbys   ${names(body.standbys)}`,
+    `quorum     ${body.quorum ? 'yes' : 'no'}`,
+    ...waits,
+    ...body.checks.map(({ name, ok, detail }) => `${ok ? 'ok  ' : 'FAIL'}       ${name}: ${detail}`),
+  ]
+  for (const line of lines) output.line(line)
+  return EXIT_OK
+}
+
+async function remove(name: string, options: Options & { force?: boolean }): Promise<number> {
+  const output = Output.standard(options)
+  const socket = await findNode(options)
+  const isForced = options.force === true
+  if (isForced && !(await isTyped(name, `to take it out of the group although it is there`))) {
+    throw new CommandFailure(EXIT_FAILED, `${name} was not removed`)
+  }
+  await ask(socket, '/v1/cluster/remove', { body: { name, force: isForced }, timeoutMs: ORDER_MS_MAX })
+  if (output.isJson) output.json({ removed: name })
+  else output.line(`${name} is no member of the group any more`)
+  return EXIT_OK
+}
+
+/** Nothing of this kind happens by accident: the name is typed once more where somebody can type. */
+async function isTyped(name: string, what: string): Promise<boolean> {
+  if (!process.stdin.isTTY) throw new CommandFailure(EXIT_FAILED, `this asks on a terminal ${what}, and there is none`)
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  const typed = await terminal.question(`type ${name} ${what}: `)
+  terminal.close()
+  return typed.trim() === name
+}
+
+async function transfer(to: string | undefined, options: Options): Promise<number> {
+  const output = Output.standard(options)
+  const order = { body: to === undefined ? {} : { to }, timeoutMs: ORDER_MS_MAX }
+  const { leader } = await ask<{ leader: string }>(await findNode(options), '/v1/cluster/transfer', order)
+  if (output.isJson) output.json({ leader })
+  else output.line(`${leader} leads`)
+  return EXIT_OK
+}
+
+async function resetStore(options: ResetOptions): Promise<number> {
+  const output = Output.standard(options)
+  const { node, dataDir, raftDir, yes } = options
+  const own = joinPath(dataDir, node)
+  if (await isListening(joinPath(own, 'admin.sock'))) {
+    throw new CommandFailure(EXIT_FAILED, `node ${node} is running; stop it first`)
+  }
+  if (yes !== true && !(await isTyped(node, 'to discard what its store holds'))) {
+    throw new CommandFailure(EXIT_FAILED, `the store of ${node} was not touched`)
+  }
+  const { Store, wipeStore } = await import('../../../cluster/index.ts')
+  const path = joinPath(raftDir ?? own, '_sys', 'raft')
+  if (!existsSync(path))
+    throw new CommandFailure(EXIT_FAILED, `there is no store at ${path}; see --data-dir and --raft-dir`)
+  // Whoever has it open keeps it: a damaged one cannot be opened, and is what this command is for.
+  await Store.open({ path, retain: 1 }).then(
+    (store) => store.close(),
+    (error: unknown) => {
+      if (error instanceof MoonmeshError && error.details?.['reason'] === 'locked') throw error
+    },
+  )
+  await wipeStore(path)
+  if (output.isJson) output.json({ reset: node })
+  else output.line(`the store of ${node} is gone; when the node starts again it joins as a new member`)
+  return EXIT_OK
 }
 
 async function members(options: Options): Promise<number> {

@@ -473,6 +473,21 @@ describe('the cluster', () => {
       },
     ],
     join: async (addresses) => joins.push([...addresses]),
+    settings: { id: 'shop' },
+    group: {
+      status: () => ({
+        ...{ role: 'voter', formation: 'f00d', leader: 'n2', term: 3, commitIndex: 9, appliedIndex: 8 },
+        ...{ voters: ['n1', 'n2', 'n3'], standbys: [], hasQuorum: true, waitingFor: undefined },
+      }),
+      leader: async () => 'n2',
+      checks: () => [{ name: 'raft_formation', ok: true, detail: 'in group f00d' }],
+      membership: {
+        transfer: async (to) => to ?? 'n3',
+        remove: async (name, { force }) => {
+          if (!force) throw new MoonmeshError('Conflict', `${name} is there`)
+        },
+      },
+    },
     health: () => ({ ok: false, detail: 'health score 6' }),
   }
 
@@ -523,6 +538,22 @@ describe('the cluster', () => {
     }
     expect(await ask('/v1/cluster/leave', { method: 'POST', body: {} })).toMatchObject({ status: 200 })
     expect(node.left).toEqual(['left'])
+  })
+
+  test('the group, and what an operator does about it', async () => {
+    node.cluster = cluster
+    await start()
+    expect((await ask('/v1/raft')).body).toMatchObject({
+      ...{ node: 'n1', cluster_id: 'shop', role: 'voter', leader: 'n2', term: 3, commit_index: 9, applied_index: 8 },
+      ...{ voters: ['n1', 'n2', 'n3'], standbys: [], members: 1, quorum: true, healthy: false },
+    })
+    const post = (path: string, body: object) => ask(path, { method: 'POST', body })
+    expect(await post('/v1/cluster/transfer', {})).toMatchObject({ status: 200, body: { leader: 'n3' } })
+    expect(await post('/v1/cluster/transfer', { to: 'n1' })).toMatchObject({ status: 200, body: { leader: 'n1' } })
+    expect((await post('/v1/cluster/transfer', { to: 5 })).status).toBe(400)
+    expect((await post('/v1/cluster/remove', { name: 'n2' })).status).toBe(409)
+    expect(await post('/v1/cluster/remove', { name: 'n2', force: true })).toMatchObject({ body: { removed: 'n2' } })
+    expect((await post('/v1/cluster/remove', {})).status).toBe(400)
   })
 
   test('a node that doubts itself is neither alive nor ready', async () => {
