@@ -3,7 +3,7 @@
 //   npm run sim -- --seeds 1000 [--seed FIRST] …                            many, on all cores
 //   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
 //   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
-//   npm run sim -- --protocol groups|crdt|kv [--seed N] [--seeds COUNT] [--minutes M] [--nodes N]   P, C and V of the specification
+//   npm run sim -- --protocol groups|names|crdt|kv [--seed N] [--seeds COUNT] [--minutes M] [--nodes N]   P, C and V of the specification
 //   npm run sim -- --protocol actors [--seed N] [--seeds COUNT] [--minutes M]           processes on several nodes: A1
 //   npm run sim -- --protocol mesh [--seed N] [--seeds COUNT] [--minutes M] [--steps N]  the mesh alone for minutes, then with gossip
 //   npm run sim -- --protocol state [--seed N] [--seeds COUNT] [--seconds S] [--trace]      sessions, names, locks, store; internals/state.md
@@ -20,6 +20,7 @@ import { runChaos } from './gossip.ts'
 import { runKvChaos } from './kv.ts'
 import { runMeshChaos } from './mesh.ts'
 import { runGossipMesh } from './mesh-world.ts'
+import { runNamesChaos } from './names.ts'
 import { runPgChaos } from './pg.ts'
 import { type RaftChaosOptions, RaftFailure, raftNodesOf, runRaftChaos } from './raft.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
@@ -41,7 +42,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
   },
 })
-const worlds = ['gossip', 'mesh', 'actors', 'raft', 'formation', 'groups', 'crdt', 'kv', 'state'] as const
+const worlds = ['gossip', 'mesh', 'actors', 'raft', 'formation', 'groups', 'names', 'crdt', 'kv', 'state'] as const
 const world = worlds.find((name) => name === values.protocol)
 if (world === undefined) throw new Error(`--protocol ${values.protocol}: one of ${worlds.join(', ')}`)
 const first = count('seed', values.seed)
@@ -58,6 +59,8 @@ else if (values.accuracy !== undefined) {
 } else if (world === 'actors') process.exitCode = actorChaos(count('seeds', values.seeds ?? '1')) ? 0 : 1
 else if (world === 'groups') {
   process.exitCode = chaos('groups', (seed, nodes, minutes) => runPgChaos({ seed, nodes, minutes })) ? 0 : 1
+} else if (world === 'names') {
+  process.exitCode = chaos('names', (seed, nodes, minutes) => runNamesChaos({ seed, nodes, minutes })) ? 0 : 1
 } else if (world === 'crdt') {
   process.exitCode = chaos('crdt', (seed, nodes, minutes) =>
     runCrdtChaos({ seed, nodes, minutes, loss: (seed % 3) / 2 }),
