@@ -106,7 +106,7 @@ export class GlobalNames {
     )
     if (consensus !== undefined) {
       this.#server = new FeedServer(fabric, consensus)
-      this.#driver = new StrongDriver(fabric, consensus)
+      this.#driver = new StrongDriver(fabric, consensus, (body) => this.#check(body))
       this.#undo.push(
         consensus.onApplied((_index, events) => this.#applied(consensus, events)),
         consensus.onRestored(() => {

@@ -133,3 +133,101 @@ test('eventual names: of two who took one apart, the first keeps it when they me
   expect(a.stderr).not.toContain('name revoked')
   expect(b.stderr.split('event pid.cancel')).toHaveLength(2)
 })
+
+const ASKER = `local function main(scope, name)
+    local registry = process.registry
+    local ok, err
+    repeat
+        ok, err = registry.register(name, nil, registry[scope])
+        if not ok then print("answer for " .. name .. ": " .. err:kind() .. " " .. err:message()) end
+    until ok or err:kind() == "AlreadyExists"
+    print("asked for " .. name .. ": " .. (ok and "mine" or err:kind() .. " " .. tostring(err:details() and err:details().existing_pid)))
+    if ok then print("is mine: " .. tostring(registry.lookup(name) == process.pid())) end
+    local hello, events = process.listen("hello"), process.events()
+    while true do
+        local got = channel.select({ hello:case_receive(), events:case_receive() })
+        if got.channel == events then return end
+        print("hello from " .. got.value)
+    end
+end
+return { main = main }
+`
+
+test('consistent and strong names: one owner on three servers, free when its node is killed', async () => {
+  cli.write({ 'one.yaml': servers(), 'asker.lua': ASKER })
+  const set = (name: string, more: string[] = []): string[] =>
+    [`node.name=${name}`, 'cluster.raft.bootstrap_expect=3', ...more].flatMap((each) => ['--set', each])
+  const run = (name: string, more?: string[]): Program =>
+    cli.start(['run', 'one.yaml', '--log-format', 'json', ...set(name, more)])
+  const a = run('a')
+  await a.until('"event":"ready"')
+  const joining = [`cluster.membership.join_addrs=${addressesOf(a).gossip}`]
+  const all = [a, run('b', joining), run('c', joining)]
+  await eventually(
+    () => {
+      const answers = all.map(({ stderr }) => [
+        /asked for one: \w+/.exec(stderr)?.[0],
+        /asked for sole: \w+/.exec(stderr)?.[0],
+      ])
+      for (const [index, name] of ['one', 'sole'].entries()) {
+        const given = answers.map((each) => each[index])
+        expect(given.filter((each) => each === `asked for ${name}: mine`)).toHaveLength(1)
+        expect(given.filter((each) => each === `asked for ${name}: AlreadyExists`)).toHaveLength(2)
+      }
+    },
+    { timeoutMs: 40_000 },
+  )
+  const rows = await eventually(
+    async () => {
+      const seen = await Promise.all(['a', 'b', 'c'].map((node) => names(node, 'one', '--scope', 'consistent')))
+      expect(new Set(seen.map((each) => each[0]?.pid)).size).toBe(1)
+      return seen[0] ?? []
+    },
+    { timeoutMs: 20_000 },
+  )
+  const owner = rows[0]?.node ?? ''
+  const rest = ['a', 'b', 'c'].filter((name) => name !== owner)
+  all[['a', 'b', 'c'].indexOf(owner)]?.signal('SIGKILL')
+  await eventually(
+    async () => {
+      for (const node of rest) expect(await names(node, 'one', '--scope', 'consistent')).toEqual([])
+    },
+    { timeoutMs: 60_000 },
+  )
+})
+
+/** Quick enough for a test. */
+const SERVER = `  enabled: true
+  session_ttl: 3s
+  raft:
+    bootstrap_stability: 1s
+    heartbeat_timeout: 1s
+    election_timeout: 1s
+    commit_timeout: 200ms
+    leader_probe_interval: 500ms
+`
+
+function servers(): string {
+  return APP.replace(/entries:[\s\S]*/, '')
+    .replace('  enabled: true\n', SERVER)
+    .concat(`entries:
+  - name: processes
+    kind: process.host
+    lifecycle: { auto_start: true }
+  - name: asker
+    kind: process.lua
+    source: file://asker.lua
+  - name: consistent
+    kind: process.service
+    process: asker
+    host: processes
+    input: [CONSISTENT, one]
+    lifecycle: { auto_start: true }
+  - name: strong
+    kind: process.service
+    process: asker
+    host: processes
+    input: [STRONG, sole]
+    lifecycle: { auto_start: true }
+`)
+}

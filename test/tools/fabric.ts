@@ -60,7 +60,8 @@ export class FabricNet {
   }
 
   reach(from: string, to: string): FakeFabric | undefined {
-    if (!this.nodes.has(from)) return undefined
+    // As with the mesh, nobody is a peer of its own.
+    if (!this.nodes.has(from) || from === to) return undefined
     return this.cuts.has(`${from} ${to}`) || this.cuts.has(`${to} ${from}`) ? undefined : this.nodes.get(to)
   }
 
