@@ -298,6 +298,7 @@ describe('strong names', () => {
     await net.advance(500)
     at('a').names.exited(pidOf('a', 1))
     expect(await done(waiting, 10)).toMatch(/^(Unavailable|Canceled)/)
+    await net.advance(1000)
     expect(server.machine.names.reservations()).toEqual([])
   })
 
