@@ -667,6 +667,8 @@ export class Mesh {
     const traffic = this.#trafficOf(live.peer)
     add(traffic.sent, live.connection.sentBytes)
     add(traffic.received, live.connection.receivedBytes)
+    // Of a stranger whom gossip never confirmed no session ends.
+    if (this.#core.link(live.peer) === undefined) traffic.goneAtMs ??= this.#env.nowMs()
   }
 
   #trafficOf(peer: string): Traffic {

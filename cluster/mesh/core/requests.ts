@@ -118,7 +118,15 @@ export class Requests {
   }
 
   forget(peer: string, id: number): void {
-    this.#peers.get(peer)?.pending.delete(id)
+    const entry = this.#peers.get(peer)
+    entry?.pending.delete(id)
+    // Nobody of that name may ever be reached, and then no session of it ends.
+    if (entry?.nextId === 2 && entry.pending.size === 0 && entry.served.size === 0) this.#peers.delete(peer)
+  }
+
+  /** Peers of which something is kept. */
+  get peerCount(): number {
+    return this.#peers.size
   }
 
   step(input: RequestInput): RequestEffect[] {

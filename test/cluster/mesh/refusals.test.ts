@@ -113,6 +113,28 @@ const GARBAGE = Buffer.from(Array.from({ length: 1000 }, (_, i) => (i * 167) % 2
 const LENGTH_2_GIB = Buffer.from('0100030080000000', 'hex')
 const MESSAGE_2_GIB = Buffer.from('010001000000000480000000', 'hex')
 
+/** What a dialer of that name says first. */
+function helloOf(name: string): Buffer {
+  const hello = encodeHandshake({
+    kind: 'hello',
+    versions: [1, 1],
+    features: ['resume'],
+    clusterId: 'test',
+    name,
+    epoch: 1,
+    storeId: '',
+    formationId: '',
+    nonce: '00'.repeat(16),
+    session: '',
+    received: { system: 0, app: 0 },
+    limits: { frameBytesMax: 65_536, messageBytesMax: 1024 },
+    to: 'a',
+    toEpoch: 1,
+    dialCount: 1,
+  })
+  return Buffer.concat([PREAMBLE, ...encodeFrames([linkFrame(hello)])])
+}
+
 describe('where nodes have certificates', () => {
   let a: Node
   let undisturbed: () => void
@@ -212,24 +234,7 @@ describe('where nothing is encrypted', () => {
     const socket = connect(a.mesh.port, HOST)
     open.push({ close: () => socket.destroy() })
     socket.on('error', () => {})
-    const hello = {
-      kind: 'hello',
-      versions: [1, 1],
-      features: ['resume'],
-      clusterId: 'test',
-      name: 'evil',
-      epoch: 1,
-      storeId: '',
-      formationId: '',
-      nonce: '00'.repeat(16),
-      session: '',
-      received: { system: 0, app: 0 },
-      limits: { frameBytesMax: 65_536, messageBytesMax: 1024 },
-      to: 'a',
-      toEpoch: 1,
-      dialCount: 1,
-    } as const
-    socket.write(Buffer.concat([PREAMBLE, ...encodeFrames([linkFrame(encodeHandshake(hello))])]))
+    socket.write(helloOf('evil'))
     const decoder = new FrameDecoder({ messageBytesMax: 1024 })
     const welcome = await new Promise((done) => {
       socket.once('data', (data) => {
@@ -259,4 +264,21 @@ test('a listener that cannot accept costs a connection and not the node', async 
   ;(own as Server).emit('error', new Error('EMFILE: too many open files'))
   ;(own as Server).emit('error', new Error('EMFILE: too many open files'))
   expect(a.logs).toEqual(['mesh_accept_failed {"reason":"EMFILE: too many open files"}'])
+})
+
+test('nothing is kept of strangers whom gossip never confirms', async () => {
+  let passedMs = 0
+  const a = await start('a', { env: { ...systemEnv, nowMs: () => systemEnv.nowMs() + passedMs } })
+  for (const name of ['ghost-1', 'ghost-2']) {
+    const socket = connect(a.mesh.port, HOST, () => socket.write(helloOf(name)))
+    await new Promise((done) => socket.on('error', () => {}).once('data', done))
+    socket.destroy()
+  }
+  const known = (): string[] => [...a.mesh.statistics().bytes.keys()]
+  expect(known()).toEqual(['ghost-1', 'ghost-2'])
+  // As with any peer that is gone, its figures stay for ten minutes.
+  await eventually(() => {
+    passedMs += 600_000
+    expect(known()).toEqual([])
+  })
 })

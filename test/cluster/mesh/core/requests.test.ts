@@ -183,3 +183,15 @@ test('damaged requests give a value or a ProtocolError', () => {
     { numRuns: 2000 },
   )
 })
+
+test('nothing is kept of a peer to whom nothing could be sent', () => {
+  const requests = new Requests({ nowMs: () => 0, wallMs: () => 0, randomInt: () => 0 })
+  for (let i = 0; i < 100; i++) requests.forget(`nobody-${i}`, requests.begin(`nobody-${i}`, 'm', 1000)?.id as number)
+  expect(requests.peerCount).toBe(0)
+  const first = requests.begin('b', 'm', 1000)?.id as number
+  const second = requests.begin('b', 'm', 1000)?.id as number
+  requests.forget('b', second)
+  requests.forget('b', first)
+  // Numbers that were used once are not used again in the session.
+  expect(requests.begin('b', 'm', 1000)?.id).toBe(3)
+})
