@@ -1,5 +1,5 @@
-// Moonmesh on the workloads W1 to W7, W11 and W12: one JSON line a figure, {workload, peer, metric, value, unit, n}.
-// usage: node --expose-gc moonmesh.mjs [W1 W2 W3 W4 W5 W6 W7 W11 W12]      each workload runs in a process of its own
+// Moonmesh on the workloads W1 to W7, W9, W11 and W12: one JSON line a figure, {workload, peer, metric, value, unit, n}.
+// usage: node --expose-gc moonmesh.mjs [W1 W2 W3 W4 W5 W6 W7 W9 W11 W12]      each workload runs in a process of its own
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { createNode } from '../../dist/runtime/index.js'
 
 const here = dirname(fileURLToPath(import.meta.url))
-const ALL = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6', 'W7', 'W11', 'W12']
+const ALL = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6', 'W7', 'W9', 'W11', 'W12']
 const PEER = 'moonmesh'
 const HOST = 'bench:host'
 const W5_TESTS = ['fib', 'array', 'string', 'method', 'queens', 'coroutine']
