@@ -109,6 +109,7 @@ const WORKLOADS = {
   },
   async W7() {
     await inProcess('W7', [join(here, 'w7.mjs')])
+    await inProcess('W7', [join(here, 'w7-lua.mjs')])
   },
   async W9() {
     await inProcess('W9', [join(here, 'w9.mjs')])
