@@ -105,6 +105,8 @@ const TERMINAL_HOST = 'system:terminal'
 const PROCESS_COUNT_MAX = 1_000_000
 const EPOCH_TOO_LATE =
   'others know a later run of this node than this one: was its data directory lost, and the clock set back? It stops; the next start is beyond that run'
+/** How long a node that leaves waits for another one to have its share of the convergent stores. */
+const HAND_OVER_MS_MAX = 2000
 const EXIT_OK = 0
 const EXIT_FAILED = 1
 const MAILBOX_COUNT_MAX = 1_000_000
@@ -686,7 +688,10 @@ export class Node {
     await Promise.all([...this.#runners.values()].map(({ runner }) => runner.stop(stopping)))
     await this.#terminal.flushed()
     // The processes are gone, and with them what the others could want of this node.
-    if (!force) await this.#cluster?.leave()
+    if (!force && this.#cluster !== undefined) {
+      await (await this.#crdt?.catch(() => undefined))?.handOver(HAND_OVER_MS_MAX)
+      await this.#cluster.leave()
+    }
     await this.#closeRest()
   }
 

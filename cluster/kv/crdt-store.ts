@@ -106,6 +106,7 @@ export class CrdtService {
   readonly #cancels = new Map<string, () => void>()
   #complainedAtMs = Number.NEGATIVE_INFINITY
   #clockWriting: Promise<void> = Promise.resolve()
+  #handOver: { readonly node: string; comparisons: number; done(): void } | undefined
   #shardsDiffering = 0
   #pushesDropped = 0
   #unreadable = 0
@@ -270,6 +271,33 @@ export class CrdtService {
     for (const node of fabric.linked()) this.#linkUp(node)
   }
 
+  /**
+   * Makes sure that another node has what this one wrote, before it leaves: gossip may not have told of the latest yet. Resolves when the two
+   * are equal, or it took too long.
+   */
+  async handOver(timeoutMs: number): Promise<void> {
+    const [node] = this.#linked.keys()
+    if (node === undefined || this.#isClosed) return
+    await new Promise<void>((resolve) => {
+      const cancel = this.#options.after(timeoutMs, resolve)
+      const done = (): void => {
+        cancel()
+        resolve()
+      }
+      // The first comparison to end may have begun before the latest write.
+      this.#handOver = { node, comparisons: 2, done }
+      this.#feed({ kind: 'node-up', node })
+    })
+    this.#handOver = undefined
+  }
+
+  #compared(node: string): void {
+    const handOver = this.#handOver
+    if (handOver?.node !== node) return
+    if (--handOver.comparisons > 0) this.#feed({ kind: 'node-up', node })
+    else handOver.done()
+  }
+
   #linkUp(node: Run): void {
     this.#linked.set(node.name, node)
     this.#feed({ kind: 'node-up', node: node.name })
@@ -279,6 +307,7 @@ export class CrdtService {
     if (this.#linked.get(name)?.epoch !== epoch) return
     this.#linked.delete(name)
     this.#parked.delete(name)
+    if (this.#handOver?.node === name) this.#handOver.done()
     for (const [id, request] of [...this.#requests]) if (request.node === name) this.#answered(id, undefined)
     this.#feed({ kind: 'node-down', node: name })
     // One that is only not reached may be chosen again, which calls it.
@@ -387,6 +416,7 @@ export class CrdtService {
       case 'exchanged': {
         const { node, differing, received, sent } = effect
         this.#shardsDiffering = differing
+        this.#compared(node)
         if (received + sent > 0) {
           this.#options.log('info', 'crdt_full_sync', { peer: node, shards: differing, received, sent })
         }

@@ -237,6 +237,31 @@ test('garbage from other nodes is counted, told once and harmless', async () => 
   expect(get(a, 'k')).toBe('x')
 })
 
+test('a node that leaves hands over what gossip has not told yet', async () => {
+  const net = network()
+  const [a, b] = [await start(net, 'a'), await start(net, 'b')]
+  net.link('a', 'b')
+  await net.settle()
+  net.losesGossip = true
+  set(a, 'k', 'last words')
+  const handedOver = a.handOver(2000)
+  await net.settle()
+  await handedOver
+  expect(get(b, 'k')).toBe('last words')
+  net.cut('a', 'b')
+  await a.handOver(2000)
+  net.link('a', 'b')
+  net.nodes.get('a')?.refusing.set('crdt', 'queue_full')
+  const late = a.handOver(2000)
+  await net.pass(2000)
+  await late
+  const toNobody = a.handOver(2000)
+  net.cut('a', 'b')
+  await net.settle()
+  await toNobody
+  expect(net.env.now).toBe(2000)
+})
+
 test('a node without others has the same store', async () => {
   const net = network()
   const alone = await start(net, 'alone', undefined, false)
