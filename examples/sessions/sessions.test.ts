@@ -11,7 +11,7 @@ beforeEach(() => {
 
 afterEach(() => cli.close())
 
-test('every node sees who is on the others, and who is gone', async () => {
+test('every node sees who is on the others, and who is gone', { timeout: 120_000 }, async () => {
   const set = ['--set', `node.data_dir=${join(cli.dir, '.runtime')}`]
   const cluster = cli.start(['run', app, '--nodes', '3', '--log-format', 'pretty', ...set])
   const all = 'present: user of node-1, user of node-2, user of node-3'

@@ -81,7 +81,7 @@ const everywhere = (store: string, expected: Record<string, unknown>): Promise<v
     { timeoutMs: 40_000 },
   )
 
-test('what any node writes all have, small and large, and the later write stays', async () => {
+test('what any node writes all have, small and large, and the later write stays', { timeout: 120_000 }, async () => {
   await put('a', 'passing', 'x:1', { from: 'a' })
   await put('b', 'passing', 'x:2', 'y'.repeat(20_000))
   await put('c', 'passing', 'x:3', 3)
@@ -91,7 +91,7 @@ test('what any node writes all have, small and large, and the later write stays'
   await everywhere('passing', { 'x:1': { from: 'b' }, 'x:3': 3 })
 })
 
-test('the command shows and changes what a node has', async () => {
+test('the command shows and changes what a node has', { timeout: 120_000 }, async () => {
   const at = ['--node', 'b']
   expect(await cli.run(['kv', 'put', 'app:passing', 'cli:1', '{"n": 1}', '--ttl', '1h', ...at])).toMatchObject({
     code: 0,
@@ -124,7 +124,7 @@ test('the command shows and changes what a node has', async () => {
   expect(missing).toMatchObject({ code: 1, stderr: 'error: no store app:nothing: there are app:kept, app:passing\n' })
 })
 
-test('a node that was killed does not bring back what was deleted meanwhile (C3)', async () => {
+test('a node that was killed does not bring back what was deleted meanwhile (C3)', { timeout: 120_000 }, async () => {
   await put('a', 'kept', 'd:1', 'old')
   await put('a', 'kept', 'd:2', 'stays')
   await everywhere('kept', { 'd:1': 'old', 'd:2': 'stays' })
@@ -134,7 +134,7 @@ test('a node that was killed does not bring back what was deleted meanwhile (C3)
   await everywhere('kept', { 'd:2': 'stays' })
 })
 
-test('a key ends at its deadline although its writer was killed (§8.8)', async () => {
+test('a key ends at its deadline although its writer was killed (§8.8)', { timeout: 120_000 }, async () => {
   await put('c', 'passing', 't:1', 1, 4)
   const before = await content('a', 'passing')
   await everywhere('passing', { ...before, 't:1': 1 })
@@ -144,7 +144,7 @@ test('a key ends at its deadline although its writer was killed (§8.8)', async 
   await meet()
 })
 
-test('a durable writer that is killed has what it wrote, and its later writes win', async () => {
+test('a durable writer that is killed has what it wrote, and its later writes win', { timeout: 120_000 }, async () => {
   const first = await put('b', 'kept', 'w:1', 1)
   await everywhere('kept', { 'd:2': 'stays', 'w:1': 1 })
   await kill('a')
@@ -160,7 +160,7 @@ test('a durable writer that is killed has what it wrote, and its later writes wi
   await everywhere('kept', { 'd:2': 'stays', 'w:1': 2, 'w:2': 'alone' })
 })
 
-test('when all nodes stop and start, durable data is there and no other', async () => {
+test('when all nodes stop and start, durable data is there and no other', { timeout: 120_000 }, async () => {
   for (const name of ['a', 'b', 'c']) await stop(name)
   for (const name of ['a', 'b', 'c']) await start(name)
   await everywhere('kept', { 'd:2': 'stays', 'w:1': 2, 'w:2': 'alone' })
