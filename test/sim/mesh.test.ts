@@ -55,4 +55,4 @@ test('a node that stood still until it was declared dead is parted from once, an
     partings += heard.size
   }
   expect(partings).toBeGreaterThan(150)
-})
+}, 60_000)

@@ -205,4 +205,5 @@ test('no order of inputs and no content stops the core, doubles a node-up or gro
   // Enough of it got through the handshakes for the rest to be tried.
   expect(ups).toBeGreaterThan(100)
   expect(deliveries).toBeGreaterThan(100)
-})
+  // Much to do, on a machine that may be busy.
+}, 60_000)
