@@ -57,8 +57,9 @@ describe('an allowance', () => {
         for (const [byteCount, hasRoom] of steps) {
           if (host.take('n', 1, byteCount)) {
             node.add(byteCount)
-            beyond = hasRoom ? 0 : beyond + byteCount
+            beyond += byteCount
           }
+          if (hasRoom) beyond = 0
           expect(beyond).toBeLessThanOrEqual(bytesMax)
           const back = node.release(hasRoom)
           if (back > 0) host.giveBack('n', 1, back)
