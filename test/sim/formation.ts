@@ -13,7 +13,7 @@ import { membersOf } from '../../cluster/raft/core/membership.ts'
 import type { Message } from '../../cluster/raft/core/messages.ts'
 import { RAFT_DEFAULTS, type RaftOptions } from '../../cluster/raft/core/raft.ts'
 import { Reconciler } from '../../cluster/raft/core/reconciler.ts'
-import { type Limits, largestOdd } from '../../cluster/raft/core/selection.ts'
+import { type Limits, largestOdd, select } from '../../cluster/raft/core/selection.ts'
 import { nameOf, type ServerId, serverId } from '../../cluster/raft/core/server.ts'
 import { InvariantError } from './checkers/invariant-error.ts'
 import { RaftChecker } from './checkers/raft.ts'
@@ -451,6 +451,19 @@ export class FormationWorld implements FormationHost {
     if (hasStandbys.length !== standbys) return `${hasStandbys.length} standbys and there should be ${standbys}`
     const ineligible = this.places.find(({ name, isEligible }) => !isEligible && has.some((id) => nameOf(id) === name))
     if (ineligible !== undefined) return `${ineligible.name} votes and may not`
+    if (leader.nodes.length < this.places.length) return 'the leader does not see everybody yet'
+    const present = leader.nodes.flatMap(({ server, ...node }) => (server === undefined ? [] : [{ server, ...node }]))
+    const { limits } = this
+    const { spread } = select({
+      limits,
+      ...configuration,
+      leader: leader.server,
+      present,
+      evictable: new Set(),
+      maySpread: true,
+    })
+    // One exchange a minute.
+    if (spread !== undefined) return `${spread.in} would spread the voters better than ${spread.out}`
     const behind = membersOf(configuration).find((server) => {
       const node = this.running().find((each) => each.server === server)
       return (node?.raft?.raft.commit ?? 0) < leader.raft!.raft.commit

@@ -51,12 +51,20 @@ describe('a store', () => {
       hardState: { term: 1, vote: 'a/1' },
       log: { after: 0, entries: [noop(1, 1), noop(2, 1)] },
     })
-    await first.changeMeta((meta) => ({ ...meta, formation: 'f0', released: ['e1'] }))
+    await first.changeMeta((meta) => {
+      return { ...meta, formation: 'f0', released: ['e1'], releasedBefore: ['e0'], promise: 'cA==' }
+    })
     await first.close()
     await first.close()
     expect(readdirSync(path).sort()).toEqual(['META', 'log', 'snap'])
     const again = await open()
-    expect(again.meta).toMatchObject({ storeId, formation: 'f0', released: ['e1'] })
+    expect(again.meta).toMatchObject({
+      storeId,
+      formation: 'f0',
+      released: ['e1'],
+      releasedBefore: ['e0'],
+      promise: 'cA==',
+    })
     expect(again.recovered.hardState).toEqual({ term: 1, vote: 'a/1' })
     expect(again.recovered.entries).toEqual([noop(1, 1), noop(2, 1)])
     expect(again.torn).toEqual([])
