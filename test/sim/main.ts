@@ -25,6 +25,7 @@ import { runPgChaos } from './pg.ts'
 import { type RaftChaosOptions, RaftFailure, raftNodesOf, runRaftChaos } from './raft.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 import { runStateChaos, StateFailure, stateNodesOf } from './state.ts'
+import { runStrongChaos } from './strong.ts'
 
 const { values } = parseArgs({
   options: {
@@ -60,7 +61,12 @@ else if (values.accuracy !== undefined) {
 else if (world === 'groups') {
   process.exitCode = chaos('groups', (seed, nodes, minutes) => runPgChaos({ seed, nodes, minutes })) ? 0 : 1
 } else if (world === 'names') {
-  process.exitCode = chaos('names', (seed, nodes, minutes) => runNamesChaos({ seed, nodes, minutes })) ? 0 : 1
+  process.exitCode = chaos('names', (seed, nodes, minutes) => {
+    const { active, rejected, expired } = runStrongChaos({ seed, nodes, minutes })
+    return { ...runNamesChaos({ seed, nodes, minutes }), strong: active, rejected, expired }
+  })
+    ? 0
+    : 1
 } else if (world === 'crdt') {
   process.exitCode = chaos('crdt', (seed, nodes, minutes) =>
     runCrdtChaos({ seed, nodes, minutes, loss: (seed % 3) / 2 }),
