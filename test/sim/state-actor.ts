@@ -146,7 +146,8 @@ export class Actor {
     const untilMs = ttlMs === 0 ? Number.POSITIVE_INFINITY : askedMs + 0.9 * ttlMs
     this.#held.set(name, { name, token: outcome.token, untilMs })
     if (this.#chance.chance(0.6)) await this.#write(`fenced.${name}`, { lock: name, token: outcome.token })
-    await this.#sleep(this.#chance.between(0, 3000))
+    // Now and then for longer than a session lives without its node.
+    await this.#sleep(this.#chance.chance(0.15) ? this.#chance.between(10_000, 40_000) : this.#chance.between(0, 3000))
     // Late writes with the token of before, as of a process that stood still.
     if (this.#chance.chance(0.3)) {
       const { token } = outcome

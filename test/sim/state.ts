@@ -265,6 +265,9 @@ class StateWorld implements ActorWorld {
 
   /** K1: who believes to hold a lock is alone in that. A process that stands still believes nothing. */
   #watch(): void {
+    for (const { fabric, state } of this.running()) {
+      if (!fabric.isFrozen && state.isTrusted) this.checker.trusted(fabric.name, state.session().session)
+    }
     for (const lock of LOCKS) {
       const holders = this.running()
         .filter(({ fabric }) => !fabric.isFrozen)
@@ -279,6 +282,7 @@ class Trouble {
   readonly #owner: StateWorld
   readonly #chance: Chance
   readonly #kinds: readonly (() => void)[]
+  #aloneUntilMs = 0
 
   constructor(owner: StateWorld) {
     this.#owner = owner
@@ -291,6 +295,8 @@ class Trouble {
       () => this.#partition(),
       () => this.#isolate(),
       () => this.#isolateLeader(),
+      () => this.#isolateHolder(),
+      () => this.#isolateHolder(),
       () => this.#heal(),
       () => this.#heal(),
       () => this.#freeze(),
@@ -357,7 +363,20 @@ class Trouble {
     }
   }
 
+  /** Somebody who holds a lock is alone for long enough that it is given to another. */
+  #isolateHolder(): void {
+    const up = this.#owner.places.filter(({ node }) => node?.fabric.isRunning === true)
+    const holder = up.find(({ node }) => node?.actors.some((actor) => LOCKS.some((lock) => actor.holds(lock))))
+    if (holder === undefined || this.#owner.world.nowMs < this.#aloneUntilMs) return
+    this.#aloneUntilMs = this.#owner.world.nowMs + 22_000
+    this.#cut(
+      [holder],
+      this.#owner.places.filter((other) => other !== holder),
+    )
+  }
+
   #heal(): void {
+    if (this.#owner.world.nowMs < this.#aloneUntilMs) return
     this.#owner.note('heal')
     this.#owner.heal()
   }
@@ -459,12 +478,12 @@ async function chaos(owner: StateWorld, seconds: number): Promise<StateReport> {
   const before = owner.running().map(({ actors }) => actors.map(({ completed }) => completed))
   const isServed = (): boolean =>
     owner.running().every(({ actors }, i) => actors.every(({ completed }, j) => completed > (before[i]?.[j] ?? 0)))
-  await within(isServed, 60_000, 'somebody is not served')
+  await within(isServed, 120_000, 'somebody is not served')
   // Quiescence: everything is given back.
   owner.isBusy = false
   const isQuiet = (): boolean => owner.running().every(({ state }) => state.outstanding === 0)
-  await within(isQuiet, 60_000, 'something is still not answered')
-  await owner.run(9000)
+  await within(isQuiet, 120_000, 'something is still not answered')
+  await owner.run(45_000)
   for (const { actors } of owner.running()) for (const actor of actors) actor.die()
   await within(isQuiet, 30_000, 'something is still not answered')
   const isLevel = (): boolean =>

@@ -26,6 +26,7 @@ export class StateChecker {
   readonly #tokens = new Map<string, number>()
   /** Grants that were the latest of their lock at some moment of the entry. */
   readonly #current = new Set<string>()
+  readonly #ended = new Set<number>()
   readonly #appendedMs = new Map<string, number>()
   readonly #leases = new Map<string, { token: number; atMs: number; ttlMs: number }>()
   #index = 0
@@ -71,7 +72,10 @@ export class StateChecker {
           this.#leases.set(event.name, { token: event.token, atMs: stampedMs, ttlMs })
         }
       }
-      if (event.kind === 'session-ended') this.counts.downs++
+      if (event.kind === 'session-ended') {
+        this.counts.downs++
+        this.#ended.add(event.session)
+      }
       if (event.kind !== 'lock-released' || event.reason !== 'expired') continue
       const lease = this.#leases.get(event.name)
       if (lease?.token === event.token && stampedMs - lease.atMs < lease.ttlMs * DRIFT) {
@@ -86,6 +90,11 @@ export class StateChecker {
       throw error
     }
     if (entry.kind === 'commands') this.#commands(entry.data, outcomes)
+  }
+
+  /** A node trusts this session: then it has not ended anywhere. cluster.md §5.10. */
+  trusted(node: string, session: number): void {
+    if (this.#ended.has(session)) this.#fail(`${node} trusts its session ${session}, which has ended (K1)`)
   }
 
   restored(machine: Machine): void {
