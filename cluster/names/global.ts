@@ -3,6 +3,8 @@
 
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
+import { Histogram } from '../../runtime/base/histogram.ts'
+import { getOrAdd } from '../../runtime/base/maps.ts'
 import { type Packed, pack, UnpackError, unpack } from '../../runtime/base/msgpack.ts'
 import type { Fabric } from '../fabric.ts'
 import type { Consensus } from '../raft/consensus.ts'
@@ -56,6 +58,7 @@ const STRONG_GRACE_MS = 5000
 const BARRIER_MS = 5000
 const BARRIER_AGAIN_MS = 200
 const EXCLUSION_TICK_MS = 1000
+const STRONG_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]
 
 export class GlobalNames {
   readonly #fabric: Fabric
@@ -84,7 +87,8 @@ export class GlobalNames {
   #cancelTick: () => void
   #isClosed = false
   readonly counters = { misses: 0, lost: 0, rejected: 0 }
-  readonly strongSeconds: { result: string; seconds: number }[] = []
+  /** How long strong registrations took, by the word of the log. */
+  readonly strongSeconds = new Map<string, Histogram>()
 
   constructor({ fabric, state, consensus, strongDeadlineMs, scopes }: GlobalNamesOptions) {
     this.#fabric = fabric
@@ -484,8 +488,7 @@ export class GlobalNames {
   }
 
   #took(result: string, ms: number): void {
-    this.strongSeconds.push({ result, seconds: ms / 1000 })
-    if (this.strongSeconds.length > 1024) this.strongSeconds.shift()
+    getOrAdd(this.strongSeconds, result, () => new Histogram(STRONG_SECONDS)).observe(ms / 1000)
   }
 }
 

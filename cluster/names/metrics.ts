@@ -1,6 +1,7 @@
 // Names as Prometheus reads them. Nothing is counted twice: each metric is read off the service when it is asked for. cluster.md §11.
 
-import type { Registry } from 'prom-client'
+import type { Metric, Registry } from 'prom-client'
+import { histogramMetric } from '../../runtime/base/histogram.ts'
 import type { Names, NamesStatistics } from './names.ts'
 
 type Prom = typeof import('prom-client')
@@ -36,4 +37,9 @@ export function registerNamesMetrics(prom: Prom, registry: Registry, names: Name
   metric('Counter', 'names_cache_misses_total', 'names whose process was elsewhere', [], ({ cacheMisses }) => [
     [{}, cacheMisses],
   ])
+  registry.registerMetric(
+    histogramMetric('names_strong_seconds', 'how long strong registrations took', ['result'], () =>
+      [...names.strongSeconds()].map(([result, histogram]) => [{ result }, histogram] as const),
+    ) as unknown as Metric,
+  )
 }

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { assert } from '../../runtime/base/assert.ts'
 import { toText } from '../../runtime/base/bytes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
+import type { Histogram } from '../../runtime/base/histogram.ts'
 import { pack, UnpackError, unpack } from '../../runtime/base/msgpack.ts'
 import { epochOf, parsePid } from '../../runtime/base/pid.ts'
 import type { ErrorValue } from '../../runtime/base/value.ts'
@@ -299,6 +300,11 @@ export class Names {
     const global = this.#global?.bindings(prefix).map(({ name, pid, scope }) => ({ name, pid, scope })) ?? []
     const eventual = this.#eventual.names(prefix).map(({ name, pid }) => ({ name, pid, scope: 'eventual' as const }))
     return [...global, ...eventual].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  }
+
+  /** How long strong registrations of this node took, by result. */
+  strongSeconds(): ReadonlyMap<string, Histogram> {
+    return this.#global?.strongSeconds ?? new Map()
   }
 
   statistics(): NamesStatistics {
