@@ -20,8 +20,7 @@ import { wait, waitAlone } from './support/wait.ts'
 
 /** Events that are reported as read in one go. */
 const REPORT_EVERY = 64
-/** Kinds of a last event: the node has let go of the subscription. */
-const LAST: readonly Value[] = ['overflow', 'stopped']
+const OVERFLOW = 'overflow'
 
 class InstanceObject extends HostObject {
   readonly id: string
@@ -73,7 +72,8 @@ class SubscriptionObject extends HostObject {
   }
 
   #take(values: readonly Value[]): LuaValue {
-    if (LAST.includes(values[0])) this.close()
+    // The node has let go of it: this was the last one.
+    if (values[0] === OVERFLOW) this.close()
     return eventTable(this.#process.engine, values)
   }
 
@@ -89,7 +89,7 @@ function eventTable(engine: Engine, [kind, group, pids]: readonly Value[]): LuaT
   engine.set(table, 'system', 'pg')
   engine.set(table, 'kind', engine.copyIn(kind))
   engine.set(table, 'path', engine.copyIn(group))
-  if (LAST.includes(kind)) return table
+  if (kind === OVERFLOW) return table
   const data = engine.newTable()
   engine.set(data, 'Group', engine.copyIn(group))
   engine.set(data, 'PIDs', engine.copyIn(pids))

@@ -131,11 +131,8 @@ export class Groups implements NodeService, ResourceKeeper {
   }
 
   async stop(id: string): Promise<'graceful'> {
-    const subscribers = this.#running.get(id)?.subscribers.values() ?? []
     this.#running.delete(id)
     this.#scopes?.stop(id)
-    // Nothing more comes: whoever goes on waiting for it would wait for ever.
-    for (const { pid, topic, group } of subscribers) this.#options.feed(pid, topic, ['stopped', group, undefined])
     return 'graceful'
   }
 

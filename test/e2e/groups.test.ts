@@ -4,6 +4,7 @@
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { addressesOf, Cli, type Program } from '../tools/cli.ts'
+import { eventually } from '../tools/eventually.ts'
 
 const APP = join(import.meta.dirname, 'apps/groups/app.yaml')
 const CLUSTER = [
@@ -37,16 +38,21 @@ beforeEach(async () => {
 
 afterEach(() => cli.close())
 
+/** Starting ten thousand processes takes as long as the machine needs. */
+const prints = (program: Program, text: string): Promise<unknown> =>
+  eventually(() => program.stdout.includes(text), { timeoutMs: 120_000, what: `"${text}" on standard output` })
+
 describe('groups over three nodes', () => {
   test.each([
     ['in workers', 'groups:workers', 200],
     ['on the main thread', 'groups:inline', MEMBERS_PER_NODE],
-  ])('with members %s', async (_, host, perNode) => {
+  ])('with members %s', { timeout: 300_000 }, async (_, host, perNode) => {
     const command = ['--exec', 'groups:main', host, String(perNode), 'a', 'b', 'c']
     const main = cli.start([...args('a', joining()), ...command])
-    await main.until('kill c')
+    await prints(main, 'kill c')
     expect(main.stdout).toContain(`joined ${3 * perNode}`)
     await partners[1]?.kill()
+    await prints(main, 'done')
     const { code, stdout, stderr } = await main.exit()
     expect(stderr).not.toContain('process failed')
     const logs = JSON.parse(/^gone (.*)$/m.exec(stdout)?.[1] ?? '[]') as string[][]
