@@ -75,6 +75,38 @@ export const STATE_MUTANTS: readonly StateMutant[] = [
       replace: 'const TRUSTED_SHARE = 1.2',
     },
   },
+  {
+    name: 'NODE_DOWN forgets the names',
+    change: {
+      file: 'names/core/bindings.ts',
+      find: 'for (const name of this.#bySession.of(session).sort(compareText)) {',
+      replace: 'for (const name of [] as string[]) {',
+    },
+  },
+  {
+    name: 'an older run of a node keeps its session',
+    change: {
+      file: 'state/core/machine.ts',
+      find: "if (open?.epoch === epoch) return { status: 'session', session: open.session }",
+      replace: "if (open !== undefined) return { status: 'session', session: open.session }",
+    },
+  },
+  {
+    name: 'fences are not looked at',
+    change: {
+      file: 'kv/core/versions.ts',
+      find: 'if (fence === undefined || context.lockToken(fence.lock) === fence.token) return undefined',
+      replace: 'if (fence === undefined || fence.token >= 0) return undefined',
+    },
+  },
+  {
+    name: 'reads on members do not ask the leader',
+    change: {
+      file: 'state/member.ts',
+      find: 'if (!options.stale) await this.#consensus.barrier(options.deadlineMs)',
+      replace: '',
+    },
+  },
 ]
 
 const ROOT = join(import.meta.dirname, '../..')
