@@ -93,9 +93,9 @@ export class Formation {
     return this.#isLeaving ? 'leaving' : this.#core.status
   }
 
-  /** What a server without a group waits for; undefined in a group. */
+  /** What a server without a group waits for; undefined in a group, and for a server that goes. */
   get waitingFor(): string | undefined {
-    return this.#core.status === 'in' ? undefined : this.#core.waitingFor
+    return this.status === 'in' || this.status === 'leaving' ? undefined : this.#core.waitingFor
   }
 
   /** The health check `raft_formation`. */
