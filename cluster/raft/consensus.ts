@@ -31,6 +31,8 @@ export interface ConsensusStatus {
   readonly isReady: boolean
   /** Why this server says nothing: its disk has failed, or its state machine has halted. */
   readonly failure: string | undefined
+  /** What has failed, when `failure` is not about a store that is made anew or a node that stops. */
+  readonly failedPart?: 'disk' | 'machine'
   /** Neither term nor entry nor snapshot: it may take part in forming a group. */
   readonly isEmpty: boolean
   /** Of a leader: proposed and not committed. */

@@ -105,6 +105,7 @@ export class RaftDriver implements Consensus {
   readonly #state: ReplicatedState
   #sitting: Sitting
   #failure: string | undefined
+  #failedPart: ConsensusStatus['failedPart']
   /** As it was last told. */
   #leader: ServerId | undefined
   #isHalted = false
@@ -214,6 +215,7 @@ export class RaftDriver implements Consensus {
       configuration,
       isReady: core?.isReady ?? false,
       failure: this.#failure,
+      ...(this.#failedPart === undefined ? {} : { failedPart: this.#failedPart }),
       isEmpty: raft === undefined && this.meta.formation === undefined && term === 0 && store.log.lastIndex === 0,
       uncommittedBytes: core?.uncommittedBytes ?? 0,
       followers: core?.followers ?? [],
@@ -422,9 +424,10 @@ export class RaftDriver implements Consensus {
   }
 
   /** The core says nothing any more; who waited for it is told. */
-  #end(why: string): void {
+  #end(why: string, failedPart?: ConsensusStatus['failedPart']): void {
     const sitting = this.#sitting
     this.#failure = why
+    this.#failedPart = failedPart
     if (sitting.isOver) return
     this.#feed({ kind: 'storage-failed' })
     sitting.isOver = true
@@ -445,7 +448,7 @@ export class RaftDriver implements Consensus {
     if (sitting !== this.#sitting || sitting.isOver || this.#closing !== undefined) return
     this.statistics.diskFailures++
     this.#log('error', 'raft_storage_failed', { reason: messageOf(error) })
-    this.#end(messageOf(error))
+    this.#end(messageOf(error), 'disk')
     this.#changed()
     this.#reopenLater()
   }
@@ -484,6 +487,7 @@ export class RaftDriver implements Consensus {
     this.#state.onHalt = (error) => this.#halted(error)
     this.#sitting = this.#sittingOn(store)
     this.#failure = undefined
+    this.#failedPart = undefined
     this.#begin()
   }
 
@@ -491,7 +495,7 @@ export class RaftDriver implements Consensus {
     if (this.#isHalted) return
     this.#isHalted = true
     this.#log('error', 'fsm_halted', { reason: error.message })
-    this.#end(error.message)
+    this.#end(error.message, 'machine')
     this.#changed()
   }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Group } from '../../cluster/group.ts'
 import { nameOf } from '../../cluster/raft/core/server.ts'
-import { DriverGroup } from '../tools/driver-group.ts'
+import { type Disk, DriverGroup, SETTLED_MS } from '../tools/driver-group.ts'
 import { both, at as setting, settingsOf } from './config/context.ts'
 
 const HEARTBEAT_MS = 300
@@ -17,6 +17,11 @@ afterEach(async () => {
   await Promise.all([...groups.values()].map((group) => group.close()))
   await Promise.all([...servers.drivers.values()].map((driver) => driver.close()))
 })
+
+const checksOf = (group: Group | undefined): Record<string, boolean> =>
+  Object.fromEntries((group as Group).checks().map(({ name, ok }) => [name, ok]))
+const detailOf = (group: Group | undefined, check: string): string | undefined =>
+  group?.checks().find(({ name }) => name === check)?.detail
 
 /** The part that a server has in its group. */
 function partOf(name: string): Group {
@@ -36,6 +41,84 @@ async function form(names: readonly string[]): Promise<Group> {
   for (const name of names) partOf(name)
   return groups.get(nameOf(leader.self)) as Group
 }
+
+describe('contact and quorum (cluster.md §11)', () => {
+  test('a leader that has only just been elected, and whom nobody has answered yet, has a quorum and contact', async () => {
+    await form(['a', 'b', 'c'])
+    const before = servers.leader()
+    const seen: { quorum: boolean; contact: boolean | undefined; answered: number }[] = []
+    for (const [name, group] of groups) {
+      servers.drivers.get(name)?.onStatus(() => {
+        const status = servers.drivers.get(name)?.status()
+        if (status?.role !== 'leader' || status.self === before.self) return
+        const answered = status.followers.filter(({ silentMs }) => Number.isFinite(silentMs)).length
+        seen.push({ quorum: group.status().hasQuorum, contact: checksOf(group)['raft_last_contact'], answered })
+      })
+    }
+    await servers.settled(before.transfer())
+    expect(seen[0]).toEqual({ quorum: true, contact: true, answered: 0 })
+    expect(seen.every(({ quorum, contact }) => quorum && contact === true)).toBe(true)
+  })
+
+  test('a leader whose event loop stood still does not doubt itself before it has looked', async () => {
+    const leader = await form(['a', 'b', 'c'])
+    servers.net.env.advance(HEARTBEAT_MS + 50)
+    expect(leader.status()).toMatchObject({ role: 'leader', hasQuorum: true })
+    expect(checksOf(leader)['raft_last_contact']).toBe(true)
+  })
+
+  test('a leader that is cut off has no quorum once check-quorum has ended its leadership, and no contact after half a minute', async () => {
+    const leader = await form(['a', 'b', 'c'])
+    const name = nameOf(servers.leader().self)
+    for (const other of groups.keys()) if (other !== name) servers.net.cut(name, other)
+    await servers.net.advance(HEARTBEAT_MS * 1.2)
+    expect(leader.status()).toMatchObject({ role: 'voter', leader: undefined, hasQuorum: false })
+    expect(checksOf(leader)['raft_last_contact']).toBe(true)
+    await servers.net.advance(60_000)
+    expect(checksOf(leader)['raft_last_contact']).toBe(false)
+    const others = [...groups].filter(([other]) => other !== name).map(([, group]) => group)
+    expect(others.map((group) => group.status().hasQuorum)).toEqual([true, true])
+  })
+})
+
+describe('what keeps a server silent (cluster.md §11)', () => {
+  test('the check `disk` fails from the failure of a write until the store was opened anew', async () => {
+    const leader = await form(['a', 'b', 'c'])
+    const driver = servers.leader()
+    const disk = servers.disks.get(nameOf(driver.self)) as Disk
+    expect(checksOf(leader)).toEqual({ raft_formation: true, raft_last_contact: true, disk: true, fsm: true })
+    disk.isFailing = true
+    await expect(servers.settled(driver.propose(servers.up('x')))).rejects.toMatchObject({ kind: 'LeadershipLost' })
+    expect(checksOf(leader)).toEqual({ raft_formation: true, raft_last_contact: true, disk: false, fsm: true })
+    expect(detailOf(leader, 'disk')).toContain('the disk is full')
+    disk.isFailing = false
+    await servers.net.advance(12_000)
+    expect(checksOf(leader)['disk']).toBe(true)
+  })
+
+  test('the check `fsm` fails when the replica has halted, and goes on failing', async () => {
+    const leader = await form(['a', 'b', 'c'])
+    servers.hosts.get(nameOf(servers.leader().self))?.onHalt(new Error('entry 7 makes no sense'))
+    expect(checksOf(leader)).toMatchObject({ disk: true, fsm: false })
+    expect(detailOf(leader, 'fsm')).toContain('entry 7 makes no sense')
+    await servers.net.advance(SETTLED_MS)
+    expect(checksOf(leader)).toMatchObject({ disk: true, fsm: false })
+  })
+
+  test('a node that stops has no check that fails for it', async () => {
+    const leader = await form(['a', 'b', 'c'])
+    await servers.leader().close()
+    expect(checksOf(leader)).toMatchObject({ disk: true, fsm: true, raft_last_contact: true })
+  })
+
+  test('a client passes', () => {
+    const fabric = servers.net.join('client')
+    const settings = settingsOf(setting('raft.role', 'client'))
+    const client = new Group({ fabric, consensus: undefined, settings, onEvent: () => {} })
+    groups.set('client', client)
+    expect(Object.values(checksOf(client))).toEqual([true, true, true, true])
+  })
+})
 
 describe('a graceful stop (cluster.md §5.9)', () => {
   const waiting = (name: string): number =>

@@ -338,6 +338,24 @@ describe('routes (operations.md §3)', () => {
     expect((await ask('/livez')).status).toBe(200)
   })
 
+  test('/livez and /readyz ask for the disk and the replica, and only /readyz whether there is a leader', async () => {
+    const checks = { raft_last_contact: true, disk: true, fsm: true }
+    const names = ['raft_last_contact', 'disk', 'fsm'] as const
+    const group = { checks: () => names.map((name) => ({ name, ok: checks[name], detail: 'so it is' })) }
+    node.cluster = { group, health: () => ({ ok: true, detail: '' }) } as unknown as NonNullable<AdminNode['cluster']>
+    await start()
+    const answers = async (): Promise<number[]> => [(await ask('/livez')).status, (await ask('/readyz')).status]
+    expect(await answers()).toEqual([200, 200])
+    for (const name of ['disk', 'fsm'] as const) {
+      checks[name] = false
+      expect(await answers()).toEqual([503, 503])
+      expect((await ask('/livez')).body).toContainEqual({ name, ok: false, detail: 'so it is' })
+      checks[name] = true
+    }
+    checks.raft_last_contact = false
+    expect(await answers()).toEqual([200, 503])
+  })
+
   test('/v1/locks, with the node of each holder', async () => {
     await start()
     const row = { holder: '{n2@shop:processes|1.1}', node: 'n2', token: 7, waiters: 2, since: expect.any(String) }
