@@ -107,7 +107,6 @@ export class TestNode {
       codeHash: isStrict ? (id) => hashes.of(id) : undefined,
     }
     this.relay = new Relay({ node: name, epoch }, this.driver.env, hooks, peerPairsMax)
-    this.services.add('names', new NamesService(() => undefined))
     this.services.add(
       'names',
       new NamesService(
