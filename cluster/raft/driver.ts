@@ -74,6 +74,9 @@ interface Sitting {
   /** Undefined: in no group. */
   raft: Raft | undefined
   isOver: boolean
+  /** The newest write that is durable and that the core was not told of. Numbers of writes are those of one core. */
+  persisted: number
+  isTellingPersisted: boolean
 }
 
 /** After a failure of the disk. cluster.md §5.1 D6. */
@@ -122,9 +125,6 @@ export class RaftDriver implements Consensus {
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelWake: () => void = () => {}
   #cancelReopen: () => void = () => {}
-  /** The newest write that is durable and that the core was not told of. */
-  #persisted = 0
-  #isTellingPersisted = false
 
   #commands: { readonly command: Uint8Array; readonly waiter: Waiter }[] = []
   #commandBytes = 0
@@ -368,7 +368,8 @@ export class RaftDriver implements Consensus {
   #sittingOn(store: Store): Sitting {
     const self = serverId(this.#fabric.name, store.storeId)
     const codec = new RaftCodec(store.log.entryBytes)
-    const sitting: Sitting = { store, self, codec, raft: undefined, isOver: false }
+    const fresh = { raft: undefined, isOver: false, persisted: 0, isTellingPersisted: false }
+    const sitting: Sitting = { store, self, codec, ...fresh }
     const isNew = store.log.lastIndex > 0 && store.recovered.hardState.term === 0
     if (store.meta.formation !== undefined) {
       sitting.raft = this.#coreOf(sitting, isNew ? formedState(store.meta) : store.recovered)
@@ -433,7 +434,6 @@ export class RaftDriver implements Consensus {
     sitting.isOver = true
     this.#cancelWake()
     this.#wakeAtMs = Number.POSITIVE_INFINITY
-    this.#persisted = 0
     this.#isSnapshotDue = false
     this.#chunks.clear()
     this.#loseProposals()
@@ -684,13 +684,12 @@ export class RaftDriver implements Consensus {
 
   /** Writes that shared a sync are reported together. */
   #wasPersisted(sitting: Sitting, write: number): void {
-    if (sitting !== this.#sitting) return
-    this.#persisted = Math.max(this.#persisted, write)
-    if (this.#isTellingPersisted) return
-    this.#isTellingPersisted = true
+    sitting.persisted = Math.max(sitting.persisted, write)
+    if (sitting.isTellingPersisted) return
+    sitting.isTellingPersisted = true
     queueMicrotask(() => {
-      this.#isTellingPersisted = false
-      this.#feedFor(sitting, { kind: 'persisted', write: this.#persisted })
+      sitting.isTellingPersisted = false
+      this.#feedFor(sitting, { kind: 'persisted', write: sitting.persisted })
     })
   }
 

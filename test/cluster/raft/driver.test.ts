@@ -175,6 +175,29 @@ describe('members (cluster.md §5.4, §5.5)', () => {
     expect(leader.status().followers.find(({ server }) => server === before)?.silentMs).toBeGreaterThan(500)
   })
 
+  test('a write that ends after its store is gone says nothing about the writes of the next one', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const [victim] = group.followers() as [RaftDriver]
+    const { rows } = group.disks.get(nameOf(victim.self)) as Disk
+    let release: () => void = () => {}
+    const write = rows.write.bind(rows)
+    rows.write = async (operations) => {
+      await new Promise<void>((resolve) => {
+        release = resolve
+      })
+      return write(operations)
+    }
+    await group.settled(leader.propose(group.up('x')))
+    const resetting = victim.reset()
+    // After the end of the store, before there is another one.
+    release()
+    await group.settled(resetting)
+    await group.settled(leader.changeMembership({ op: 'add-standby', server: victim.self }))
+    await group.net.advance(SETTLED_MS)
+    expect(victim.status()).toMatchObject({ failure: undefined, role: 'standby' })
+    expect(new Set(group.digests()).size).toBe(1)
+  })
+
   test('a store of a group begins no other', async () => {
     const leader = await group.form(['a', 'b', 'c'])
     const { configuration } = leader.status().configuration
