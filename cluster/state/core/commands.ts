@@ -66,6 +66,9 @@ export interface Envelope {
   readonly command: Command
 }
 
+/** Requests that one command may say its node is done with. */
+export const DONE_MAX = 1024
+
 /** Commands that carry their own identity and need no session. */
 export const SESSIONLESS: ReadonlySet<Command['kind']> = new Set([
   'node-up',

@@ -5,23 +5,18 @@
 import { backoffMs } from '../../../runtime/base/backoff.ts'
 import type { Env } from '../../../runtime/base/env.ts'
 import { Heap } from '../../../runtime/base/heap.ts'
-import { type Command, type Envelope, SESSIONLESS } from './commands.ts'
+import { type Command, DONE_MAX, type Envelope, SESSIONLESS } from './commands.ts'
 import type { Outcome, RequestId } from './outcomes.ts'
 
 /** Commands that are not answered yet; what gives back what is held has some room of its own. */
 export const OUTSTANDING_MAX = 1024
 const RESERVED_FOR_ENDING = 128
-/** Requests that were given up and that the log does not know of yet. */
+/** Requests that were given up and that the log does not know of yet. From here on a command that does nothing tells it of them. */
 const GIVEN_UP_MAX = 512
-const ENDING: ReadonlySet<Command['kind']> = new Set([
-  'node-up',
-  'node-down',
-  'proc-down',
-  'unregister',
-  'strong-abort',
-  'lock-release',
-  'cancel',
-])
+const TELLING: Command = { kind: 'proc-down', pids: [] }
+/** No caller's. */
+const TELLING_ID = -1
+const ENDING: ReadonlySet<Command['kind']> = new Set(['proc-down', 'unregister', 'lock-release', 'cancel'])
 /** What gives something to a process. */
 const TAKING: ReadonlySet<Command['kind']> = new Set(['register', 'strong-open', 'lock-acquire'])
 const ATTEMPT_TIMEOUT_MS = 3000
@@ -133,6 +128,15 @@ export class Proposer {
   }
 
   step(input: ProposerInput): ProposerEffect[] {
+    const effects = this.#step(input)
+    // Nobody else may come who could: others are refused meanwhile.
+    if (this.#done.size >= GIVEN_UP_MAX && !this.#proposals.has(TELLING_ID)) {
+      effects.push(...this.#add(TELLING_ID, TELLING, Number.POSITIVE_INFINITY))
+    }
+    return effects.filter((effect) => effect.kind !== 'settled' || effect.id !== TELLING_ID)
+  }
+
+  #step(input: ProposerInput): ProposerEffect[] {
     switch (input.kind) {
       case 'tick':
         return this.#tick()
@@ -161,10 +165,17 @@ export class Proposer {
 
   #submit({ id, command, deadlineMs }: Extract<ProposerInput, { kind: 'submit' }>): ProposerEffect[] {
     const max = ENDING.has(command.kind) ? OUTSTANDING_MAX : OUTSTANDING_MAX - RESERVED_FOR_ENDING
-    if (this.#proposals.size >= max || this.#done.size >= (ENDING.has(command.kind) ? 2 : 1) * GIVEN_UP_MAX) {
+    const isFull = this.#proposals.size >= max || this.#done.size >= (ENDING.has(command.kind) ? 2 : 1) * GIVEN_UP_MAX
+    // What opens a session is one at a time, and all that is outstanding may be waiting for it.
+    if (isFull && !SESSIONLESS.has(command.kind)) {
       const refused = { ok: false, reason: 'overloaded', isAmbiguous: false, isPending: false } as const
       return [{ kind: 'settled', id, result: { ...refused, request: undefined } }]
     }
+    const abandoned = command.kind === 'proc-down' ? this.#abandon(new Set(command.pids)) : []
+    return [...abandoned, ...this.#add(id, command, deadlineMs)]
+  }
+
+  #add(id: number, command: Command, deadlineMs: number): ProposerEffect[] {
     const proposal: Proposal = {
       id,
       command,
@@ -178,11 +189,10 @@ export class Proposer {
       notBeforeMs: 0,
       done: [],
     }
-    const abandoned = command.kind === 'proc-down' ? this.#abandon(new Set(command.pids)) : []
     this.#proposals.set(id, proposal)
     this.#waiting.add(proposal)
     this.#wake(proposal, deadlineMs)
-    return [...abandoned, ...this.#dispatch()]
+    return this.#dispatch()
   }
 
   /** What these processes asked for and were not given yet must not be given to them after their end. */
@@ -225,7 +235,8 @@ export class Proposer {
       }
       const { session, seq } = proposal.request
       const floor = session === 0 ? 0 : Math.min(seq, this.#floor())
-      proposal.done = session === 0 ? [] : [...this.#done].filter((each) => each !== seq)
+      // The last first: what a process asked for until it ended must not come after word of its end.
+      proposal.done = session === 0 ? [] : [...this.#done].filter((each) => each !== seq).slice(-DONE_MAX)
       proposal.attempt = ++this.#lastAttempt
       proposal.attempts++
       this.#attempts.set(proposal.attempt, proposal)

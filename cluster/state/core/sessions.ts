@@ -118,8 +118,9 @@ export class Sessions {
     if (floor > known.floor) raiseFloor(this.#known.own(node) as Known, floor)
     if (done.length > 0) conclude(this.#known.own(node) as Known, done)
     if (outcome !== undefined) return { kind: 'answered', outcome }
-    const { results, late } = this.#known.get(node) as Known
-    if (results.size + late.size < RESULTS_MAX) return { kind: 'new' }
+    const { results, late, floor: lowest } = this.#known.get(node) as Known
+    // The first that is open is what all others wait for: its answer lets the floor rise.
+    if (results.size + late.size < RESULTS_MAX || request.seq === lowest) return { kind: 'new' }
     return { kind: 'answered', outcome: { status: 'overloaded', what: 'requests of this node' } }
   }
 

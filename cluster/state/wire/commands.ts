@@ -5,7 +5,7 @@
 import { type Packed, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
 import { parsePid } from '../../../runtime/base/pid.ts'
 import { commandOf, packCommand } from '../../kv/wire/commands.ts'
-import { type Command, type Envelope, isName, SESSIONLESS } from '../core/commands.ts'
+import { type Command, DONE_MAX, type Envelope, isName, SESSIONLESS } from '../core/commands.ts'
 import { Fields } from '../core/fields.ts'
 
 const VERSION = 1
@@ -31,7 +31,6 @@ const NUMBERS: readonly Command['kind'][] = [
 const PID_UNITS_MAX = 1024
 const NODE_UNITS_MAX = 128
 const PIDS_MAX = 4096
-const DONE_MAX = 1024
 /** No wait and no lease is longer, so that no expiry leaves the safe integers. */
 const SPAN_MS_MAX = 366 * 24 * 3600 * 1000
 

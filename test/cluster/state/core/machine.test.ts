@@ -4,6 +4,7 @@ import type { KvCommand } from '../../../../cluster/kv/core/commands.ts'
 import type { Command } from '../../../../cluster/state/core/commands.ts'
 import { Machine, type MachineView, SECTIONS, type Section } from '../../../../cluster/state/core/machine.ts'
 import type { Outcome } from '../../../../cluster/state/core/outcomes.ts'
+import { RESULTS_MAX } from '../../../../cluster/state/core/sessions.ts'
 import { decodeCommands, encodeCommands } from '../../../../cluster/state/wire/commands.ts'
 import { toBytes } from '../../../../runtime/base/bytes.ts'
 import { pack, UnpackError } from '../../../../runtime/base/msgpack.ts'
@@ -52,6 +53,15 @@ describe('requests (cluster.md §5.11)', () => {
     expect(rig.run({ kind: 'cancel', seq: 1 }, a, 8, 8).outcome.status).toBe('stale-request')
     rig.run({ kind: 'node-down', node: 'a', session: a, reason: 'dead' })
     expect(rig.run({ kind: 'cancel', seq: 1 }, a, 10, 10).outcome.status).toBe('session-expired')
+  })
+
+  test('the first that is open finds room, however many came after it', () => {
+    const rig = new Rig()
+    const a = rig.up('a')
+    for (let seq = 2; seq <= RESULTS_MAX + 1; seq++) rig.run({ kind: 'proc-down', pids: [] }, a, seq, 1)
+    expect(rig.run({ kind: 'proc-down', pids: [] }, a, RESULTS_MAX + 2, 1).outcome.status).toBe('overloaded')
+    expect(rig.run({ kind: 'proc-down', pids: [] }, a, 1, 1).outcome.status).toBe('ok')
+    expect(rig.run({ kind: 'proc-down', pids: [] }, a, RESULTS_MAX + 2, RESULTS_MAX + 2).outcome.status).toBe('ok')
   })
 })
 

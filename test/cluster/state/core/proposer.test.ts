@@ -1,7 +1,7 @@
 // Exactly once from anywhere. cluster.md §5.11.
 
 import { describe, expect, test } from 'vitest'
-import type { Command } from '../../../../cluster/state/core/commands.ts'
+import { type Command, DONE_MAX } from '../../../../cluster/state/core/commands.ts'
 import type { Outcome } from '../../../../cluster/state/core/outcomes.ts'
 import {
   type AttemptAnswer,
@@ -252,4 +252,42 @@ test('outstanding requests are bounded, with room for those that give something 
   rig.submit(5000, { kind: 'lock-release', name: 'l', pid: '{a@h|1.1}' })
   expect(rig.settled).toHaveLength(refused)
   expect(rig.settled[0]?.result).toMatchObject({ reason: 'overloaded', isAmbiguous: false })
+})
+
+test('after many were given up others still go: one that does nothing tells the log of them', () => {
+  const rig = new Rig()
+  for (let id = 1; id <= 600; id++) rig.submit(id)
+  rig.pass(10_000)
+  expect(rig.settled.every(({ result }) => !result.ok && result.isAmbiguous)).toBe(true)
+  rig.submit(1000)
+  expect(rig.settled.at(-1)?.result).toMatchObject({ reason: 'overloaded' })
+  expect(rig.last.envelope).toMatchObject({ command: { kind: 'proc-down', pids: [] } })
+  rig.answer({ kind: 'outcome', outcome: { status: 'ok', changed: false } })
+  const settled = rig.settled.length
+  rig.submit(1001)
+  expect(rig.settled).toHaveLength(settled)
+  expect(rig.last.envelope.command).toEqual(register)
+})
+
+test('of very many that were given up one command tells no more than the log takes', () => {
+  const rig = new Rig()
+  for (let id = 1; id <= 400; id++) rig.submit(id)
+  rig.pass(10_000)
+  for (let id = 1001; id <= 2000; id++) rig.submit(id)
+  rig.pass(10_000)
+  while (rig.last.envelope.done !== undefined) {
+    expect(rig.last.envelope.done.length).toBeLessThanOrEqual(DONE_MAX)
+    rig.answer({ kind: 'outcome', outcome: { status: 'ok', changed: false } })
+    rig.submit(3000 + rig.attempts.length)
+  }
+  expect(rig.last.envelope.command).toEqual(register)
+})
+
+test('a session is opened however much waits for it', () => {
+  const rig = new Rig(0)
+  const release: Command = { kind: 'lock-release', name: 'l', pid: '{a@h|1.1}' }
+  for (let id = 1; id <= OUTSTANDING_MAX; id++) rig.submit(id, release, Number.POSITIVE_INFINITY)
+  rig.submit(5000, { kind: 'node-up', node: 'a', epoch: 1, role: 'voter' })
+  expect(rig.settled).toEqual([])
+  expect(rig.last.envelope).toMatchObject({ session: 0, command: { kind: 'node-up' } })
 })
