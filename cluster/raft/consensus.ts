@@ -39,6 +39,8 @@ export interface ConsensusStatus {
   readonly uncommittedBytes: number
   /** The newest one here. */
   readonly snapshot?: LogPosition
+  /** Entries as they are stored here. */
+  readonly logBytes?: number
   /** Average time of a synced write here. */
   readonly syncMs?: number
   /** Of a leader. */

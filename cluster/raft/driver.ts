@@ -13,7 +13,7 @@ import { Barriers } from './core/barriers.ts'
 import type { Proposal, RaftEffect, RaftInput, Refusal, Role } from './core/effects.ts'
 import type { Entry } from './core/entry.ts'
 import { type Configuration, type ConfigurationChange, configurationOf, membersOf, NOBODY } from './core/membership.ts'
-import type { Message, SnapshotMeta } from './core/messages.ts'
+import type { AppendReply, Message, SnapshotMeta } from './core/messages.ts'
 import { Proposals } from './core/proposals.ts'
 import { Raft, type RaftOptions } from './core/raft.ts'
 import type { RecoveredState } from './core/recovery.ts'
@@ -220,6 +220,7 @@ export class RaftDriver implements Consensus {
       uncommittedBytes: core?.uncommittedBytes ?? 0,
       followers: core?.followers ?? [],
       syncMs: this.#syncMs,
+      logBytes: store.log.sizeBytes,
       snapshot: { index: store.snapshots.newest?.index ?? 0, term: store.snapshots.newest?.term ?? 0 },
     }
   }
@@ -663,6 +664,7 @@ export class RaftDriver implements Consensus {
           voters: effect.configuration.voters.map(nameOf).join(' '),
           standbys: effect.configuration.standbys.map(nameOf).join(' '),
         })
+        this.statistics.keepPeers(membersOf(effect.configuration).map(nameOf))
         return this.#changed()
       case 'regressed':
         this.statistics.regressions++
@@ -794,7 +796,15 @@ export class RaftDriver implements Consensus {
     if (message.kind === 'refused') return this.#wasRefused(envelope.from, message)
     if (envelope.to !== sitting.self) return this.#answerRefused(sitting, envelope, 'store_mismatch')
     if (envelope.formation !== sitting.store.meta.formation) return this.#foreign(sitting, envelope)
+    if (message.kind === 'append-reply') this.#measure(sitting, envelope.from, message)
     this.#feed({ kind: 'message', from: envelope.from, message })
+  }
+
+  /** The round of a question is the time of its sending by the clock of this leader, in microseconds. */
+  #measure({ raft }: Sitting, from: ServerId, { term, round, ok, isHeartbeat }: AppendReply): void {
+    if (!ok || isHeartbeat || raft?.role !== 'leader' || term !== raft.term) return
+    if (!membersOf(raft.log.newest.configuration).includes(from)) return
+    this.statistics.appended(nameOf(from), this.#fabric.env.nowMs() - round / 1000)
   }
 
   /** Of another group than ours; or of the first one that wants us. cluster.md §5.4. */

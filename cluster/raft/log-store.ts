@@ -15,6 +15,7 @@ import type { KeyRange, Operation, Storage } from '../storage/storage.ts'
 import type { HardState, PersistEffect } from './core/effects.ts'
 import { type Entry, entryBytes, type LogPosition } from './core/entry.ts'
 import type { Run } from './core/log.ts'
+import { LogSizes } from './core/log-sizes.ts'
 import type { StoredState } from './core/recovery.ts'
 import { EntryBytes, packHardState, unpackEntry, unpackHardState } from './wire/entry.ts'
 
@@ -54,14 +55,16 @@ export class LogStore {
   /** Invariant: entries from here to the base may be on the disk and count for nothing. */
   #sweptTo: number
   #sweeping: Promise<void> = Promise.resolve()
+  readonly #sizes: LogSizes
 
-  private constructor(storage: Storage, path: string, stored: StoredLog) {
+  private constructor(storage: Storage, path: string, stored: StoredLog, sizes: LogSizes) {
     this.#storage = storage
     this.#path = path
     this.#hardState = stored.hardState ?? { term: 0 }
     this.#base = stored.base
     this.#lastIndex = stored.lastIndex
     this.#sweptTo = stored.base.index + 1
+    this.#sizes = sizes
   }
 
   /**
@@ -70,9 +73,9 @@ export class LogStore {
    */
   static async open(storage: Storage, options: LogStoreOptions): Promise<{ log: LogStore; stored: StoredLog }> {
     const { path, coveredIndex } = options
-    const stored = await new Reader(storage, path, coveredIndex).read()
+    const { stored, sizes } = await new Reader(storage, path, coveredIndex).read()
     await removeLeftovers(storage, stored.base.index)
-    return { log: new LogStore(storage, path, stored), stored }
+    return { log: new LogStore(storage, path, stored, sizes), stored }
   }
 
   /** The failure after which nothing more is written, if there was one. cluster.md §5.1 D6. */
@@ -87,6 +90,11 @@ export class LogStore {
 
   get lastIndex(): number {
     return this.#lastIndex
+  }
+
+  /** Keys and values of the entries, before the database packs them. */
+  get sizeBytes(): number {
+    return this.#sizes.totalBytes
   }
 
   /**
@@ -110,6 +118,7 @@ export class LogStore {
     if (base.index <= this.#base.index) return this.#sweeping
     assert(base.index <= this.#lastIndex, `entry ${base.index} is in the log`)
     this.#base = { index: base.index, term: base.term }
+    this.#sizes.beginAfter(base.index)
     this.#sweepAfter(this.#storage.write([this.#stateOperation()]))
     return this.#sweeping
   }
@@ -161,14 +170,19 @@ export class LogStore {
     this.#deleteBetween(base.index + 1, this.#lastIndex, operations)
     this.#base = { index: base.index, term: base.term }
     this.#lastIndex = base.index
+    this.#sizes.cutAfter(base.index)
+    this.#sizes.beginAfter(base.index)
   }
 
   #replace(after: number, entries: readonly Entry[], operations: Operation[]): void {
     assert(after >= this.#base.index && after <= this.#lastIndex, `entry ${after} is in the log or its base`)
+    this.#sizes.cutAfter(after)
     for (const [at, entry] of entries.entries()) {
       assert(entry.index === after + 1 + at, `entry ${entry.index} follows ${after + at}`)
       const key = entryKey(entry.index)
-      operations.push({ kind: 'put', key, value: seal(key, this.entryBytes.of(entry)) })
+      const value = seal(key, this.entryBytes.of(entry))
+      operations.push({ kind: 'put', key, value })
+      this.#sizes.append(entry.index, key.length + value.length)
     }
     const last = after + entries.length
     this.#deleteBetween(last + 1, this.#lastIndex, operations)
@@ -233,18 +247,22 @@ class Reader {
     this.#coveredIndex = coveredIndex
   }
 
-  async read(): Promise<StoredLog> {
+  async read(): Promise<{ stored: StoredLog; sizes: LogSizes }> {
     const hardState = await this.#hardState()
     const { base, lastIndex } = await this.#state()
+    const sizes = new LogSizes(base.index)
     this.#index = base.index
     this.#term = base.term
     for await (const page of this.#storage.rows(entryRange(base.index + 1, Number.MAX_SAFE_INTEGER))) {
-      for (const [key, value] of page) this.#take(key, value, lastIndex)
+      for (const [key, value] of page) {
+        this.#take(key, value, lastIndex)
+        sizes.append(this.#index, key.length + value.length)
+      }
     }
     if (this.#index < lastIndex)
       throw logDamaged(this.#path, this.#index + 1, `it is gone; the log reached ${lastIndex}`)
     const stored = { base, runs: this.#runs, lastIndex, entries: this.#entries }
-    return hardState === undefined ? stored : { ...stored, hardState }
+    return { stored: hardState === undefined ? stored : { ...stored, hardState }, sizes }
   }
 
   #take(key: Uint8Array, value: Uint8Array, lastIndex: number): void {

@@ -130,6 +130,12 @@ export function registerRaftMetrics(prom: Prom, registry: Registry, figures: () 
   gauge('raft_inflight', 'appends to a member that are not answered', ['peer'], ({ status }) =>
     status.followers.map(({ server, inflightCount }) => [{ peer: nameOf(server) }, inflightCount]),
   )
+  histogram(
+    'raft_append_seconds',
+    'entries sent to a member, from their sending until it has them on its disk',
+    ['peer'],
+    ({ appends }) => [...appends].map(([peer, each]) => [{ peer }, each] as const),
+  )
   counter(
     'raft_leader_changes_total',
     'leaders seen, one after the other',
@@ -180,6 +186,12 @@ export function registerRaftMetrics(prom: Prom, registry: Registry, figures: () 
     'snapshots that came from a leader',
     ['result'],
     byResult((s) => s.installs),
+  )
+  gauge(
+    'raft_log_bytes',
+    'size of the entries in the log here',
+    [],
+    one((s) => s.logBytes ?? 0),
   )
   gauge('raft_voter_cap', 'members that may vote at most', [], ({ votersMax }) =>
     votersMax === undefined ? [] : [[{}, votersMax]],

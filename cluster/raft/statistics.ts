@@ -14,6 +14,8 @@ export class RaftStatistics {
   /** From the handing over to the core to the applied entry, on the leader. */
   readonly commit = new Histogram(BOUNDS)
   readonly read = new Histogram(BOUNDS)
+  /** Of a leader, by member: from the sending of entries to the answer that they are on its disk. */
+  readonly appends = new Map<string, Histogram>()
   /** Times without a leader. */
   readonly election = new Histogram()
   readonly snapshots = { write: new Histogram(), restore: new Histogram() }
@@ -60,6 +62,17 @@ export class RaftStatistics {
 
   installed(ok: boolean): void {
     raise(this.installs, ok ? 'ok' : 'failed', 1)
+  }
+
+  appended(peer: string, durationMs: number): void {
+    const histogram = this.appends.get(peer) ?? new Histogram(BOUNDS)
+    this.appends.set(peer, histogram)
+    histogram.observe(durationMs / 1000)
+  }
+
+  /** Who is no member any more is forgotten. */
+  keepPeers(peers: readonly string[]): void {
+    for (const peer of [...this.appends.keys()]) if (!peers.includes(peer)) this.appends.delete(peer)
   }
 
   snapshot(op: 'write' | 'restore', durationMs: number, sizeBytes?: number): void {

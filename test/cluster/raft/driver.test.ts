@@ -39,6 +39,25 @@ describe('a group (cluster.md §5)', () => {
     expect(leader.status().last.index).toBe(before + 1)
   })
 
+  test('a leader measures how long its members take to have what it sends, and forgets who is no member any more', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    await group.settled(leader.propose(group.up('x')))
+    await group.net.advance(200)
+    const others = group.followers().map(({ self }) => nameOf(self))
+    expect([...leader.statistics.appends.keys()].sort()).toEqual(others.sort())
+    for (const { count, sum } of leader.statistics.appends.values()) {
+      expect(count).toBeGreaterThan(0)
+      // A millisecond each way.
+      expect(sum / count).toBeCloseTo(0.002, 3)
+    }
+    for (const follower of group.followers()) expect(follower.statistics.appends.size).toBe(0)
+    const [gone] = group.followers() as [RaftDriver]
+    await group.settled(leader.changeMembership({ op: 'remove', server: gone.self }))
+    await group.net.advance(200)
+    expect([...leader.statistics.appends.keys()]).not.toContain(nameOf(gone.self))
+    expect(leader.status().logBytes).toBeGreaterThan(0)
+  })
+
   test('what no machine could apply never enters the log', async () => {
     const leader = await group.form(['a', 'b', 'c'])
     const before = leader.status().last.index

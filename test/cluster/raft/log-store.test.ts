@@ -53,6 +53,40 @@ describe('the log on disk', () => {
     })
   })
 
+  test('its size is that of the entries that count, however it changes and after it was opened anew', async () => {
+    const storage = new MemoryStorage()
+    const { log } = await LogStore.open(storage, options)
+    const onDisk = async (): Promise<number> => {
+      let bytes = 0
+      for await (const page of storage.rows({ from: Uint8Array.of(0x65), to: Uint8Array.of(0x66) })) {
+        for (const [key, value] of page) bytes += key.length + value.length
+      }
+      return bytes
+    }
+    const sizes: number[] = []
+    const look = async (): Promise<void> => {
+      await log.close()
+      expect(log.sizeBytes).toBe(await onDisk())
+      expect((await LogStore.open(storage, options)).log.sizeBytes).toBe(log.sizeBytes)
+      sizes.push(log.sizeBytes)
+    }
+    await look()
+    await log.persist({ hardState: { term: 1 }, log: { after: 0, entries: entries(1, 20, 1) } })
+    await look()
+    await log.persist({ hardState: { term: 2 }, log: { after: 15, entries: [entry(16, 2, 5000)] } })
+    await look()
+    await log.compact({ index: 10, term: 1 })
+    await look()
+    await log.persist({ reset: { index: 40, term: 2 }, log: { after: 40, entries: entries(41, 42, 2) } })
+    await look()
+    const [empty, full, cut, compacted, replaced] = sizes as [number, number, number, number, number]
+    expect(empty).toBe(0)
+    expect(cut).toBeGreaterThan(full)
+    expect(compacted).toBeLessThan(cut)
+    expect(replaced).toBeGreaterThan(0)
+    expect(replaced).toBeLessThan(full)
+  })
+
   test('entries that a snapshot covers are checked and not loaded', async () => {
     const storage = new MemoryStorage()
     const { log } = await LogStore.open(storage, options)
