@@ -821,10 +821,14 @@ export class RaftDriver implements Consensus {
     this.#adopting = envelope.formation
     this.#change(async () => {
       if (sitting !== this.#sitting || sitting.isOver || sitting.store.meta.formation !== undefined) return
-      await this.#onDisk(
+      // A promise to found another group may have been on its way to the disk: what counts is what is there by then.
+      const meta = await this.#onDisk(
         sitting,
-        sitting.store.changeMeta((meta) => ({ ...meta, formation: envelope.formation })),
+        sitting.store.changeMeta((now) =>
+          mayJoin(now, envelope.formation) ? { ...now, formation: envelope.formation } : now,
+        ),
       )
+      if (meta.formation === undefined || sitting.isOver) return
       sitting.raft = this.#coreOf(sitting, sitting.store.recovered)
       this.#log('info', 'raft_joined', { formation: envelope.formation, peer: nameOf(envelope.from) })
       this.#begin()
@@ -1175,6 +1179,11 @@ function replacement(to: ServerId, message: Message): { replaces?: string } {
 
 function roleIn({ voters, standbys }: Configuration, self: ServerId): 'voter' | 'standby' | 'none' {
   return voters.includes(self) ? 'voter' : standbys.includes(self) ? 'standby' : 'none'
+}
+
+/** Whether a leader's messages may make a store of this META a member of its group. cluster.md §5.4. */
+function mayJoin({ formation: own, promise, released }: StoreMeta, formation: string): boolean {
+  return own === undefined && promise === undefined && !released.includes(formation)
 }
 
 function closed(): MoonmeshError {

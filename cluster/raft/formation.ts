@@ -257,9 +257,13 @@ export class Formation {
         const promise = plan === undefined ? undefined : Buffer.from(encodePlan(plan)).toString('base64')
         // A promise that cannot be written was never given: the store has failed, and is opened anew.
         this.#write(async () => {
-          await this.#consensus.changeMeta(({ promise: _, ...meta }) => {
-            return { ...meta, released, ...(promise === undefined ? {} : { promise }) }
+          const { formation } = await this.#consensus.changeMeta(({ promise: _, ...meta }) => {
+            // Who has become a member of a group meanwhile founds no other.
+            const mayPromise = meta.formation === undefined || meta.formation === plan?.formation
+            return { ...meta, released, ...(promise === undefined || !mayPromise ? {} : { promise }) }
           })
+          // Before it counts as saved: then the core takes back what it was about to promise.
+          if (formation !== undefined) this.#feedFor(core, { kind: 'adopted', formation })
           this.#feedFor(core, effect.done)
         })
         return

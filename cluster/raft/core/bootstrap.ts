@@ -609,15 +609,29 @@ export class Bootstrap {
 
   #adopted(formation: string): void {
     if (this.#formation === formation) return
+    const isForestalled = this.#promise !== undefined && this.#promise.formation !== formation
+    // What it was about to begin cannot be written any more.
+    if (isForestalled) this.#isForming = false
     if (this.#round !== undefined) this.#endRound('a group has made this server a member')
     this.#isForming = false
     this.#formation = formation
     this.#leaderSeenMs = this.#env.nowMs()
+    if (isForestalled) this.#withdraw('it is in a group')
     this.#effects.push({ kind: 'status', status: this.status })
+  }
+
+  /** Takes back a promise that nobody was told of: it was still on its way to the disk, where the group came first. */
+  #withdraw(why: string): void {
+    this.#promise = undefined
+    this.#held = this.#held.map((held) => {
+      return held.answer.kind === 'accepted' ? { ...held, answer: { kind: 'refused', why } } : held
+    })
+    this.#save()
   }
 
   #committed(formation: string): BootAnswer {
     if (this.#formation === formation) return { kind: 'accepted' }
+    if (this.#formation !== undefined) return { kind: 'refused', why: `${this.#options.name} is in another group` }
     const promise = this.#promise
     if (promise?.formation !== formation || this.#round !== undefined)
       return { kind: 'refused', why: 'it was not promised' }

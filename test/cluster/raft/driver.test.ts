@@ -217,6 +217,30 @@ describe('members (cluster.md §5.4, §5.5)', () => {
     expect(new Set(group.digests()).size).toBe(1)
   })
 
+  test('a promise that is on its way to the disk keeps a leader of another group out (cluster.md §13 R10)', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const late = await group.start('d')
+    const { files } = group.disks.get('d') as Disk
+    const rename = files.rename.bind(files)
+    let release: () => void = () => {}
+    files.rename = async (from, to) => {
+      await new Promise<void>((resolve) => {
+        release = resolve
+      })
+      return rename(from, to)
+    }
+    const saving = late.changeMeta((meta) => ({ ...meta, promise: 'cA==' }))
+    await group.settled(leader.changeMembership({ op: 'add-standby', server: late.self }))
+    await group.net.advance(500)
+    files.rename = rename
+    release()
+    await group.settled(saving)
+    await group.net.advance(1000)
+    expect(late.meta).toMatchObject({ promise: 'cA==' })
+    expect(late.meta.formation).toBeUndefined()
+    expect(late.status()).toMatchObject({ failure: undefined, formation: undefined })
+  })
+
   test('a store of a group begins no other', async () => {
     const leader = await group.form(['a', 'b', 'c'])
     const { configuration } = leader.status().configuration

@@ -126,6 +126,20 @@ describe('founding a group (cluster.md §5.4)', () => {
     expect(founders.state).toBe('a: pre, b: in 1, c: in 1')
   })
 
+  it('accepts nothing once a group has made the server a member, also while the promise is being written', () => {
+    const founders = three()
+    founders.survives = (name, effect) => {
+      if (name === 'c' && effect.kind === 'save' && effect.record.promise !== undefined)
+        founders.adopt('c', 'ff'.repeat(16))
+      return true
+    }
+    founders.run(20)
+    expect(founders.server('c').core?.formation).toBe('ff'.repeat(16))
+    expect(founders.server('c').disk.promise).toBeUndefined()
+    expect(founders.state).toBe('a: pre, b: pre, c: in 1')
+    expect(founders.conversation).not.toContain('a b commit')
+  })
+
   it('survives a crash of anybody at any step', () => {
     const steps = ['save', 'ask', 'answer', 'form', 'status']
     for (const victim of ['a', 'b', 'c']) {

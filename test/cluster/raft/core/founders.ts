@@ -92,6 +92,15 @@ export class Founders {
     return this
   }
 
+  /** A leader of another group makes it a member, before anything else comes to its disk. */
+  adopt(name: string, formation: string): this {
+    const server = this.server(name)
+    const { core } = server
+    server.disk = { ...server.disk, formation }
+    this.#queue.push(() => server.core === core && this.#feed(server, { kind: 'adopted', formation }))
+    return this
+  }
+
   server(name: string): Server {
     return this.servers.get(name) as Server
   }
