@@ -10,7 +10,7 @@ import type { Consensus } from '../raft/consensus.ts'
 import type { Command } from './core/commands.ts'
 import type { Machine } from './core/machine.ts'
 import type { Outcome, RequestId, StateEvent } from './core/outcomes.ts'
-import { Proposer, type ProposerEffect, type ProposerInput, type Settled } from './core/proposer.ts'
+import { Proposer, type ProposerEffect, type ProposerInput, type Settled, TAKING } from './core/proposer.ts'
 import {
   type SessionEffect,
   type SessionEvent,
@@ -28,6 +28,7 @@ export const DEADLINE_MS_DEFAULT = 10_000
 /** Of a NODE_UP; afterwards it is tried anew. */
 const OPEN_DEADLINE_MS = 10_000
 const LEAVE_DEADLINE_MS = 2000
+const UNDO_AGAIN_MS = 1000
 const READ_ATTEMPT_MS = 3000
 const READ_BACKOFF = { initialMs: 50, maxMs: 1000, factor: 2, jitter: 0.3 }
 
@@ -332,8 +333,7 @@ export class ClusterState {
           if (result.isAmbiguous && result.request !== undefined) this.#undo(waiting.command, result.request)
           return waiting.reject(failureOf(waiting.command, result))
         }
-        // A lock that was granted while nothing may be trusted would be held by nobody's knowledge.
-        if (result.outcome.status === 'granted' && !this.#keeper.isTrusted) {
+        if (!this.#mayTake(waiting.command, result)) {
           this.#undo(waiting.command, result.request)
           const failed = { ok: false, reason: 'session-over', isAmbiguous: true, isPending: false } as const
           return waiting.reject(failureOf(waiting.command, { ...failed, request: result.request }))
@@ -343,13 +343,24 @@ export class ClusterState {
     }
   }
 
+  #mayTake({ kind }: Command, { outcome, request }: Extract<Settled, { ok: true }>): boolean {
+    const isGiven = outcome.status === 'granted' || (outcome.status === 'ok' && TAKING.has(kind))
+    // What was given in a session that is over went with it, however late the answer comes.
+    if (isGiven && request.session !== this.#keeper.session) return false
+    // A lock that was granted while nothing may be trusted would be held by nobody's knowledge.
+    return outcome.status !== 'granted' || this.#keeper.isTrusted
+  }
+
   /** Nobody waits for what this request may yet bring. */
   #undo(command: Command, { session, seq }: RequestId): void {
     if (command.kind !== 'lock-acquire' && command.kind !== 'strong-open') return
     // What a session owned went with it.
     if (session !== this.#keeper.session) return
-    const ignore = { resolve: () => {}, reject: () => {} }
-    this.#submit({ kind: 'cancel', seq }, Number.POSITIVE_INFINITY, ignore, undefined)
+    const reject = ({ kind }: MoonmeshError): void => {
+      // There was no room. Any other failure means that the session is over.
+      if (kind === 'LimitExceeded') this.#fabric.after(UNDO_AGAIN_MS, () => this.#undo(command, { session, seq }))
+    }
+    this.#submit({ kind: 'cancel', seq }, Number.POSITIVE_INFINITY, { resolve: () => {}, reject }, undefined)
   }
 
   #keep(input: SessionInput): void {

@@ -18,7 +18,7 @@ const TELLING: Command = { kind: 'proc-down', pids: [] }
 const TELLING_ID = -1
 const ENDING: ReadonlySet<Command['kind']> = new Set(['proc-down', 'unregister', 'lock-release', 'cancel'])
 /** What gives something to a process. */
-const TAKING: ReadonlySet<Command['kind']> = new Set(['register', 'strong-open', 'lock-acquire'])
+export const TAKING: ReadonlySet<Command['kind']> = new Set(['register', 'strong-open', 'lock-acquire'])
 const ATTEMPT_TIMEOUT_MS = 3000
 /** A request that was told `pending` hears of its end; should that be lost, it asks. */
 const ASK_AGAIN_MS = 1000
