@@ -431,8 +431,7 @@ export class RaftDriver implements Consensus {
     this.#failure = why
     this.#failedPart = failedPart
     if (sitting.isOver) return
-    this.#feed({ kind: 'storage-failed' })
-    sitting.isOver = true
+    this.#silence(sitting)
     this.#cancelWake()
     this.#wakeAtMs = Number.POSITIVE_INFINITY
     this.#isSnapshotDue = false
@@ -443,6 +442,22 @@ export class RaftDriver implements Consensus {
     this.#handovers.clear()
     this.#barriers.restarted()
     for (const name of [...this.#awaitingRoom.keys()]) this.#room(name)
+  }
+
+  /** At once, also in the middle of what a step wants done: a leader that has halted must not pass for one until its process ends. */
+  #silence(sitting: Sitting): void {
+    let effects: readonly RaftEffect[] = []
+    try {
+      effects = sitting.raft?.step({ kind: 'storage-failed' }) ?? []
+    } catch {
+      // A core that has failed an assertion may fail another; nobody asks it anything from here on.
+    }
+    sitting.isOver = true
+    for (const effect of effects) {
+      // What a broken step has left behind besides is not to be done.
+      const isNews = effect.kind === 'state' || effect.kind === 'read-failed' || effect.kind === 'transfer-ended'
+      if (isNews) this.#perform(sitting, effect)
+    }
   }
 
   #diskFailed(sitting: Sitting, error: unknown): void {
@@ -539,7 +554,10 @@ export class RaftDriver implements Consensus {
       for (let at = 0; at < this.#inputs.length; at++) {
         const sitting = this.#sitting
         if (sitting.raft === undefined || sitting.isOver) continue
-        for (const effect of sitting.raft.step(this.#inputs[at] as RaftInput)) this.#perform(sitting, effect)
+        for (const effect of sitting.raft.step(this.#inputs[at] as RaftInput)) {
+          if (sitting.isOver) break
+          this.#perform(sitting, effect)
+        }
       }
     } catch (error) {
       // A bug, here or there: what the core holds is not to be relied on any more.

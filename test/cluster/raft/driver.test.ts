@@ -302,6 +302,22 @@ describe('crashes and disks (cluster.md §5.1)', () => {
     expect(new Set(group.digests()).size).toBe(1)
   })
 
+  test('a replica that halts ends the leadership of its server, which says so', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const name = nameOf(leader.self)
+    const applying = leader.machine.applying.bind(leader.machine)
+    leader.machine.applying = () => {
+      throw new Error('an unknown command')
+    }
+    expect(await kindOf(group.settled(leader.propose(group.up('x'))))).toBe('LeadershipLost')
+    expect(leader.status().failure).toContain('an unknown command')
+    expect(leader.status()).toMatchObject({ role: 'voter', raftRole: 'follower', isReady: false, leader: undefined })
+    expect(leader.holdsQuorum()).toBe(false)
+    leader.machine.applying = applying
+    await group.net.advance(SETTLED_MS)
+    expect(nameOf(group.leader().self)).not.toBe(name)
+  })
+
   test('bytes that no server sends are dropped and counted', async () => {
     await group.form(['a', 'b', 'c'])
     const [a] = group.net.nodes.values()
