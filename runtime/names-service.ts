@@ -57,14 +57,14 @@ export class NamesService implements NodeService {
   }
 
   readonly methods: NodeService['methods'] = {
-    register: async ([name, pid, number], { pid: caller, signal }) => {
+    // What is wrong from the beginning is answered at once.
+    register: ([name, pid, number], { pid: caller, signal }) => {
       const scope = scopeOf(number)
       const names = this.#of(scope)
       const text = String(name)
       const problem = nameProblem(text)
       if (problem !== undefined) throw new MoonmeshError('Invalid', problem, { retryable: false })
-      await names.register({ name: text, pid: String(pid), scope, caller, signal })
-      return true
+      return names.register({ name: text, pid: String(pid), scope, caller, signal }).then(() => true)
     },
     unregister: ([name, number], { pid: caller, signal }) => {
       const scope = scopeOf(number)
