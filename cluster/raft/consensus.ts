@@ -41,7 +41,7 @@ export interface ConsensusStatus {
   readonly snapshot?: LogPosition
   /** Entries as they are stored here. */
   readonly logBytes?: number
-  /** Average time of a synced write here. */
+  /** Average time of a synced write here; 0 before the first one. */
   readonly syncMs?: number
   /** Of a leader. */
   readonly followers: readonly FollowerStatus[]

@@ -18,6 +18,7 @@ import { Proposals } from './core/proposals.ts'
 import { Raft, type RaftOptions } from './core/raft.ts'
 import type { RecoveredState } from './core/recovery.ts'
 import { nameOf, type ServerId, serverId } from './core/server.ts'
+import { isSlowSync } from './core/slow-disk.ts'
 import type { SnapshotWriter } from './snapshots.ts'
 import type { ReplicatedState } from './state-machine.ts'
 import { RaftStatistics } from './statistics.ts'
@@ -715,7 +716,11 @@ export class RaftDriver implements Consensus {
 
   #synced({ durationMs }: SyncReport): void {
     this.statistics.fsync.observe(durationMs / 1000)
-    this.#syncMs += SYNC_WEIGHT * (durationMs - this.#syncMs)
+    const { heartbeatTimeoutMs } = this.#options.raft
+    const wasSlow = isSlowSync(this.#syncMs, heartbeatTimeoutMs)
+    // The first one stands for all before it.
+    this.#syncMs += (this.#syncMs === 0 ? 1 : SYNC_WEIGHT) * (durationMs - this.#syncMs)
+    if (isSlowSync(this.#syncMs, heartbeatTimeoutMs) !== wasSlow) this.#changed()
     const nowMs = this.#fabric.env.nowMs()
     if (nowMs - this.#syncToldMs < SYNC_NEWS_MS) return
     this.#syncToldMs = nowMs

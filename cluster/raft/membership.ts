@@ -284,7 +284,7 @@ export class Membership {
         }
         case 'transfer':
           this.#fabric.log('info', 'raft_transfer', { reason: effect.why })
-          consensus.transfer().then(
+          consensus.transfer(effect.to).then(
             () => done(effect.ref, true),
             (error: unknown) => done(effect.ref, false, messageOf(error)),
           )

@@ -120,6 +120,32 @@ describe('what keeps a server silent (cluster.md §11)', () => {
   })
 })
 
+describe('leadership leaves a slow disk (cluster.md §5.6)', () => {
+  test('to the voter whose disk is fast, though another has as much of the log', async () => {
+    await form(['a', 'b', 'c'])
+    const leader = servers.leader()
+    const [fast, slow] = servers.followers().map(({ self }) => nameOf(self)) as [string, string]
+    const diskOf = (name: string): Disk => servers.disks.get(name) as Disk
+    diskOf(nameOf(leader.self)).syncMs = HEARTBEAT_MS / 2
+    diskOf(slow).syncMs = HEARTBEAT_MS / 4
+    diskOf(fast).syncMs = 1
+    await servers.settled(leader.propose(servers.up('x')))
+    await servers.net.advance(9000)
+    expect(servers.leader()).toBe(leader)
+    await servers.net.advance(6000)
+    expect(nameOf(servers.leader().self)).toBe(fast)
+  })
+
+  test('not when all are slow', async () => {
+    await form(['a', 'b', 'c'])
+    const leader = servers.leader()
+    for (const disk of servers.disks.values()) disk.syncMs = HEARTBEAT_MS / 2
+    await servers.settled(leader.propose(servers.up('x')))
+    await servers.net.advance(60_000)
+    expect(servers.leader()).toBe(leader)
+  })
+})
+
 describe('a graceful stop (cluster.md §5.9)', () => {
   const waiting = (name: string): number =>
     (servers.net.nodes.get(name)?.logs ?? []).filter((line) => line.startsWith('raft_bootstrap_waiting')).length

@@ -467,7 +467,10 @@ export class FormationNode {
         raft.ask((asked) => ({ kind: 'change', ref: asked, change, live }), done)
       } else if (effect.kind === 'transfer') {
         const done = (ok: boolean): void => void reconciler.step({ kind: 'done', ref: effect.ref, ok })
-        raft.ask((asked) => ({ kind: 'transfer', ref: asked }), done)
+        raft.ask(
+          (asked) => ({ kind: 'transfer', ref: asked, ...(effect.to === undefined ? {} : { to: effect.to }) }),
+          done,
+        )
       }
     }
   }

@@ -7,6 +7,7 @@ import type { Env } from '../../../runtime/base/env.ts'
 import { type Configuration, type ConfigurationChange, membersOf } from './membership.ts'
 import { type Candidate, type Limits, type Selection, select } from './selection.ts'
 import { nameOf, type ServerId, storeOf } from './server.ts'
+import { SlowDisk } from './slow-disk.ts'
 
 /** A live node that runs a server, as gossip tells. */
 export interface ServerNode extends Omit<Candidate, 'server'> {
@@ -56,8 +57,8 @@ export type ReconcilerInput =
 
 export type ReconcilerEffect =
   | { kind: 'change'; ref: number; change: ConfigurationChange; why: string }
-  /** Hand over the leadership. */
-  | { kind: 'transfer'; ref: number; why: string }
+  /** Hand over the leadership; without `to`, to whoever is best. */
+  | { kind: 'transfer'; ref: number; to?: ServerId; why: string }
   | { kind: 'refused'; step: string; why: string; retryMs: number }
   /** The voters change too often: what can wait, waits. */
   | { kind: 'burst' }
@@ -85,13 +86,10 @@ const BURST_CHANGES = 3
 const BURST_WINDOW_MS = 60_000
 const BURST_PAUSE_MS = 30_000
 const SPREAD_EVERY_MS = 60_000
-const SLOW_DISK_MS = 10_000
-/** A disk is slow when another one is this many times faster. */
-const SLOW_DISK_FACTOR = 10
 
 interface Step {
   readonly key: string
-  readonly effect: { kind: 'change'; change: ConfigurationChange } | { kind: 'transfer' }
+  readonly effect: { kind: 'change'; change: ConfigurationChange } | { kind: 'transfer'; to?: ServerId }
   readonly why: string
   /** Can wait while the voters change too often. */
   readonly isVoluntary?: boolean
@@ -124,7 +122,7 @@ export class Reconciler {
   #changesAtMs: number[] = []
   #pausedUntilMs = Number.NEGATIVE_INFINITY
   #spreadAtMs = Number.NEGATIVE_INFINITY
-  #slowSinceMs: number | undefined
+  readonly #slowDisk = new SlowDisk()
 
   constructor(options: ReconcilerOptions, env: Env) {
     const { votersMax, votersMin } = options.limits
@@ -168,7 +166,7 @@ export class Reconciler {
     this.#isLeading = false
     this.#running = undefined
     this.#evaluateAtMs = Number.POSITIVE_INFINITY
-    this.#slowSinceMs = undefined
+    this.#slowDisk.forget()
     this.#changesAtMs = []
     for (const each of [this.#goneSinceMs, this.#known, this.#failures, this.#leaving, this.#unwanted]) each.clear()
   }
@@ -202,7 +200,7 @@ export class Reconciler {
       effect.kind === 'change' &&
       (effect.change.op === 'promote' || configuration.voters.includes(effect.change.server))
     this.#running = { ref, step, deadlineMs: this.#env.nowMs() + this.#options.timeoutMs, isVoterChange }
-    if (effect.kind === 'transfer') return [{ kind: 'transfer', ref, why }]
+    if (effect.kind === 'transfer') return [{ ...effect, ref, why }]
     const change: ReconcilerEffect = { kind: 'change', ref, change: effect.change, why }
     return loss === undefined ? [change] : [{ kind: 'evicted', server: effect.change.server, reason: loss }, change]
   }
@@ -310,7 +308,10 @@ export class Reconciler {
       ...this.#surplus(view, selection, lost),
       ...this.#handover(view, selection),
     ].filter(({ isVoluntary }) => !(isPaused && isVoluntary === true))
-    const isWaiting = this.#goneSinceMs.size > 0 || !selection.voters.every((server) => voters.includes(server))
+    const isWaiting =
+      this.#goneSinceMs.size > 0 ||
+      this.#slowDisk.isSuspected ||
+      !selection.voters.every((server) => voters.includes(server))
     return { steps, isWaiting }
   }
 
@@ -388,22 +389,19 @@ export class Reconciler {
   #handover({ configuration, members, syncMs }: ReconcilerView, selection: Selection): Step[] {
     const { self, heartbeatTimeoutMs } = this.#options
     const others = configuration.voters.filter((server) => server !== self)
-    const transfer = (why: string): Step => ({ key: 'transfer', effect: { kind: 'transfer' }, why })
+    const transfer = (why: string, to?: ServerId): Step => {
+      return { key: 'transfer', effect: { kind: 'transfer', ...(to === undefined ? {} : { to }) }, why }
+    }
     const isWanted = selection.voters.includes(self)
     if (!isWanted && others.some((server) => selection.voters.includes(server))) {
       return [transfer('this server should not vote any more')]
     }
-    const isFaster = (server: ServerId): boolean => {
+    const disks = others.flatMap((server) => {
       const member = members.get(server)
-      return member !== undefined && member.silentMs < heartbeatTimeoutMs && member.syncMs * SLOW_DISK_FACTOR < syncMs
-    }
-    const nowMs = this.#env.nowMs()
-    if (syncMs <= heartbeatTimeoutMs / 3 || !others.some(isFaster)) {
-      this.#slowSinceMs = undefined
-      return []
-    }
-    this.#slowSinceMs ??= nowMs
-    return nowMs >= this.#slowSinceMs + SLOW_DISK_MS ? [transfer('its disk is slow')] : []
+      return member === undefined ? [] : [{ server, ...member }]
+    })
+    const faster = this.#slowDisk.look(syncMs, disks, { nowMs: this.#env.nowMs(), heartbeatTimeoutMs })
+    return faster === undefined ? [] : [transfer('its disk is slow', faster)]
   }
 }
 
