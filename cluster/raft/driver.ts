@@ -126,6 +126,8 @@ export class RaftDriver implements Consensus {
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelWake: () => void = () => {}
   #cancelReopen: () => void = () => {}
+  /** What the store holds must not be used again: it goes before another one is opened. */
+  #isWipeDue = false
 
   #commands: { readonly command: Uint8Array; readonly waiter: Waiter }[] = []
   #commandBytes = 0
@@ -339,12 +341,18 @@ export class RaftDriver implements Consensus {
 
   reset(): Promise<void> {
     return this.#change(async () => {
-      const { store, self } = this.#sitting
+      const { self } = this.#sitting
       this.#end('the store is being made anew')
-      await store.close().catch(() => {})
-      await this.#options.wipeStore()
-      this.#state.clear()
-      await this.#open()
+      this.#isWipeDue = true
+      try {
+        await this.#openAnew()
+      } catch (error) {
+        this.#failure = messageOf(error)
+        this.#failedPart = 'disk'
+        this.#changed()
+        this.#reopenLater()
+        throw error
+      }
       this.#log('warn', 'raft_store_reset', { old: self, new: this.self })
     })
   }
@@ -388,7 +396,10 @@ export class RaftDriver implements Consensus {
     if (snapshot === undefined) return
     const startMs = this.#fabric.env.nowMs()
     await new Promise<void>((resolve, reject) => {
-      this.#state.onHalt = reject
+      this.#state.onHalt = (error) => {
+        this.#halted(error)
+        reject(error)
+      }
       this.#state.restore(snapshot.index, () => store.snapshots.read(snapshot.checksum), resolve)
     })
     this.statistics.snapshot('restore', this.#fabric.env.nowMs() - startMs)
@@ -433,6 +444,7 @@ export class RaftDriver implements Consensus {
     this.#failedPart = failedPart
     if (sitting.isOver) return
     this.#silence(sitting)
+    this.#state.dropRestore()
     this.#cancelWake()
     this.#wakeAtMs = Number.POSITIVE_INFINITY
     this.#isSnapshotDue = false
@@ -472,6 +484,7 @@ export class RaftDriver implements Consensus {
 
   #reopenLater(): void {
     if (this.#closing !== undefined || this.#isHalted) return
+    this.#cancelReopen()
     this.#cancelReopen = this.#fabric.after(REOPEN_MS, () => {
       this.#change(() => this.#reopen()).catch((error: unknown) => {
         this.#failure = messageOf(error)
@@ -483,9 +496,21 @@ export class RaftDriver implements Consensus {
 
   /** Nothing that an earlier sync may have left behind is believed: all is read again from the disk. */
   async #reopen(): Promise<void> {
-    await this.#sitting.store.close().catch(() => {})
-    await this.#open()
+    // It may have been made anew meanwhile.
+    if (!this.#sitting.isOver) return
+    await this.#openAnew()
     this.#log('info', 'raft_storage_recovered', { last: this.#sitting.store.log.lastIndex })
+  }
+
+  async #openAnew(): Promise<void> {
+    if (this.#isHalted) throw new MoonmeshError('Unavailable', this.#failure ?? 'the replica has halted')
+    await this.#sitting.store.close().catch(() => {})
+    if (this.#isWipeDue) {
+      await this.#options.wipeStore()
+      this.#isWipeDue = false
+      this.#state.clear()
+    }
+    await this.#open()
   }
 
   async #open(): Promise<void> {
@@ -691,7 +716,9 @@ export class RaftDriver implements Consensus {
         return this.#changed()
       case 'reset-required':
         this.#log('error', 'raft_log_regression', { peer: this.#fabric.name })
-        this.reset().catch((error: unknown) => this.#diskFailed(sitting, error))
+        this.reset().catch(() => {
+          // Tried again until it works.
+        })
         return
       default:
         return unreachable(effect)
@@ -959,8 +986,10 @@ export class RaftDriver implements Consensus {
 
   #propose(proposals: readonly Proposal[]): void {
     this.#feed({ kind: 'propose', proposals })
-    // A core that is over has refused nothing.
-    if (this.#sitting.isOver) for (const awaiting of this.#proposals.withdrawn()) this.#refuse(awaiting, 'NotLeader')
+    // A core that is over, or not there any more, has refused nothing.
+    const { raft, isOver } = this.#sitting
+    if (isOver || raft === undefined)
+      for (const awaiting of this.#proposals.withdrawn()) this.#refuse(awaiting, 'NotLeader')
   }
 
   #applied(sitting: Sitting, entry: Entry, outcomes: readonly Outcome[]): void {

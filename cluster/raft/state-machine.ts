@@ -34,6 +34,8 @@ export interface ReplicatedState {
   apply(entries: readonly Entry[], each: (entry: Entry, outcomes: readonly Outcome[]) => void, done: () => void): void
   /** Replaces the state by that of a snapshot, unless that is behind. */
   restore(index: number, read: () => AsyncIterable<Uint8Array>, done: () => void): void
+  /** The store of the snapshot that was to replace the state is given up: it will not, and failing to read it means nothing. */
+  dropRestore(): void
   /** The state as it is at this moment, in pieces of a file. */
   save(formation: string, position: SnapshotPosition): SavedState
   /** Back to the beginning, for a new store. */

@@ -109,6 +109,10 @@ export class StateHost implements ReplicatedState {
     return { pieces: writeSnapshot(header, view.records()), close: () => view.close() }
   }
 
+  dropRestore(): void {
+    this.#work = this.#work.filter(({ kind }) => kind !== 'restore')
+  }
+
   clear(): void {
     const [work] = this.#work
     this.#work = []
@@ -209,7 +213,7 @@ export class StateHost implements ReplicatedState {
       // It may have been withdrawn meanwhile.
       if (restored !== undefined && !this.#isOver && this.#work[0] === work) this.#replace(restored)
     } catch (error) {
-      return this.#halt(`the snapshot at ${work.index}`, error)
+      if (!this.#isOver && this.#work[0] === work) return this.#halt(`the snapshot at ${work.index}`, error)
     } finally {
       this.#isWorking = false
     }

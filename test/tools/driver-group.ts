@@ -21,12 +21,15 @@ export class Disk {
   readonly files = new MemoryFiles()
   readonly rows = new MemoryStorage()
   isFailing = false
+  isWipeFailing = false
   /** Of every sync; undefined: nobody measures. */
   syncMs: number | undefined
   wipes = 0
+  opens = 0
 
   open(onSync: (report: SyncReport) => void = () => {}): Promise<Store> {
     const { rows } = this
+    this.opens++
     const write = async (operations: Parameters<MemoryStorage['write']>[0]): Promise<void> => {
       if (this.isFailing) throw new Error('the disk is full')
       await rows.write(operations)
@@ -77,6 +80,7 @@ export class DriverGroup {
       isEligible: true,
       openStore: (onSync) => disk.open(onSync),
       wipeStore: async () => {
+        if (disk.isWipeFailing) throw new Error('it cannot be wiped')
         disk.wipes++
         this.disks.set(name, Object.assign(disk, { files: new MemoryFiles(), rows: new MemoryStorage() }))
       },

@@ -3,6 +3,7 @@ import type { Consensus } from '../../../cluster/raft/consensus.ts'
 import { configurationOf } from '../../../cluster/raft/core/membership.ts'
 import { nameOf, type ServerId } from '../../../cluster/raft/core/server.ts'
 import type { RaftDriver } from '../../../cluster/raft/driver.ts'
+import type { StateHost } from '../../../cluster/state/host.ts'
 import { encodeEnvelope } from '../../../cluster/state/wire/commands.ts'
 import { Disk, DriverGroup, FORMATION, SETTINGS, SETTLED_MS } from '../../tools/driver-group.ts'
 
@@ -241,6 +242,49 @@ describe('members (cluster.md §5.4, §5.5)', () => {
     expect(late.status()).toMatchObject({ failure: undefined, formation: undefined })
   })
 
+  test('a store that cannot be made anew is made anew later, and the old one is not used again', async () => {
+    await group.form(['a', 'b', 'c'])
+    const [victim] = group.followers() as [RaftDriver]
+    const before = victim.self
+    const disk = group.disks.get(nameOf(before)) as Disk
+    disk.isWipeFailing = true
+    expect(await kindOf(group.settled(victim.reset()))).not.toBe('ok')
+    await group.net.advance(12_000)
+    expect(victim.status().failure).toContain('wiped')
+    disk.isWipeFailing = false
+    await group.net.advance(6000)
+    expect(victim.status()).toMatchObject({ failure: undefined, isEmpty: true })
+    expect(victim.self).not.toBe(before)
+  })
+
+  test('what was proposed to a server that has another store by then is answered', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const proposal = kindOf(leader.propose(group.up('x')))
+    const resetting = leader.reset()
+    // The new store is there before the turn in which the proposal would have been appended.
+    for (let i = 0; i < 1000; i++) await Promise.resolve()
+    expect(leader.status().isEmpty).toBe(true)
+    expect(await group.settled(proposal)).toBe('NotLeader')
+    await resetting
+  })
+
+  test('a store that is made anew while the failed one waits to be opened is not opened twice', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const [victim] = group.followers() as [RaftDriver]
+    const disk = group.disks.get(nameOf(victim.self)) as Disk
+    disk.isFailing = true
+    await group.settled(leader.propose(group.up('x')))
+    await group.net.advance(500)
+    expect(victim.status().failure).toContain('full')
+    disk.isFailing = false
+    await group.settled(victim.reset())
+    await group.settled(leader.changeMembership({ op: 'add-standby', server: victim.self }))
+    const opens = disk.opens
+    await group.net.advance(6000)
+    expect(disk.opens).toBe(opens)
+    expect(victim.status()).toMatchObject({ failure: undefined, role: 'standby' })
+  })
+
   test('a store of a group begins no other', async () => {
     const leader = await group.form(['a', 'b', 'c'])
     const { configuration } = leader.status().configuration
@@ -316,6 +360,43 @@ describe('crashes and disks (cluster.md §5.1)', () => {
     leader.machine.applying = applying
     await group.net.advance(SETTLED_MS)
     expect(nameOf(group.leader().self)).not.toBe(name)
+  })
+
+  test('a disk that fails while a snapshot is being restored does not halt the replica', async () => {
+    const small = { snapshotThreshold: 20, snapshotIntervalMs: 200, trailingEntries: 5, syncedForMs: 50 }
+    const leader = await group.form(['a', 'b', 'c'], small)
+    for (let i = 0; i < 60; i++) await group.settled(leader.propose(group.up(`n${i}`)))
+    await group.net.advance(1000)
+    const late = await group.start('d', small)
+    const disk = group.disks.get('d') as Disk
+    const host = group.hosts.get('d') as StateHost
+    const restore = host.restore.bind(host)
+    let release: () => void = () => {}
+    const released = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    let restores = 0
+    host.restore = (index, read, done) => {
+      restores++
+      const slowly = async function* (): AsyncGenerator<Uint8Array> {
+        await released
+        yield* read()
+      }
+      restore(index, slowly, done)
+    }
+    await group.settled(leader.changeMembership({ op: 'add-standby', server: late.self }))
+    await group.net.advance(1000)
+    expect(restores).toBe(1)
+    disk.isFailing = true
+    await group.settled(leader.propose(group.up('x')))
+    await group.net.advance(1000)
+    expect(late.status().failure).toContain('full')
+    disk.isFailing = false
+    await group.net.advance(6000)
+    release()
+    await group.net.advance(12_000)
+    expect(late.status()).toMatchObject({ failure: undefined, role: 'standby' })
+    expect(new Set(group.digests()).size).toBe(1)
   })
 
   test('bytes that no server sends are dropped and counted', async () => {

@@ -160,6 +160,28 @@ describe('the replica of a server (cluster.md §5.12)', () => {
     expect(other.host.index).toBe(0)
   })
 
+  test('a snapshot that cannot be read any more once it is not wanted any more stops nothing', async () => {
+    let fail: (error: Error) => void = () => {}
+    const gone = new Promise<never>((_, reject) => {
+      fail = reject
+    })
+    let halts = 0
+    rig.host.onHalt = () => halts++
+    rig.host.restore(
+      5,
+      // biome-ignore lint/correctness/useYield: it fails first.
+      async function* () {
+        await gone
+      },
+      () => {},
+    )
+    rig.host.clear()
+    rig.apply([entry(1)])
+    fail(new Error('the store is closed'))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect([halts, rig.host.index, rig.host.isIdle]).toEqual([0, 1, true])
+  })
+
   test('a new store begins with an empty state, also in the middle of an entry', () => {
     rig.stepMs = 2
     rig.apply([entry(1, ['a', 'b', 'c', 'd', 'e', 'f'])])
