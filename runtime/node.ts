@@ -605,8 +605,8 @@ export class Node {
 
   async #startNames(cluster: Cluster, relay: Relay): Promise<void> {
     const { Names, registerNamesMetrics } = await import('../cluster/index.ts')
-    const { fabric, state, consensus } = cluster
-    assert(fabric !== undefined && state !== undefined, 'a connected cluster has a fabric and a state')
+    const { fabric, state, consensus, possessions } = cluster
+    assert(fabric !== undefined && state !== undefined && possessions !== undefined, 'a connected cluster has a state')
     this.#names = new Names({
       fabric,
       host: {
@@ -630,7 +630,8 @@ export class Node {
       },
     })
     const names = this.#names
-    names.attach({ state, consensus, strongDeadlineMs: cluster.settings.names.strongDeadlineMs })
+    const { strongDeadlineMs } = cluster.settings.names
+    names.attach({ state, consensus, possessions, strongDeadlineMs })
     this.#metrics.addSource((prom, registry) => registerNamesMetrics(prom, registry, names))
   }
 

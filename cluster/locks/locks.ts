@@ -13,7 +13,7 @@ import type { Outcome } from '../state/core/outcomes.ts'
 import type { Possessions } from '../state/possessions.ts'
 import type { ClusterState } from '../state/state.ts'
 import { Waker } from '../state/waker.ts'
-import { type HeldEffect, HeldLocks, type LossReason } from './core/held.ts'
+import { type Grant, type HeldEffect, HeldLocks, type LossReason } from './core/held.ts'
 
 export interface LocksOptions {
   readonly fabric: Pick<Fabric, 'env' | 'after' | 'log'>
@@ -21,7 +21,7 @@ export interface LocksOptions {
     ClusterState,
     'submit' | 'read' | 'addQuery' | 'onSession' | 'onEvents' | 'isTrusted' | 'replica'
   >
-  readonly possessions: Pick<Possessions, 'mayOwn' | 'exited'>
+  readonly possessions: Pick<Possessions, 'asks' | 'exited'>
   /** Tells a process of this node that it does not hold the lock any more. */
   readonly lost: (pid: string, name: string, reason: LossReason) => void
 }
@@ -68,6 +68,7 @@ export interface LockStatistics {
 
 /** An answer of the log is awaited for so long, beside the wait for the lock. */
 const DEADLINE_MS = 10_000
+const RELEASE_AGAIN_MS = 1000
 export const WAIT_MS_MAX = 24 * 3_600_000
 export const TTL_MS_MAX = 365 * 24 * 3_600_000
 const TTL_MS_MIN = 100
@@ -85,6 +86,7 @@ export class Locks {
   readonly #closers: (() => void)[] = []
   readonly #lost: Record<LossReason, number> = { lost: 0, expired: 0 }
   readonly #waits = new Histogram()
+  #isClosed = false
 
   constructor(options: LocksOptions) {
     const { fabric, state } = options
@@ -124,16 +126,24 @@ export class Locks {
     assertTime('wait', waitMs, 0, WAIT_MS_MAX)
     if (ttlMs !== 0) assertTime('ttl', ttlMs, TTL_MS_MIN, TTL_MS_MAX)
     const { state, possessions } = this.#options
-    possessions.mayOwn(pid)
+    const asking = possessions.asks(pid)
     const sentMs = this.#env.nowMs()
-    const outcome = await state.submit(
-      { kind: 'lock-acquire', name, pid, waitMs, ttlMs },
-      { deadlineMs: waitMs + DEADLINE_MS, ...(signal === undefined ? {} : { signal }) },
-    )
+    let hasEnded = false
+    const outcome = await state
+      .submit(
+        { kind: 'lock-acquire', name, pid, waitMs, ttlMs },
+        { deadlineMs: waitMs + DEADLINE_MS, ...(signal === undefined ? {} : { signal }) },
+      )
+      .finally(() => {
+        hasEnded = asking.hasEnded
+        asking.answered()
+      })
     this.#waits.observe((this.#env.nowMs() - sentMs) / 1000)
+    // The log is told of its end, and nobody here holds anything for it.
+    if (hasEnded) throw new MoonmeshError('Canceled', `lock ${name}: the process has ended`)
     switch (outcome.status) {
       case 'granted':
-        return this.#granted({ name, pid, token: outcome.token, ttlMs, sentMs }, waitMs > 0)
+        return this.#granted({ name, pid, token: outcome.token, ttlMs, sentMs }, { hasWaited: waitMs > 0, signal })
       case 'held':
         return { kind: 'held', holder: outcome.pid, token: outcome.token }
       case 'timeout':
@@ -144,15 +154,21 @@ export class Locks {
   }
 
   async #granted(
-    grant: { name: string; pid: string; token: number; ttlMs: number; sentMs: number },
-    hasWaited: boolean,
+    grant: Grant,
+    { hasWaited, signal }: { hasWaited: boolean; signal: AbortSignal | undefined },
   ): Promise<Acquired> {
     const { name, token, ttlMs } = grant
     this.#held.granted(grant)
     // The time counts from the grant, and when in the wait that was nobody here knows: it begins anew.
-    if (hasWaited && ttlMs > 0 && !(await this.#renew(grant))) {
-      this.#held.released(name, token)
-      return { kind: 'timeout' }
+    if (hasWaited && ttlMs > 0) {
+      try {
+        if (!(await this.#renew(grant, signal))) return { kind: 'timeout' }
+      } catch (error) {
+        // Who asked is told that it has nothing.
+        this.#held.released(name, token)
+        this.#giveBack(grant)
+        throw error
+      }
     }
     this.#waker.set(this.#held.wakeAtMs)
     return { kind: 'granted', token }
@@ -195,14 +211,16 @@ export class Locks {
     return grant !== undefined && (await this.#renew(grant))
   }
 
-  async #renew({ name, pid, token, ttlMs }: { name: string; pid: string; token: number; ttlMs: number }) {
+  async #renew({ name, pid, token, ttlMs }: Grant, signal?: AbortSignal): Promise<boolean> {
     const sentMs = this.#env.nowMs()
-    const outcome = await this.#options.state.submit({ kind: 'lock-renew', name, pid, token, ttlMs })
+    const command = { kind: 'lock-renew', name, pid, token, ttlMs } as const
+    const outcome = await this.#options.state.submit(command, signal === undefined ? {} : { signal })
     if (outcome.status !== 'ok') throw failed('lock', name, outcome)
     if (outcome.changed) this.#held.renewed(name, token, ttlMs, sentMs)
     else this.#perform(this.#held.over(name, token, 'expired'))
     this.#waker.set(this.#held.wakeAtMs)
-    return outcome.changed
+    // It may have been declared lost while the answer was on its way.
+    return outcome.changed && this.#held.grantOf(name, pid)?.token === token
   }
 
   /** Whether the process holds it for certain, at this very moment. */
@@ -243,6 +261,7 @@ export class Locks {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const close of this.#closers.splice(0)) close()
     this.#waker.close()
   }
@@ -256,11 +275,20 @@ export class Locks {
         this.#options.lost(pid, name, effect.reason)
         continue
       }
-      const command = { kind: 'lock-release', name, pid, token: effect.token } as const
-      // It fails when the session is over, which released it.
-      this.#options.state.submit(command, { deadlineMs: Number.POSITIVE_INFINITY }).catch(() => {})
+      this.#giveBack(effect)
     }
     this.#waker.set(this.#held.wakeAtMs)
+  }
+
+  /** Nobody waits for the answer. */
+  #giveBack({ name, pid, token }: Pick<Grant, 'name' | 'pid' | 'token'>): void {
+    if (this.#isClosed) return
+    const command = { kind: 'lock-release', name, pid, token } as const
+    this.#options.state.submit(command, { deadlineMs: Number.POSITIVE_INFINITY }).catch((error: unknown) => {
+      // Too much is under way. Any other failure means that the session is over, which released it.
+      if (!(error instanceof MoonmeshError) || error.kind !== 'LimitExceeded') return
+      this.#options.fabric.after(RELEASE_AGAIN_MS, () => this.#giveBack({ name, pid, token }))
+    })
   }
 }
 

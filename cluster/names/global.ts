@@ -9,9 +9,11 @@ import { type Packed, pack, UnpackError, unpack } from '../../runtime/base/msgpa
 import type { Fabric } from '../fabric.ts'
 import type { Consensus } from '../raft/consensus.ts'
 import { Fields } from '../state/core/fields.ts'
+import { IndexBy } from '../state/core/index-by.ts'
 import type { Machine } from '../state/core/machine.ts'
 import type { GlobalScope, Outcome, StateEvent } from '../state/core/outcomes.ts'
 import type { SessionEvent } from '../state/core/session.ts'
+import type { Asking, Possessions } from '../state/possessions.ts'
 import type { ClusterState } from '../state/state.ts'
 import { BindingCache, type BindingChange, type CachedBinding } from './core/cache.ts'
 import { type Check, Exclusions, type ReservationState } from './core/exclusions.ts'
@@ -36,6 +38,7 @@ export interface GlobalNamesOptions {
   readonly state: ClusterState
   /** Undefined: this node is a client for good. */
   readonly consensus: Consensus | undefined
+  readonly possessions: Pick<Possessions, 'asks' | 'exited' | 'endedCount' | 'isEnded'>
   readonly strongDeadlineMs: number
   readonly scopes: SmallerScopes
 }
@@ -49,10 +52,6 @@ const LOOKUP = 'names.lookup'
 const RESERVATION = 'names.reservation'
 const STRONG = 'names.strong'
 const PAGE = 512
-/** Of one command. */
-const DOWN_PIDS_MAX = 1024
-const DOWN_BATCH_MS = 10
-const DOWN_AGAIN_MS = 1000
 /** Beyond its time, for the log to say so. */
 const STRONG_GRACE_MS = 5000
 const BARRIER_MS = 5000
@@ -70,17 +69,10 @@ export class GlobalNames {
   readonly #feed: FeedClient
   readonly #server: FeedServer | undefined
   readonly #driver: StrongDriver | undefined
-  /** Processes of this node that have, or may have, names in the log. */
-  readonly #owners = new Set<string>()
-  /** Names that they have, as the log answered. */
+  readonly #possessions: GlobalNamesOptions['possessions']
+  /** Names that processes of this node have, as the log answered. */
   readonly #owned = new Map<string, string>()
-  /** Registrations whose outcome is open, by process, and those of these processes that have ended. */
-  readonly #underWay = new Map<string, number>()
-  readonly #endedUnderWay = new Set<string>()
-  /** Processes that ended, until the log says so. */
-  readonly #ended = new Set<string>()
-  #unsaid: string[] = []
-  #cancelDown: (() => void) | undefined
+  readonly #ownedBy = new IndexBy<string>()
   /** Waits for the strong names of this session; undefined: known, or not needed. */
   #barrier: { readonly session: number; readonly waiters: Set<() => void> } | undefined
   readonly #undo: (() => void)[] = []
@@ -90,8 +82,9 @@ export class GlobalNames {
   /** How long strong registrations took, by the word of the log. */
   readonly strongSeconds = new Map<string, Histogram>()
 
-  constructor({ fabric, state, consensus, strongDeadlineMs, scopes }: GlobalNamesOptions) {
+  constructor({ fabric, state, consensus, possessions, strongDeadlineMs, scopes }: GlobalNamesOptions) {
     this.#fabric = fabric
+    this.#possessions = possessions
     this.#state = state
     this.#scopes = scopes
     this.#strongDeadlineMs = strongDeadlineMs
@@ -133,24 +126,20 @@ export class GlobalNames {
    * @throws MoonmeshError `AlreadyExists`, `Unavailable`, `Timeout`, `LimitExceeded`, `Canceled`
    */
   async register(name: string, pid: string, scope: GlobalScope, signal: AbortSignal): Promise<void> {
-    // Before it is asked for: an outcome that nobody learns counts as owned.
-    this.#owners.add(pid)
-    this.#underWay.set(pid, (this.#underWay.get(pid) ?? 0) + 1)
+    const asking = this.#possessions.asks(toText(pid))
     try {
-      await this.#register(name, pid, scope, signal)
+      await this.#register(name, pid, scope, { signal, asking })
     } finally {
-      const left = (this.#underWay.get(pid) ?? 1) - 1
-      if (left > 0) this.#underWay.set(pid, left)
-      else this.#underWay.delete(pid)
-      // What its end released may have been bound after that.
-      if (this.#endedUnderWay.has(pid)) {
-        if (left === 0) this.#endedUnderWay.delete(pid)
-        this.#isDown(pid)
-      }
+      asking.answered()
     }
   }
 
-  async #register(name: string, pid: string, scope: GlobalScope, signal: AbortSignal): Promise<void> {
+  async #register(
+    name: string,
+    pid: string,
+    scope: GlobalScope,
+    { signal, asking }: { signal: AbortSignal; asking: Asking },
+  ): Promise<void> {
     const [textName, textPid] = [toText(name), toText(pid)]
     const startedMs = this.#fabric.env.nowMs()
     const outcome =
@@ -162,10 +151,7 @@ export class GlobalNames {
           )
     if (scope === 'strong') this.#took(outcome.status, this.#fabric.env.nowMs() - startedMs)
     if (outcome.status !== 'ok') throw failureOf(name, outcome)
-    if (!this.#endedUnderWay.has(pid)) {
-      this.#owners.add(pid)
-      this.#owned.set(name, pid)
-    }
+    if (!asking.hasEnded) this.#own(name, pid)
     // Who registered sees it at once, wherever the log reaches this node later.
     if (outcome.revision !== undefined && outcome.changed) {
       this.#apply([{ name, pid, scope, revision: outcome.revision }])
@@ -177,42 +163,34 @@ export class GlobalNames {
     const command = { kind: 'unregister', name: toText(name), pid: toText(pid), scope } as const
     const outcome = await this.#state.submit(command, { signal })
     if (outcome.status !== 'ok') throw failureOf(name, outcome)
-    if (outcome.changed && this.#owned.get(name) === pid) this.#owned.delete(name)
+    if (outcome.changed && this.#owned.get(name) === pid) this.#disown(name)
     if (outcome.revision !== undefined) this.#apply([{ name, pid: undefined, scope, revision: outcome.revision }])
     return outcome.changed
   }
 
   /** A process of this node ended. */
   exited(pid: string): void {
-    if (!this.#owners.delete(pid) && !this.#underWay.has(pid)) return
-    if (this.#underWay.has(pid)) this.#endedUnderWay.add(pid)
-    this.#isDown(pid)
-    const names = [...this.#owned].flatMap(([name, owner]) => (owner === pid ? [name] : []))
-    for (const name of names) this.#owned.delete(name)
+    this.#possessions.exited(toText(pid))
+    const names = this.#ownedBy.of(pid)
+    for (const name of names) this.#disown(name)
     this.#changed(names)
   }
 
-  #isDown(pid: string): void {
-    this.#ended.add(pid)
-    this.#unsaid.push(pid)
-    if (!this.#isClosed) this.#cancelDown ??= this.#fabric.after(DOWN_BATCH_MS, () => this.#sayDown())
+  #own(name: string, pid: string): void {
+    this.#disown(name)
+    this.#owned.set(name, pid)
+    this.#ownedBy.add(pid, name)
   }
 
-  #sayDown(): void {
-    this.#cancelDown = undefined
-    const pids = this.#unsaid.splice(0, DOWN_PIDS_MAX)
-    if (pids.length === 0) return
-    if (this.#unsaid.length > 0) this.#cancelDown = this.#fabric.after(DOWN_BATCH_MS, () => this.#sayDown())
-    const done = (): void => {
-      for (const pid of pids) this.#ended.delete(pid)
-    }
-    const command = { kind: 'proc-down', pids: pids.map(toText) } as const
-    this.#state.submit(command, { deadlineMs: Number.POSITIVE_INFINITY }).then(done, (error: MoonmeshError) => {
-      // With the session all that they had is gone; what was refused for want of room is said again.
-      if (this.#isClosed || error.kind !== 'LimitExceeded') return done()
-      this.#unsaid.push(...pids)
-      this.#cancelDown ??= this.#fabric.after(DOWN_AGAIN_MS, () => this.#sayDown())
-    })
+  #disown(name: string): void {
+    const pid = this.#owned.get(name)
+    if (pid === undefined) return
+    this.#owned.delete(name)
+    this.#ownedBy.delete(pid, name)
+  }
+
+  #isEnded(pid: string): boolean {
+    return this.#possessions.endedCount > 0 && this.#possessions.isEnded(toText(pid))
   }
 
   // ---- looking up
@@ -220,7 +198,7 @@ export class GlobalNames {
   /** What is known here. A process of this node that ended has no name any more, whatever the log says yet. */
   lookup(name: string): GlobalLookup | undefined {
     const known = this.#cache.lookup(name)
-    return known === undefined || this.#ended.has(known.pid) ? undefined : known
+    return known === undefined || this.#isEnded(known.pid) ? undefined : known
   }
 
   /** Who is about to have the name as a strong one. */
@@ -229,7 +207,7 @@ export class GlobalNames {
   }
 
   bindings(prefix: string): CachedBinding[] {
-    return this.#cache.bindings(prefix).filter(({ pid }) => !this.#ended.has(pid))
+    return this.#cache.bindings(prefix).filter(({ pid }) => !this.#isEnded(pid))
   }
 
   /** Asks the log. @throws MoonmeshError `Unavailable` */
@@ -242,7 +220,7 @@ export class GlobalNames {
     const scope = answer.text('scope') === 'strong' ? 'strong' : 'consistent'
     const found = { name, pid: toBytes(answer.text('pid')), scope, revision: answer.count('rev') } as const
     this.#apply([found])
-    return this.#ended.has(found.pid) ? undefined : found
+    return this.#isEnded(found.pid) ? undefined : found
   }
 
   /** Whether the log may know more of a name that is not known here. */
@@ -451,14 +429,12 @@ export class GlobalNames {
   /** The session is over: the log has released everything. */
   #loseAll(): void {
     const owned = [...this.#owned].sort(([a], [b]) => (a < b ? -1 : 1))
-    this.#owned.clear()
     for (const [name, pid] of owned) {
+      this.#disown(name)
       this.counters.lost++
       this.#fabric.log('warn', 'name_revoked', { name: toText(name), pid: toText(pid) })
       this.#scopes.lost(name, pid)
     }
-    this.#owners.clear()
-    this.#unsaid = []
   }
 
   // ---- figures
@@ -479,7 +455,6 @@ export class GlobalNames {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#cancelTick()
-    this.#cancelDown?.()
     this.#endBarrier()
     this.#feed.close()
     this.#server?.close()

@@ -2,9 +2,13 @@
 // no longer is. Doubt counts as no. cluster.md §5.10, §7.
 
 import type { Env } from '../../../runtime/base/env.ts'
+import { Heap } from '../../../runtime/base/heap.ts'
+import { IndexBy } from '../../state/core/index-by.ts'
 
 /** An expiry is told by the log; for this long its word is awaited. */
 const EXPIRY_GRACE_MS = 2000
+/** Renewals leave stale items among the timers; they are dropped when they are the larger part. */
+const STALE_MIN = 64
 
 export type LossReason = 'lost' | 'expired'
 
@@ -31,6 +35,9 @@ interface Held extends Grant {
 export class HeldLocks {
   readonly #env: Pick<Env, 'nowMs'>
   readonly #held = new Map<string, Held>()
+  readonly #ofPid = new IndexBy<string>()
+  /** Of what has a time. One that is not the same as in `#held` counts no more. */
+  readonly #timers = new Heap<Held>()
   /** Declared lost while nothing could be said to the log. */
   #toRelease: Grant[] = []
 
@@ -57,37 +64,37 @@ export class HeldLocks {
   granted(grant: Grant): void {
     const known = this.#held.get(grant.name)
     if (known !== undefined && known.token > grant.token) return
-    this.#held.set(grant.name, { ...grant, untilMs: untilOf(grant) })
+    this.#set({ ...grant, untilMs: untilOf(grant) })
   }
 
   /** The log has given it more time. */
   renewed(name: string, token: number, ttlMs: number, sentMs: number): void {
     const held = this.#held.get(name)
-    if (held?.token === token) this.#held.set(name, { ...held, ttlMs, sentMs, untilMs: untilOf({ ttlMs, sentMs }) })
+    if (held?.token === token) this.#set({ ...held, ttlMs, sentMs, untilMs: untilOf({ ttlMs, sentMs }) })
   }
 
   /** The process gave it back, or is about to. */
   released(name: string, token: number): void {
-    if (this.#held.get(name)?.token === token) this.#held.delete(name)
+    if (this.#held.get(name)?.token === token) this.#delete(name)
   }
 
   /** The log says that this grant is over, and it was not the process that ended it. */
   over(name: string, token: number, reason: LossReason): HeldEffect[] {
     const held = this.#held.get(name)
     if (held?.token !== token) return []
-    this.#held.delete(name)
+    this.#delete(name)
     return [{ kind: 'lost', name, pid: held.pid, reason }]
   }
 
   /** The process has ended; the log is told of that elsewhere. */
   exited(pid: string): void {
-    for (const [name, held] of this.#held) if (held.pid === pid) this.#held.delete(name)
+    for (const name of this.#ofPid.of(pid)) this.#delete(name)
   }
 
   /** The session is not trusted any more: all locks are lost, and stay so when it comes back. */
   suspended(): HeldEffect[] {
     const all = [...this.#held.values()]
-    this.#held.clear()
+    for (const { name } of all) this.#delete(name)
     this.#toRelease.push(...all)
     return all.map(({ name, pid }) => ({ kind: 'lost', name, pid, reason: 'lost' }))
   }
@@ -108,21 +115,41 @@ export class HeldLocks {
 
   /** When a tick is due; Infinity when nothing is. */
   get wakeAtMs(): number {
-    let atMs = Number.POSITIVE_INFINITY
-    for (const { untilMs } of this.#held.values()) atMs = Math.min(atMs, untilMs + EXPIRY_GRACE_MS)
-    return atMs
+    for (let next = this.#timers.peek(); next !== undefined; next = this.#timers.peek()) {
+      if (this.#held.get(next.name) === next) return next.untilMs + EXPIRY_GRACE_MS
+      this.#timers.pop()
+    }
+    return Number.POSITIVE_INFINITY
   }
 
   /** The word of the log did not come: what must have expired is over, and given back to be certain. */
   tick(): HeldEffect[] {
     const nowMs = this.#env.nowMs()
     const effects: HeldEffect[] = []
-    for (const [name, { pid, token, untilMs }] of this.#held) {
-      if (nowMs < untilMs + EXPIRY_GRACE_MS) continue
-      this.#held.delete(name)
+    while (this.wakeAtMs <= nowMs) {
+      const { name, pid, token } = this.#timers.pop() as Held
+      this.#delete(name)
       effects.push({ kind: 'lost', name, pid, reason: 'expired' }, { kind: 'release', name, pid, token })
     }
     return effects
+  }
+
+  #set(held: Held): void {
+    this.#delete(held.name)
+    this.#held.set(held.name, held)
+    this.#ofPid.add(held.pid, held.name)
+    if (!Number.isFinite(held.untilMs)) return
+    this.#timers.push(held.untilMs, held)
+    if (this.#timers.count > 2 * this.#held.size + STALE_MIN) {
+      this.#timers.prune((item) => this.#held.get(item.name) === item)
+    }
+  }
+
+  #delete(name: string): void {
+    const held = this.#held.get(name)
+    if (held === undefined) return
+    this.#held.delete(name)
+    this.#ofPid.delete(held.pid, name)
   }
 }
 

@@ -9,6 +9,7 @@ import type { SessionEvent } from '../../../cluster/state/core/session.ts'
 import type { Query } from '../../../cluster/state/member.ts'
 import type { ClusterState } from '../../../cluster/state/state.ts'
 import { decodeCommands, encodeCommands } from '../../../cluster/state/wire/commands.ts'
+import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import type { Packed } from '../../../runtime/base/msgpack.ts'
 
 const PID = '{n1@app:p|1.100}'
@@ -23,6 +24,7 @@ class FakeState {
   readonly #events = new Set<(event: StateEvent) => void>()
   readonly commands: Command[] = []
   isTrusted = true
+  refuses: (command: Command) => MoonmeshError | undefined = () => undefined
   /** Nobody leads. */
   isSilent = false
   #session = 0
@@ -42,6 +44,8 @@ class FakeState {
 
   submit(command: Command): Promise<Outcome> {
     this.commands.push(command)
+    const refusal = this.refuses(command)
+    if (refusal !== undefined) return Promise.reject(refusal)
     if (this.isSilent) return new Promise(() => {})
     const seq = ++this.#seq
     return new Promise((resolve) => {
@@ -135,7 +139,13 @@ beforeEach(() => {
   locks = new Locks({
     fabric: { env, after: (delayMs, run) => world.after(delayMs, run), log: () => {} },
     state: state as unknown as ClusterState,
-    possessions: { mayOwn: (pid) => void owners.push(pid), exited: (pid) => void owners.push(`-${pid}`) },
+    possessions: {
+      asks: (pid) => {
+        owners.push(pid)
+        return { hasEnded: false, answered: () => {} }
+      },
+      exited: (pid) => void owners.push(`-${pid}`),
+    },
     lost: (pid, name, reason) => void told.push(`${name} ${reason} ${pid}`),
   })
 })
@@ -226,6 +236,27 @@ test('a suspended session holds nothing; what was declared lost is given back wh
   expect(locks.isHeld('a', PID)).toBe(false)
   state.session({ kind: 'resumed', session: 1 })
   expect(state.commands.at(-1)).toEqual({ kind: 'lock-release', name: 'a', pid: PID, token })
+  expect(await locks.info('a')).toBeUndefined()
+})
+
+test('what there was no room to give back is given back later', async () => {
+  await acquire('a')
+  state.session({ kind: 'suspended', session: 1 })
+  state.refuses = () => new MoonmeshError('LimitExceeded', 'too many')
+  state.session({ kind: 'resumed', session: 1 })
+  await Promise.resolve()
+  state.refuses = () => undefined
+  world.advance(2000)
+  expect(await locks.info('a')).toBeUndefined()
+})
+
+test('a lock whose time cannot be begun after the wait is given back, as its caller is told', async () => {
+  await acquire('a')
+  const waiting = acquire('a', OTHER, 5000, 60_000)
+  state.refuses = ({ kind }) => (kind === 'lock-renew' ? new MoonmeshError('Unavailable', 'nobody leads') : undefined)
+  await locks.release('a', PID)
+  await expect(waiting).rejects.toMatchObject({ kind: 'Unavailable' })
+  expect(locks.isHeld('a', OTHER)).toBe(false)
   expect(await locks.info('a')).toBeUndefined()
 })
 

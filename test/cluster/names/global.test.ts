@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type ClusterScope, Names } from '../../../cluster/names/names.ts'
+import { Possessions } from '../../../cluster/state/possessions.ts'
 import { ClusterState } from '../../../cluster/state/state.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { FabricNet, type FakeFabric } from '../../tools/fabric.ts'
@@ -45,7 +46,7 @@ async function start(name: string, epoch = 1): Promise<TestNode> {
       revoked: (each, pid) => revoked.push(`${each} of ${pid}`),
     },
   })
-  names.attach({ state, consensus, strongDeadlineMs: 3000 })
+  names.attach({ state, consensus, possessions: new Possessions(fabric, state), strongDeadlineMs: 3000 })
   state.start()
   const node = { fabric, state, names, local, revoked, told }
   nodes.set(name, node)

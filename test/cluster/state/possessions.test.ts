@@ -45,7 +45,7 @@ async function turn(): Promise<void> {
 }
 
 test('only of those that may own something, several together, once', async () => {
-  for (const pid of ['a', 'b']) possessions.mayOwn(pid)
+  for (const pid of ['a', 'b']) possessions.asks(pid).answered()
   for (const pid of ['a', 'x', 'b', 'a']) possessions.exited(pid)
   expect(submitted).toEqual([])
   await turn()
@@ -55,7 +55,7 @@ test('only of those that may own something, several together, once', async () =>
 
 test('many are told in parts', async () => {
   for (let i = 0; i < 600; i++) {
-    possessions.mayOwn(`p${i}`)
+    possessions.asks(`p${i}`).answered()
     possessions.exited(`p${i}`)
   }
   for (let i = 0; i < 5; i++) await turn()
@@ -65,7 +65,7 @@ test('many are told in parts', async () => {
 
 test('what there was no room for is told again', async () => {
   answer = () => Promise.reject(new MoonmeshError('LimitExceeded', 'too many'))
-  possessions.mayOwn('a')
+  possessions.asks('a').answered()
   possessions.exited('a')
   await turn()
   answer = async () => ({ status: 'ok', changed: true })
@@ -74,7 +74,7 @@ test('what there was no room for is told again', async () => {
 })
 
 test('with the session all that it owned is gone', async () => {
-  for (const pid of ['a', 'b']) possessions.mayOwn(pid)
+  for (const pid of ['a', 'b']) possessions.asks(pid).answered()
   possessions.exited('a')
   tellSession({ kind: 'ended', session: 1 })
   possessions.exited('b')
@@ -83,9 +83,38 @@ test('with the session all that it owned is gone', async () => {
 })
 
 test('closed, nothing is told any more', async () => {
-  possessions.mayOwn('a')
+  possessions.asks('a').answered()
   possessions.exited('a')
   possessions.close()
   await turn()
   expect(submitted).toEqual([])
+})
+
+test('what is given after the end of its process is released again', async () => {
+  const asking = possessions.asks('a')
+  possessions.exited('a')
+  await turn()
+  expect([asking.hasEnded, possessions.isEnded('a')]).toEqual([true, false])
+  asking.answered()
+  expect(possessions.isEnded('a')).toBe(true)
+  await turn()
+  expect(submitted).toHaveLength(2)
+  expect([asking.hasEnded, possessions.endedCount]).toEqual([false, 0])
+})
+
+test('what was asked for in one session may be given in the next', async () => {
+  const asking = [possessions.asks('a'), possessions.asks('b')]
+  tellSession({ kind: 'ended', session: 1 })
+  possessions.exited('b')
+  for (const { answered } of asking) answered()
+  possessions.exited('a')
+  await turn()
+  expect(submitted).toEqual([{ kind: 'proc-down', pids: ['b', 'a'] }])
+})
+
+test('nothing is kept of ends that an ended session made needless', () => {
+  possessions.asks('a').answered()
+  possessions.exited('a')
+  tellSession({ kind: 'ended', session: 1 })
+  expect(possessions.endedCount).toBe(0)
 })

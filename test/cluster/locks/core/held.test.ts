@@ -103,3 +103,12 @@ test('a process that ended is told nothing', () => {
   held.exited(PID)
   expect(held.suspended()).toEqual([])
 })
+
+test('the next to expire is known however many are held, renewed and given back', () => {
+  for (let i = 0; i < 50; i++) held.granted(grant(`l${i}`, i + 1, 10_000 + i))
+  for (let round = 0; round < 20; round++) for (let i = 1; i < 50; i++) held.renewed(`l${i}`, i + 1, 20_000, nowMs)
+  held.released('l0', 1)
+  expect(held.wakeAtMs).toBe(nowMs + 22_000)
+  held.exited(PID)
+  expect([held.count, held.wakeAtMs]).toEqual([0, Number.POSITIVE_INFINITY])
+})
