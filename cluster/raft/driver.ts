@@ -508,7 +508,6 @@ export class RaftDriver implements Consensus {
     if (this.#isWipeDue) {
       await this.#options.wipeStore()
       this.#isWipeDue = false
-      this.#state.clear()
     }
     await this.#open()
   }
@@ -516,6 +515,8 @@ export class RaftDriver implements Consensus {
   async #open(): Promise<void> {
     const store = await this.#options.openStore((report) => this.#synced(report))
     try {
+      // What was applied came from the log of another store.
+      if (store.storeId !== this.#sitting.store.storeId) this.#state.clear()
       await finishForming(store)
       await this.#restoreFrom(store)
     } catch (error) {

@@ -5,6 +5,8 @@ import { nameOf, type ServerId } from '../../../cluster/raft/core/server.ts'
 import type { RaftDriver } from '../../../cluster/raft/driver.ts'
 import type { StateHost } from '../../../cluster/state/host.ts'
 import { encodeEnvelope } from '../../../cluster/state/wire/commands.ts'
+import { MemoryStorage } from '../../../cluster/storage/memory.ts'
+import { MemoryFiles } from '../../../cluster/storage/memory-files.ts'
 import { Disk, DriverGroup, FORMATION, SETTINGS, SETTLED_MS } from '../../tools/driver-group.ts'
 
 let group: DriverGroup
@@ -397,6 +399,21 @@ describe('crashes and disks (cluster.md §5.1)', () => {
     await group.net.advance(12_000)
     expect(late.status()).toMatchObject({ failure: undefined, role: 'standby' })
     expect(new Set(group.digests()).size).toBe(1)
+  })
+
+  test('a disk that was exchanged while it failed brings an empty replica with it', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const [victim] = group.followers() as [RaftDriver]
+    const before = victim.self
+    const disk = group.disks.get(nameOf(before)) as Disk
+    disk.isFailing = true
+    await group.settled(leader.propose(group.up('x')))
+    await group.net.advance(500)
+    expect(victim.machine.index).toBeGreaterThan(0)
+    Object.assign(disk, { isFailing: false, files: new MemoryFiles(), rows: new MemoryStorage() })
+    await group.net.advance(6000)
+    expect(victim.self).not.toBe(before)
+    expect(victim.status()).toMatchObject({ failure: undefined, isEmpty: true, applied: 0 })
   })
 
   test('bytes that no server sends are dropped and counted', async () => {
