@@ -204,6 +204,8 @@ export class RaftDriver implements Consensus {
     const { term } = store.recovered.hardState
     const configuration = core?.configuration ?? { index: 0, configuration: NOBODY }
     const isLeading = core?.role === 'leader'
+    // Whatever becomes of the store, a replica that has halted stays so.
+    const failedPart = this.#isHalted ? 'machine' : this.#failedPart
     return {
       self,
       formation: this.meta.formation,
@@ -218,7 +220,7 @@ export class RaftDriver implements Consensus {
       configuration,
       isReady: core?.isReady ?? false,
       failure: this.#failure,
-      ...(this.#failedPart === undefined ? {} : { failedPart: this.#failedPart }),
+      ...(failedPart === undefined ? {} : { failedPart }),
       isEmpty: raft === undefined && this.meta.formation === undefined && term === 0 && store.log.lastIndex === 0,
       uncommittedBytes: core?.uncommittedBytes ?? 0,
       followers: core?.followers ?? [],

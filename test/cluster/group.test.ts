@@ -98,10 +98,14 @@ describe('what keeps a server silent (cluster.md §11)', () => {
 
   test('the check `fsm` fails when the replica has halted, and goes on failing', async () => {
     const leader = await form(['a', 'b', 'c'])
-    servers.hosts.get(nameOf(servers.leader().self))?.onHalt(new Error('entry 7 makes no sense'))
+    const halted = servers.leader()
+    servers.hosts.get(nameOf(halted.self))?.onHalt(new Error('entry 7 makes no sense'))
     expect(checksOf(leader)).toMatchObject({ disk: true, fsm: false })
     expect(detailOf(leader, 'fsm')).toContain('entry 7 makes no sense')
     await servers.net.advance(SETTLED_MS)
+    expect(checksOf(leader)).toMatchObject({ disk: true, fsm: false })
+    // Another store does not make it go again.
+    await expect(servers.settled(halted.reset())).rejects.toMatchObject({ kind: 'Unavailable' })
     expect(checksOf(leader)).toMatchObject({ disk: true, fsm: false })
   })
 
