@@ -45,7 +45,7 @@ export function allBindings({ machine }: Consensus): CachedBinding[] {
   })
 }
 
-export const asOf = ({ machine }: Consensus): AsOf => ({ index: machine.index, revision: machine.revision })
+export const asOf = ({ machine }: Consensus): AsOf => ({ index: machine.index, revision: machine.appliedRevision })
 
 interface Subscriber {
   readonly run: Run

@@ -62,6 +62,7 @@ const STRONG_SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]
 export class GlobalNames {
   readonly #fabric: Fabric
   readonly #state: ClusterState
+  readonly #consensus: Consensus | undefined
   readonly #scopes: SmallerScopes
   readonly #strongDeadlineMs: number
   readonly #cache = new BindingCache()
@@ -84,6 +85,7 @@ export class GlobalNames {
 
   constructor({ fabric, state, consensus, possessions, strongDeadlineMs, scopes }: GlobalNamesOptions) {
     this.#fabric = fabric
+    this.#consensus = consensus
     this.#possessions = possessions
     this.#state = state
     this.#scopes = scopes
@@ -117,6 +119,11 @@ export class GlobalNames {
     const { state: known, session } = state.session()
     if (known === 'open') this.#sessionChanged({ kind: 'opened', session })
     this.#cancelTick = fabric.after(EXCLUSION_TICK_MS, () => this.#tick())
+  }
+
+  /** What the replica knows already: its snapshot was restored before anybody listened. Once, when `scopes` may be called. */
+  begin(): void {
+    if (this.#consensus !== undefined && this.#consensus.machine.index > 0) this.#reload(this.#consensus)
   }
 
   // ---- registering
@@ -325,7 +332,8 @@ export class GlobalNames {
     }
     const answer = this.#exclusions.check(check, known, this.#fabric.env.nowMs())
     if (answer.kind === 'ack') {
-      this.#cache.forget(name, revision)
+      // What the process has already stays true if the reservation comes to nothing, and nobody would tell of it again.
+      if (binding?.pid !== pid) this.#cache.forget(name, revision)
       this.#changed([name])
     }
     if (answer.kind !== 'reject') return pack({ kind: answer.kind })

@@ -149,6 +149,7 @@ export class Names {
         giveWay: (name, pid) => this.#giveWay(name, pid),
       },
     })
+    this.#global.begin()
   }
 
   /** A strong name of another process was there before this node joined. */

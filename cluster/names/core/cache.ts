@@ -64,8 +64,12 @@ export class BindingCache {
     return this.#bindings.get(name)?.revision ?? this.#freed.get(name) ?? 0
   }
 
-  /** @returns whether it was news */
+  /** Word that the feed has passed is old: of what is not known here any more it was said that it ended. @returns whether it was news */
   apply(change: BindingChange): boolean {
+    return change.revision > this.#asOf.revision && this.#take(change)
+  }
+
+  #take(change: BindingChange): boolean {
     const { name, pid, revision } = change
     if (revision <= this.revisionOf(name)) return false
     this.#misses.delete(name)
@@ -89,9 +93,10 @@ export class BindingCache {
   load(all: readonly CachedBinding[], asOf: AsOf, nowMs: number): string[] {
     const changed: string[] = []
     const names = new Set<string>()
+    const isOlder = asOf.index < this.#asOf.index
     for (const binding of all) {
       names.add(binding.name)
-      if (this.apply(binding)) changed.push(binding.name)
+      if (isOlder ? this.apply(binding) : this.#take(binding)) changed.push(binding.name)
     }
     for (const { name, revision } of [...this.#bindings.values()]) {
       // What is newer came by gossip.

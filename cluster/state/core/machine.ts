@@ -69,6 +69,8 @@ class Parts {
   index = 0
   clockMs = 0
   revision = 0
+  /** Of the last entry that is wholly applied. */
+  appliedRevision = 0
   settings: PackedMap = {}
   featureLevel = 0
 }
@@ -99,6 +101,11 @@ export class Machine {
 
   get revision(): number {
     return this.#parts.revision
+  }
+
+  /** Without what an entry that is half applied has changed: events of all that is up to here have been told. */
+  get appliedRevision(): number {
+    return this.#parts.appliedRevision
   }
 
   /** The committed settings, of which the leader's file is only a proposal. */
@@ -181,6 +188,7 @@ export class Machine {
     }
     parts.store.advance(parts.revision)
     parts.index = entry.index
+    parts.appliedRevision = parts.revision
     this.#isApplying = false
     return { outcomes, events }
   }
@@ -417,6 +425,7 @@ function readHead(parts: Parts, record: Uint8Array): void {
   parts.index = fields.count('index')
   parts.clockMs = fields.count('clock')
   parts.revision = fields.count('rev')
+  parts.appliedRevision = parts.revision
   parts.featureLevel = fields.count('level')
   parts.settings = fields.map('settings')
   parts.store.begin({ version: parts.revision, clockMs: parts.clockMs })

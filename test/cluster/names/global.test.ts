@@ -236,6 +236,33 @@ describe('consistent names', () => {
     expect(await done(register('x', 'a', 'consistent'))).toBe('ok')
   })
 
+  test('that a server knew when it started resolve there', async () => {
+    await done(register('x', 'a', 'consistent'))
+    at('m').names.close()
+    const names = new Names({
+      fabric: at('m').fabric,
+      host: {
+        bear: () => {},
+        localHolder: () => undefined,
+        localCount: () => 0,
+        releaseLocal: () => {},
+        changed: () => {},
+        revoked: () => {},
+      },
+    })
+    const { fabric } = at('m')
+    const state = new ClusterState({ fabric: net.join('z'), consensus: undefined, session: SESSION, role: 'client' })
+    names.attach({
+      state,
+      consensus: server,
+      possessions: new Possessions(fabric, state),
+      strongDeadlineMs: 3000,
+    })
+    expect(names.lookup('x')).toBe(pidOf('a', 1))
+    names.close()
+    void state.close()
+  })
+
   test('a snapshot that was installed on a server is followed', async () => {
     await done(register('x', 'a', 'consistent'))
     server.restore()
@@ -262,6 +289,16 @@ describe('strong names', () => {
     expect(await done(register('y', 'a', 'strong'))).toMatch(/^AlreadyExists .*rejected_by/)
     await net.advance(100)
     expect(at('m').names.statistics().pending).toBe(0)
+  })
+
+  test('that come to nothing leave the process the consistent name that it has', async () => {
+    await done(register('x', 'a', 'consistent'))
+    await net.advance(100)
+    net.cut('m', 'b')
+    expect(await done(register('x', 'a', 'strong'), 10)).toMatch(/^Timeout/)
+    net.heal('m', 'b')
+    await net.advance(10_000)
+    expect(lookups('x')).toEqual([pidOf('a', 1), pidOf('a', 1), pidOf('a', 1)])
   })
 
   test('wait for a node that does not answer, and name it in the end', async () => {

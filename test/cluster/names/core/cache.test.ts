@@ -54,6 +54,15 @@ describe('a cache of bindings', () => {
     expect(cache.revisionOf('x')).toBe(0)
   })
 
+  test('word that comes after the feed has passed it brings nothing back, but a snapshot does', () => {
+    const cache = new BindingCache()
+    cache.apply(bound('x', 'p', 3))
+    cache.apply(freed('x', 6))
+    cache.heard({ index: 5, revision: 6 }, 0)
+    expect(cache.apply(bound('x', 'p', 3))).toBe(false)
+    expect(cache.load([bound('y', 'p', 4)], { index: 5, revision: 6 }, 0)).toEqual(['y'])
+  })
+
   test('is stale when the feed is silent for long, and from the start', () => {
     const cache = new BindingCache()
     expect(cache.isStale(0)).toBe(true)
