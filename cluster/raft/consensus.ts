@@ -59,7 +59,7 @@ export function proposalFailure(kind: ProposalFailure, message: string, hint?: S
 export interface Consensus {
   readonly self: ServerId
   status(): ConsensusStatus
-  /** Leader, role, configuration, formation or health changed. @returns takes it back */
+  /** Leader, its being ready, role, configuration, formation or health changed. @returns takes it back */
   onStatus(listener: () => void): () => void
 
   /** The replica, for reading only; the same object also after a snapshot was restored. */

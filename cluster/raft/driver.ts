@@ -110,8 +110,9 @@ export class RaftDriver implements Consensus {
   #sitting: Sitting
   #failure: string | undefined
   #failedPart: ConsensusStatus['failedPart']
-  /** As it was last told. */
+  /** As it was last told, as is the next. */
   #leader: ServerId | undefined
+  #isReady = false
   #isHalted = false
   #isEligible: boolean
   readonly #listeners = new Set<() => void>()
@@ -595,8 +596,18 @@ export class RaftDriver implements Consensus {
       this.#inputs = []
       this.#isStepping = false
     }
+    this.#tellReady()
     this.#maybeSave()
     this.#arm()
+  }
+
+  /** A leader becomes ready by applying, which nothing else tells of. */
+  #tellReady(): void {
+    const { raft, isOver } = this.#sitting
+    const isReady = raft?.isReady === true && !isOver
+    if (isReady === this.#isReady) return
+    this.#isReady = isReady
+    if (isReady) this.#changed()
   }
 
   /** One timer: what was asked for earlier and is no longer due costs one turn of the loop. */

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Group } from '../../cluster/group.ts'
 import { nameOf } from '../../cluster/raft/core/server.ts'
+import type { RaftDriver } from '../../cluster/raft/driver.ts'
 import { type Disk, DriverGroup, SETTLED_MS } from '../tools/driver-group.ts'
 import { both, at as setting, settingsOf } from './config/context.ts'
 
@@ -121,6 +122,21 @@ describe('what keeps a server silent (cluster.md §11)', () => {
     const client = new Group({ fabric, consensus: undefined, settings, onEvent: () => {} })
     groups.set('client', client)
     expect(Object.values(checksOf(client))).toEqual([true, true, true, true])
+  })
+})
+
+describe('the members of a group (cluster.md §5.8)', () => {
+  test('are kept right by every leader, also when nothing happens after its election', async () => {
+    await form(['a', 'b', 'c'])
+    const before = servers.leader()
+    const [, victim] = servers.followers() as [RaftDriver, RaftDriver]
+    const [successor] = servers.followers() as [RaftDriver]
+    await servers.settled(before.transfer(successor.self))
+    await servers.net.advance(SETTLED_MS)
+    await servers.settled(victim.reset())
+    await servers.net.advance(60_000)
+    const { voters } = successor.status().configuration.configuration
+    expect(voters).toEqual([before, successor, victim].map(({ self }) => self).sort())
   })
 })
 

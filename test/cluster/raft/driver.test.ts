@@ -144,6 +144,17 @@ describe('a group (cluster.md §5)', () => {
     expect(group.leader()).toBe(target)
   })
 
+  test('who listens hears when a leader may decide about others', async () => {
+    const leader = await group.form(['a', 'b', 'c'])
+    const [target] = group.followers() as [RaftDriver]
+    const heard: boolean[] = []
+    target.onStatus(() => heard.push(target.status().isReady))
+    await group.settled(leader.transfer(target.self))
+    await group.net.advance(500)
+    expect(heard[0]).toBe(false)
+    expect(heard.at(-1)).toBe(true)
+  })
+
   test('a group of one decides alone', async () => {
     const leader = await group.form(['a'])
     expect((await group.settled(leader.propose(group.up('x')))).status).toBe('session')
