@@ -48,6 +48,11 @@ export interface GlobalLookup {
   readonly scope: GlobalScope
 }
 
+interface Barrier {
+  readonly session: number
+  readonly waiters: Set<() => void>
+}
+
 const LOOKUP = 'names.lookup'
 const RESERVATION = 'names.reservation'
 const STRONG = 'names.strong'
@@ -75,7 +80,9 @@ export class GlobalNames {
   readonly #owned = new Map<string, string>()
   readonly #ownedBy = new IndexBy<string>()
   /** Waits for the strong names of this session; undefined: known, or not needed. */
-  #barrier: { readonly session: number; readonly waiters: Set<() => void> } | undefined
+  #barrier: Barrier | undefined
+  /** The session in which all strong names that were there before it are known. */
+  #knowsAllIn = 0
   readonly #undo: (() => void)[] = []
   #cancelTick: () => void
   #isClosed = false
@@ -385,10 +392,11 @@ export class GlobalNames {
   }
 
   #sessionChanged(event: SessionEvent): void {
-    if (event.kind === 'opened') {
+    // Who was cut off before it knew them does not know them yet when the same session is resumed.
+    if (event.kind === 'opened' || (event.kind === 'resumed' && event.session !== this.#knowsAllIn)) {
       const { waiters } = this.#barrier ?? { waiters: new Set<() => void>() }
       this.#barrier = { session: event.session, waiters }
-      void this.#passBarrier(event.session)
+      void this.#passBarrier(this.#barrier)
     } else if (event.kind === 'ended' || event.kind === 'fenced') {
       this.#endBarrier()
       this.#loseAll()
@@ -401,11 +409,12 @@ export class GlobalNames {
     for (const done of [...waiters]) done()
   }
 
-  async #passBarrier(session: number): Promise<void> {
-    while (!this.#isClosed && this.#barrier?.session === session) {
+  async #passBarrier(barrier: Barrier): Promise<void> {
+    while (!this.#isClosed && this.#barrier === barrier) {
       try {
         await this.#loadStrong()
-        if (this.#barrier?.session === session) this.#endBarrier()
+        this.#knowsAllIn = barrier.session
+        if (this.#barrier === barrier) this.#endBarrier()
         return
       } catch (error) {
         if (!(error instanceof MoonmeshError || error instanceof UnpackError)) throw error

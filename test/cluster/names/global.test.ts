@@ -360,6 +360,31 @@ describe('strong names', () => {
     expect(node.names.isReady('z')).toBe(true)
   })
 
+  test('a node that was cut off before it knew them learns them when its session is resumed', async () => {
+    await done(register('x', 'a', 'strong'), 10)
+    const late = net.join('late', 1)
+    net.nodes.delete('late')
+    for (const { fabric } of nodes.values()) fabric.saw('left', late)
+    for (const other of nodes.keys()) net.cuts.add(`late ${other}`)
+    const node = await start('late')
+    node.local.set('x', pidOf('late', 1, 2))
+    const states: string[] = []
+    node.state.onSession(({ kind }) => {
+      states.push(kind)
+      if (kind === 'opened') net.cut('late', 'm')
+    })
+    net.heal('late', 'm')
+    node.fabric.saw('joined', at('m').fabric)
+    at('m').fabric.saw('joined', node.fabric)
+    await net.advance(30_000)
+    expect([states.at(0), states.at(-1), node.revoked]).toEqual(['opened', 'suspended', []])
+    net.heal('late', 'm')
+    await net.advance(10_000)
+    expect(states.at(-1)).toMatch(/resumed|leader-reached/)
+    expect(node.revoked).toEqual([`x of ${pidOf('late', 1, 2)}`])
+    expect(node.names.isReady('z')).toBe(true)
+  })
+
   test('a question that cannot be read is refused', async () => {
     await expect(
       done(at('a').fabric.request({ name: 'b', epoch: 0 }, 'strong.check', Uint8Array.of(1)), 10),
