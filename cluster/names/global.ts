@@ -504,10 +504,8 @@ function reservationQuery({ names }: Machine, args: Packed): Uint8Array {
 /** Args: the name after which the page begins. */
 function strongQuery({ names }: Machine, args: Packed): Uint8Array {
   const after = typeof args === 'string' ? args : ''
-  const all = new Set(names.reservations())
-  for (const name of names.names()) if (names.lookup(name)?.scope === 'strong') all.add(name)
-  const sorted = [...all].sort().filter((name) => name > after)
-  const page = sorted.slice(0, PAGE)
+  const found = names.strongNames(after, PAGE + 1)
+  const page = found.slice(0, PAGE)
   const items = page.map((name) => {
     const reservation = names.reservation(name)
     const binding = names.lookup(name)
@@ -515,7 +513,7 @@ function strongQuery({ names }: Machine, args: Packed): Uint8Array {
       ? { name, pid: binding?.pid ?? '', rev: binding?.revision ?? 0, state: 'active' }
       : { name, pid: reservation.pid, rev: reservation.revision, state: 'pending' }
   })
-  return pack({ items, ...(sorted.length > PAGE ? { next: page.at(-1) as string } : {}) })
+  return pack({ items, ...(found.length > PAGE ? { next: page.at(-1) as string } : {}) })
 }
 
 const isActive = ({ scope, pid }: BindingChange): boolean => scope === 'strong' && pid !== undefined

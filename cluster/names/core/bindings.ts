@@ -2,7 +2,9 @@
 // happens inside the application of an entry, the same on every node.
 
 import { assert } from '../../../runtime/base/assert.ts'
+import { toBytes, toText } from '../../../runtime/base/bytes.ts'
 import { pack, unpack } from '../../../runtime/base/msgpack.ts'
+import { SortedMap } from '../../kv/core/sorted-map.ts'
 import type { Expiries } from '../../state/core/expiries.ts'
 import { Fields } from '../../state/core/fields.ts'
 import { IndexBy } from '../../state/core/index-by.ts'
@@ -54,6 +56,8 @@ export class Bindings {
     acked: new Set(pending.acked),
     callers: [...pending.callers],
   }))
+  /** Names that are strong, or reserved. */
+  readonly #strong = new SortedMap<true>()
   readonly #byPid = new IndexBy<string>()
   readonly #bySession = new IndexBy<number>()
 
@@ -81,6 +85,16 @@ export class Bindings {
   /** Sorted names that start with `prefix`; linear, for people and not for lookups. */
   names(prefix = ''): string[] {
     return this.#names.keys().filter((name) => name.startsWith(prefix))
+  }
+
+  /** Names that are strong or reserved, in byte order behind `after`. */
+  strongNames(after: string, limit: number): string[] {
+    const names: string[] = []
+    for (const [name] of this.#strong.range({ after: toBytes(after) })) {
+      if (names.length >= limit) break
+      names.push(toText(name))
+    }
+    return names
   }
 
   namesOf(pid: string): string[] {
@@ -303,6 +317,7 @@ export class Bindings {
     const bound = this.#names.get(name) as Binding
     this.#names.delete(name)
     this.#unindex(name, bound)
+    this.#indexStrong(name)
     const revision = ctx.nextRevision()
     ctx.emit({ kind: 'binding', name, pid: undefined, scope: bound.scope, revision })
     return revision
@@ -311,11 +326,13 @@ export class Bindings {
   #set(name: string, binding: Binding): void {
     this.#names.set(name, binding)
     this.#index(name, binding)
+    this.#indexStrong(name)
   }
 
   #reserve(name: string, pending: Pending): void {
     this.#pending.set(name, pending)
     this.#index(name, pending)
+    this.#indexStrong(name)
     this.#expiries.set('strong', name, pending.expiryMs)
   }
 
@@ -323,11 +340,18 @@ export class Bindings {
     this.#pending.delete(name)
     this.#expiries.delete('strong', name)
     this.#unindex(name, pending)
+    this.#indexStrong(name)
   }
 
   #index(name: string, owner: { pid: string; session: number }): void {
     this.#byPid.add(owner.pid, name)
     this.#bySession.add(owner.session, name)
+  }
+
+  #indexStrong(name: string): void {
+    const isStrong = this.#pending.has(name) || this.#names.get(name)?.scope === 'strong'
+    if (isStrong) this.#strong.set(toBytes(name), true)
+    else this.#strong.delete(toBytes(name))
   }
 
   /** A binding and a reservation of one PID share their place in the indices: it goes with the last of them. */

@@ -76,7 +76,10 @@ class Parts {
 }
 
 /** What may be asked of the names outside of an entry. */
-export type NamesRead = Pick<Bindings, 'count' | 'lookup' | 'reservation' | 'reservations' | 'names' | 'namesOf'>
+export type NamesRead = Pick<
+  Bindings,
+  'count' | 'lookup' | 'reservation' | 'reservations' | 'names' | 'namesOf' | 'strongNames'
+>
 export type LocksRead = Pick<Locks, 'count' | 'waiterCount' | 'holder' | 'names'>
 export type SessionsRead = Pick<Sessions, 'get' | 'ofNode' | 'epochOf' | 'sessions' | 'count'>
 export type StoreRead = Pick<Store, 'changes' | 'keyCount' | 'valueBytes' | 'namespaces' | 'get' | 'peek' | 'list'>

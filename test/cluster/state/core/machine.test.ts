@@ -92,6 +92,31 @@ test('a strong name is active after every session acknowledged or ended (cluster
   expect(rig.machine.result({ session: a, seq })?.status).toBe('ok')
 })
 
+test('strong names and reservations are listed without the others, also after a snapshot', () => {
+  const rig = new Rig()
+  const a = rig.up('a')
+  const open = (name: string): number => {
+    const { outcome } = rig.run({ kind: 'strong-open', name, pid: pid('a', 1, 1), ttlMs: 1000 }, a)
+    return outcome.status === 'pending' ? outcome.revision : 0
+  }
+  rig.run({ kind: 'register', name: 'c', pid: pid('a', 1, 1) }, a)
+  for (const name of ['b', 'gone', 'x']) {
+    rig.run({ kind: 'strong-ack', name, revision: open(name), sessions: [a] })
+  }
+  for (const name of ['late', 'reserved']) open(name)
+  rig.run({ kind: 'unregister', name: 'gone', pid: undefined, scope: 'strong' }, a)
+  const listed = (): string[][] => [
+    rig.machine.names.strongNames('', 10),
+    rig.machine.names.strongNames('b', 2),
+    rig.machine.names.strongNames('x', 2),
+  ]
+  expect(listed()).toEqual([['b', 'late', 'reserved', 'x'], ['late', 'reserved'], []])
+  rig.machine = Machine.restored(rig.machine.snapshot(), decodeCommands)
+  expect(listed()).toEqual([['b', 'late', 'reserved', 'x'], ['late', 'reserved'], []])
+  rig.tick(1000)
+  expect(rig.machine.names.strongNames('', 10)).toEqual(['b', 'x'])
+})
+
 test('a reservation that is not acknowledged in time names who was missing (cluster.md §6.4)', () => {
   const rig = new Rig()
   const a = rig.up('a')
