@@ -62,6 +62,8 @@ export class Formation {
   /** A write has failed. */
   #isBroken = false
   #hasJoined = false
+  /** What the store has released that is being made anew. */
+  #releasedBefore: readonly string[] | undefined
   /** Servers of a group that are dead, not left. */
   readonly #lost = new Set<string>()
   readonly #unsubscribe: (() => void)[] = []
@@ -228,6 +230,9 @@ export class Formation {
       this.#answers.clear()
       this.#core = this.#coreOf()
       this.#begin()
+      const before = this.#releasedBefore
+      this.#releasedBefore = undefined
+      if (before !== undefined) this.#write(() => this.#remember(before))
     } else if (formation !== undefined && this.#core.formation !== formation) {
       this.#feed({ kind: 'adopted', formation })
     }
@@ -257,6 +262,8 @@ export class Formation {
         const promise = plan === undefined ? undefined : Buffer.from(encodePlan(plan)).toString('base64')
         // A promise that cannot be written was never given: the store has failed, and is opened anew.
         this.#write(async () => {
+          // What an earlier core wanted written is not about this store, or about what this core knows.
+          if (core !== this.#core) return
           const { formation } = await this.#consensus.changeMeta(({ promise: _, ...meta }) => {
             // Who has become a member of a group meanwhile founds no other.
             const mayPromise = meta.formation === undefined || meta.formation === plan?.formation
@@ -271,6 +278,7 @@ export class Formation {
       case 'form': {
         const { formation, configuration, settings } = effect.plan
         this.#write(async () => {
+          if (core !== this.#core) return
           await this.#consensus.form(formation, configuration, settings)
           this.#feedFor(core, effect.done)
         })
@@ -305,8 +313,12 @@ export class Formation {
 
   async #reset(): Promise<void> {
     const { released, releasedBefore = [] } = this.#consensus.meta
-    const before = [...releasedBefore, ...released].slice(-RELEASED_MAX)
+    this.#releasedBefore = [...releasedBefore, ...released].slice(-RELEASED_MAX)
+    // It may take more than one try; that there is another store, consensus says.
     await this.#consensus.reset()
+  }
+
+  async #remember(before: readonly string[]): Promise<void> {
     await this.#consensus.changeMeta((meta) => ({ ...meta, releasedBefore: before }))
     // Others ask what became of the group of before: now this server can say.
     this.#core = this.#coreOf()

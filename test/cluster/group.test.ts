@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Group } from '../../cluster/group.ts'
 import { nameOf } from '../../cluster/raft/core/server.ts'
 import type { RaftDriver } from '../../cluster/raft/driver.ts'
-import { type Disk, DriverGroup, SETTLED_MS } from '../tools/driver-group.ts'
+import { type Disk, DriverGroup, FORMATION, SETTLED_MS } from '../tools/driver-group.ts'
 import { both, at as setting, settingsOf } from './config/context.ts'
 
 const HEARTBEAT_MS = 300
@@ -137,6 +137,21 @@ describe('the members of a group (cluster.md §5.8)', () => {
     await servers.net.advance(60_000)
     const { voters } = successor.status().configuration.configuration
     expect(voters).toEqual([before, successor, victim].map(({ self }) => self).sort())
+  })
+  test('a store that gave up a group and is made anew remembers that, however long it takes', async () => {
+    await form(['a', 'b', 'c'])
+    const late = await servers.start('d')
+    await late.changeMeta((meta) => ({ ...meta, released: [FORMATION] }))
+    const before = late.self
+    const disk = servers.disks.get('d') as Disk
+    disk.isWipeFailing = true
+    partOf('d')
+    await servers.net.advance(7000)
+    expect(late.self).toBe(before)
+    disk.isWipeFailing = false
+    await servers.net.advance(30_000)
+    expect(late.self).not.toBe(before)
+    expect(late.meta).toMatchObject({ released: [], releasedBefore: [FORMATION], formation: FORMATION })
   })
 })
 
