@@ -106,7 +106,6 @@ export class Locks {
     this.#closers.push(
       state.onSession(({ kind }) => {
         if (kind === 'suspended') this.#perform(this.#held.suspended())
-        else if (kind === 'resumed') this.#perform(this.#held.resumed())
         else if (kind === 'ended' || kind === 'fenced') this.#perform(this.#held.ended())
       }),
       state.onEvents((event) => {

@@ -38,8 +38,6 @@ export class HeldLocks {
   readonly #ofPid = new IndexBy<string>()
   /** Of what has a time. One that is not the same as in `#held` counts no more. */
   readonly #timers = new Heap<Held>()
-  /** Declared lost while nothing could be said to the log. */
-  #toRelease: Grant[] = []
 
   constructor(env: Pick<Env, 'nowMs'>) {
     this.#env = env
@@ -91,26 +89,21 @@ export class HeldLocks {
     for (const name of this.#ofPid.of(pid)) this.#delete(name)
   }
 
-  /** The session is not trusted any more: all locks are lost, and stay so when it comes back. */
+  /**
+   * The session is not trusted any more: all locks are lost, and stay so when it comes back. Given back at once, so that this reaches the log
+   * before the holder asks for one again.
+   */
   suspended(): HeldEffect[] {
     const all = [...this.#held.values()]
-    for (const { name } of all) this.#delete(name)
-    this.#toRelease.push(...all)
-    return all.map(({ name, pid }) => ({ kind: 'lost', name, pid, reason: 'lost' }))
-  }
-
-  /** The same session is trusted again: what was declared lost is given back. */
-  resumed(): HeldEffect[] {
-    const all = this.#toRelease
-    this.#toRelease = []
-    return all.map(({ name, pid, token }) => ({ kind: 'release', name, pid, token }))
+    const released = all.map(({ name, pid, token }) => ({ kind: 'release', name, pid, token }) as const)
+    return [...released, ...this.ended()]
   }
 
   /** The session is over, and all that it owned. */
   ended(): HeldEffect[] {
-    const effects = this.suspended()
-    this.#toRelease = []
-    return effects
+    const all = [...this.#held.values()]
+    for (const { name } of all) this.#delete(name)
+    return all.map(({ name, pid }) => ({ kind: 'lost', name, pid, reason: 'lost' }))
   }
 
   /** When a tick is due; Infinity when nothing is. */

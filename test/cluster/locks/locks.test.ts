@@ -241,9 +241,8 @@ test('a suspended session holds nothing; what was declared lost is given back wh
 
 test('what there was no room to give back is given back later', async () => {
   await acquire('a')
-  state.session({ kind: 'suspended', session: 1 })
   state.refuses = () => new MoonmeshError('LimitExceeded', 'too many')
-  state.session({ kind: 'resumed', session: 1 })
+  state.session({ kind: 'suspended', session: 1 })
   await Promise.resolve()
   state.refuses = () => undefined
   world.advance(2000)

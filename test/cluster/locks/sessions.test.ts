@@ -58,3 +58,17 @@ test('a lock that was asked for in one session and given in the next ends with i
   await net.advance(5000)
   expect(server.machine.locks.holder('l')).toBeUndefined()
 })
+
+test('who lost a lock by a suspension may have it again when contact returns', async () => {
+  const first = locks.acquire({ name: 'l', pid: PID, waitMs: 0, ttlMs: 0 })
+  await net.advance(100)
+  expect(await first).toMatchObject({ kind: 'granted' })
+  net.cut('m', 'a')
+  await net.advance(20_000)
+  const again = locks.acquire({ name: 'l', pid: PID, waitMs: 0, ttlMs: 0 })
+  net.heal('m', 'a')
+  await net.advance(5000)
+  expect(await again).toMatchObject({ kind: 'granted' })
+  expect(await again).not.toEqual(await first)
+  expect(locks.isHeld('l', PID)).toBe(true)
+})
