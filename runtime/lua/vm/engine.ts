@@ -1,0 +1,480 @@
+// The machine behind the engine seam. Values are the same on both sides, so most of this is what a process adds: classes of host objects,
+// read-only tables, environments, and turns.
+
+import { toBytes } from '../../base/bytes.ts'
+import { MoonmeshError, messageOf } from '../../base/errors.ts'
+import { errorFrom } from '../../base/plain.ts'
+import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../../base/value.ts'
+import {
+  type Call,
+  type Engine,
+  ErrorObject,
+  type HostClass,
+  type HostFunction,
+  HostObject,
+  type LuaCode,
+  type LuaFunction,
+  type LuaTable,
+  type LuaThread,
+  type LuaType,
+  type LuaValue,
+  type ModuleTable,
+  Raise,
+  type Returns,
+  type RunInput,
+  type RunStatus,
+  SUSPEND,
+} from '../engine.ts'
+import { compile } from './compiler.ts'
+import { baseLibrary, coroutineLibrary } from './lib-base.ts'
+import { mathLibrary } from './lib-math.ts'
+import { stringLibrary } from './lib-string.ts'
+import { tableLibrary } from './lib-table.ts'
+import { toText } from './library.ts'
+import { Machine } from './machine.ts'
+import type { Proto } from './proto.ts'
+import { Table } from './table.ts'
+import { Box, CALLING, Closure, Coroutine, LuaError, Native, SUSPENDING, typeName, type Val } from './value.ts'
+
+const NO_VALUES: readonly LuaValue[] = []
+/** How far a chain of `__index` tables is followed. */
+const INDEX_HOPS_MAX = 100
+
+export interface VmOptions {
+  /** Told about exceptions of our own code that a script met as an `Internal` error. */
+  onFault?(error: unknown): void
+}
+
+/** The machine's form of a value of ours: numbers that have two forms at the seam have one in the machine. */
+function make(value: LuaValue): Val {
+  if (typeof value === 'number') return Object.is(value, -0) ? new Float(-0) : value
+  if (typeof value === 'bigint') {
+    const integer = integerValue(value)
+    return typeof integer === 'bigint' && integer !== BigInt.asIntN(64, integer) ? Number(integer) : integer
+  }
+  if (value instanceof Float) return floatValue(value.value)
+  return value as Val
+}
+
+class VmCall implements Call {
+  readonly engine: VmEngine
+  readonly #machine: Machine
+  S: Val[] = []
+  at = 0
+  count = 0
+  constructor(engine: VmEngine, machine: Machine) {
+    this.engine = engine
+    this.#machine = machine
+  }
+  get owner(): unknown {
+    return this.engine.owner
+  }
+  get canSuspend(): boolean {
+    return this.#machine.canSuspend
+  }
+  arg(index: number): LuaValue {
+    return index <= this.count ? (this.S[this.at + index] as LuaValue) : undefined
+  }
+  args(from: number): LuaValue[] {
+    return this.S.slice(this.at + from, this.at + this.count + 1) as LuaValue[]
+  }
+  type(index: number): LuaType | 'none' {
+    return index <= this.count ? typeName(this.S[this.at + index]) : 'none'
+  }
+  tostring(index: number): string {
+    return index <= this.count ? toText(this.#machine, this.S[this.at + index]) : 'nil'
+  }
+  where(): string {
+    return this.#machine.where(1).slice(0, -2)
+  }
+}
+
+export class VmEngine implements Engine {
+  readonly name = 'vm'
+  readonly integerBits = 64
+  readonly machine: Machine
+  readonly standardLibrary: Engine['standardLibrary']
+  results: readonly LuaValue[] = NO_VALUES
+  owner: unknown = undefined
+  usedBudget = 0
+  traceback = ''
+
+  readonly #options: VmOptions
+  readonly #call: VmCall
+  readonly #environmentMetas = new WeakMap<Table, Table>()
+
+  constructor(options: VmOptions = {}) {
+    this.#options = options
+    this.machine = new Machine((thrown) => this.#valueOf(thrown))
+    this.#call = new VmCall(this, this.machine)
+    this.standardLibrary = {
+      globals: { ...asModule(baseLibrary()), _VERSION: 'Lua 5.3' },
+      libraries: {
+        string: asModule(stringLibrary()),
+        table: asModule(tableLibrary()),
+        math: {
+          ...asModule(mathLibrary()),
+          pi: Math.PI,
+          huge: Number.POSITIVE_INFINITY,
+          maxinteger: (2n ** 63n - 1n) as unknown as number,
+          mininteger: -(2n ** 63n) as unknown as number,
+        },
+        coroutine: asModule(coroutineLibrary()),
+      },
+    }
+  }
+
+  // ---- code
+
+  compile(chunkName: string, source: string): LuaCode {
+    return compile(chunkName, source) as unknown as LuaCode
+  }
+
+  load(code: LuaCode, environment: LuaTable): LuaFunction {
+    return new Closure(code as unknown as Proto, [new Box(environment as unknown as Table)]) as unknown as LuaFunction
+  }
+
+  // ---- what scripts see
+
+  defineClass(definition: HostClass): void {
+    const meta = new Table()
+    for (const [name, fn] of Object.entries(definition.metamethods ?? {})) {
+      meta.setStr(`__${name}`, this.#native(name, fn), true)
+    }
+    if (definition.metamethods?.['index'] === undefined) {
+      const methods = new Table()
+      for (const [name, fn] of Object.entries(definition.methods)) methods.setStr(name, this.#native(name, fn), true)
+      meta.setStr('__index', methods, true)
+    }
+    meta.setStr('__name', definition.name, true)
+    meta.setStr('__metatable', false, true)
+    this.machine.classMetas.set(definition.name, meta)
+  }
+
+  moduleTable(name: string, module: ModuleTable, call?: HostFunction): LuaTable {
+    const table = new Table()
+    for (const [key, item] of Object.entries(module)) {
+      table.setStr(toBytes(key), this.#moduleItem(`${name}.${key}`, key, item), true)
+    }
+    const meta = new Table()
+    meta.setStr('__metatable', false, true)
+    if (call !== undefined) meta.setStr('__call', this.#native(name, call), true)
+    table.meta = meta
+    table.freeze(`read-only table '${name}'`)
+    return table as unknown as LuaTable
+  }
+
+  #moduleItem(path: string, key: string, item: ModuleTable[string]): Val {
+    if (typeof item === 'function') return this.#native(key, item as HostFunction)
+    if (typeof item === 'string') return toBytes(item)
+    const isNested = typeof item === 'object' && Object.getPrototypeOf(item) === Object.prototype
+    return isNested ? (this.moduleTable(path, item as ModuleTable) as unknown as Table) : make(item as LuaValue)
+  }
+
+  setStringMethods(library: LuaTable): void {
+    const meta = new Table()
+    meta.setStr('__index', library as unknown as Table, true)
+    meta.setStr('__metatable', false, true)
+    this.machine.stringMeta = meta
+  }
+
+  function(name: string, fn: HostFunction): LuaFunction {
+    return this.#native(name, fn) as unknown as LuaFunction
+  }
+
+  #native(name: string, fn: HostFunction): Native {
+    const call = this.#call
+    return new Native(name, (machine, S, at, count) => {
+      const { S: outerS, at: outerAt, count: outerCount } = call
+      call.S = S
+      call.at = at
+      call.count = count
+      let returned: Returns
+      try {
+        returned = fn(call)
+      } catch (thrown) {
+        throw this.#thrown(thrown)
+      } finally {
+        call.S = outerS
+        call.at = outerAt
+        call.count = outerCount
+      }
+      if (returned === SUSPEND) {
+        if (!machine.canSuspend) throw machine.error('attempt to yield across a call that cannot be suspended')
+        machine.outcome = 'suspended'
+        return SUSPENDING
+      }
+      return leave(machine, S, at, returned)
+    })
+  }
+
+  #thrown(thrown: unknown): LuaError {
+    if (thrown instanceof LuaError) return thrown
+    if (!(thrown instanceof Raise)) return new LuaError(this.#valueOf(thrown))
+    const { value, withPosition } = thrown
+    return withPosition && typeof value === 'string' ? this.machine.error(value) : new LuaError(make(value))
+  }
+
+  /** Of an exception that is no Lua error: our own, or the JavaScript stack or memory running out. */
+  #valueOf(thrown: unknown): Val {
+    if (thrown instanceof ErrorObject) return thrown
+    if (thrown instanceof RangeError) return /call stack/.test(thrown.message) ? 'stack overflow' : 'not enough memory'
+    if (thrown instanceof MoonmeshError || thrown instanceof ErrorValue) return new ErrorObject(errorFrom(thrown))
+    this.#options.onFault?.(thrown)
+    return new ErrorObject(new ErrorValue('Internal', toBytes(`internal fault: ${messageOf(thrown)}`), false))
+  }
+
+  newEnvironment(base: LuaTable): LuaTable {
+    const shown = base as unknown as Table
+    let meta = this.#environmentMetas.get(shown)
+    if (meta === undefined) {
+      meta = new Table()
+      meta.setStr('__index', shown, true)
+      meta.setStr('__metatable', false, true)
+      this.#environmentMetas.set(shown, meta)
+    }
+    const environment = new Table()
+    environment.meta = meta
+    environment.setStr('_G', environment, true)
+    return environment as unknown as LuaTable
+  }
+
+  // ---- values
+
+  typeOf(value: LuaValue): LuaType {
+    return typeName(value as Val)
+  }
+
+  newTable(): LuaTable {
+    return new Table() as unknown as LuaTable
+  }
+
+  get(table: LuaTable, key: LuaValue): LuaValue {
+    return (table as unknown as Table).get(make(key)) as LuaValue
+  }
+
+  set(table: LuaTable, key: LuaValue, value: LuaValue): void {
+    const target = table as unknown as Table
+    const madeKey = make(key)
+    if (typeof madeKey === 'string') target.setStr(madeKey, make(value), true)
+    else if (madeKey !== undefined && !Number.isNaN(madeKey)) target.set(madeKey, make(value))
+  }
+
+  lookup(value: LuaTable | HostObject, key: string): LuaValue {
+    let from: Val =
+      value instanceof HostObject ? this.machine.metaOf(value)?.getStr('__index') : (value as unknown as Table)
+    for (let hops = 0; hops < INDEX_HOPS_MAX && from instanceof Table; hops++) {
+      const found = from.getStr(key)
+      if (found !== undefined) return found as LuaValue
+      from = from.meta?.getStr('__index')
+    }
+    return undefined
+  }
+
+  length(table: LuaTable): number {
+    return (table as unknown as Table).length()
+  }
+
+  each(table: LuaTable, visit: (key: LuaValue, value: LuaValue) => void): void {
+    ;(table as unknown as Table).each((key, value) => visit(key as LuaValue, value as LuaValue))
+  }
+
+  freeze(table: LuaTable): void {
+    const target = table as unknown as Table
+    target.freeze('immutable table')
+  }
+
+  isFrozen(table: LuaTable): boolean {
+    return (table as unknown as Table).frozen !== undefined
+  }
+
+  copyOut(value: LuaValue): Value {
+    return copyOut(value as Val)
+  }
+
+  copyIn(value: Value): LuaValue {
+    return copyIn(value) as LuaValue
+  }
+
+  // ---- running
+
+  newThread(fn: LuaFunction, isMain = false): LuaThread {
+    const root = new Root()
+    root.isRoot = true
+    root.isMain = isMain
+    root.S[1] = fn as unknown as Val
+    return root as unknown as LuaThread
+  }
+
+  run(handle: LuaThread, owner: unknown, budget: number, input: RunInput): RunStatus {
+    const root = handle as unknown as Root
+    const { machine } = this
+    this.owner = owner
+    machine.budget = budget
+    machine.traceback = ''
+    machine.nativeTop = 0
+    machine.co = root.active
+    machine.co.status = 'running'
+    const status = this.#turn(root, input)
+    this.owner = undefined
+    this.usedBudget = budget - machine.budget
+    return status
+  }
+
+  #turn(root: Root, input: RunInput): RunStatus {
+    const { machine } = this
+    let next: number
+    try {
+      next = root.isStarted ? this.#goOn(root, input) : this.#start(root, input)
+      if (next === CALLING) next = machine.loop()
+    } catch (thrown) {
+      const error = machine.asError(thrown)
+      this.traceback = machine.traceback
+      this.results = [error.value as LuaValue]
+      return 'error'
+    }
+    if (next === SUSPENDING) {
+      root.active = machine.co
+      machine.trim(machine.co)
+      root.waitsFor = machine.outcome
+      this.results = NO_VALUES
+      return machine.outcome
+    }
+    const { resultAt, resultCount } = machine
+    this.results = root.S.slice(resultAt, resultAt + resultCount) as LuaValue[]
+    return 'done'
+  }
+
+  #start(root: Root, input: RunInput): number {
+    const { machine } = this
+    root.isStarted = true
+    try {
+      if ('raise' in input) throw new LuaError(make(input.raise))
+      const { S } = root
+      machine.room(S, 2, input.values.length)
+      for (const [i, value] of input.values.entries()) S[2 + i] = make(value)
+      const results = machine.callAt(1, input.values.length)
+      return results >= 0 ? machine.deliver(1, results) : results
+    } catch (thrown) {
+      return machine.caught(thrown)
+    }
+  }
+
+  #goOn(root: Root, input: RunInput): number {
+    const { machine } = this
+    const { waitsFor } = root
+    if (waitsFor === 'preempted') return CALLING
+    try {
+      if ('raise' in input) throw this.#thrown(new Raise(input.raise))
+      const { co } = machine
+      const at = machine.transferAt(co)
+      machine.room(co.S, at, input.values.length)
+      for (const [i, value] of input.values.entries()) co.S[at + i] = make(value)
+      return machine.deliver(at, input.values.length)
+    } catch (thrown) {
+      return machine.caught(thrown)
+    }
+  }
+
+  close(): void {
+    this.machine.classMetas.clear()
+    this.machine.stringMeta = undefined
+  }
+}
+
+/** A thread of the scheduler. */
+class Root extends Coroutine {
+  /** The coroutine that goes on when the thread runs again: it, or one that it resumed. */
+  active: Coroutine = this
+  isStarted = false
+  waitsFor: RunStatus = 'suspended'
+}
+
+const asModule = (functions: Record<string, Native>): ModuleTable => functions as unknown as ModuleTable
+
+/** Leaves what a host function returned from `S[at]` on. */
+function leave(machine: Machine, S: Val[], at: number, returned: Exclude<Returns, typeof SUSPEND>): number {
+  if (returned === undefined) return 0
+  if (!Array.isArray(returned)) {
+    S[at] = make(returned as LuaValue)
+    return 1
+  }
+  const { length } = returned
+  if (length > 4) machine.room(S, at, length)
+  for (let i = 0; i < length; i++) S[at + i] = make(returned[i] as LuaValue)
+  return length
+}
+
+// ---- copies that belong to nobody. Tables are filled one after the other, not one inside the other: no shape is too deep.
+
+function copyOut(value: Val): Value {
+  if (!(value instanceof Table)) return scalarOut(value)
+  const copies = new Map<Table, TableValue>()
+  const root = new TableValue()
+  copies.set(value, root)
+  // The map grows while it is walked.
+  for (const [table, copy] of copies) fillOut(copy, table, copies)
+  return root
+}
+
+function scalarOut(value: Val): Value {
+  if (typeof value !== 'object') return value
+  if (value instanceof Float) return value
+  return value instanceof HostObject ? value.leave() : undefined
+}
+
+function partOut(value: Val, copies: Map<Table, TableValue>): Value {
+  if (!(value instanceof Table)) return scalarOut(value)
+  const known = copies.get(value)
+  if (known !== undefined) return known
+  const copy = new TableValue()
+  copies.set(value, copy)
+  return copy
+}
+
+function fillOut({ array, keys, values }: TableValue, table: Table, copies: Map<Table, TableValue>): void {
+  table.each((key, value) => {
+    const copied = partOut(value, copies)
+    if (copied === undefined) return
+    if (key === array.length + 1) {
+      array.push(copied)
+      return
+    }
+    const copiedKey = partOut(key, copies)
+    if (copiedKey === undefined) return
+    keys.push(copiedKey)
+    values.push(copied)
+  })
+}
+
+function copyIn(value: Value): Val {
+  if (!(value instanceof TableValue)) return scalarIn(value)
+  const tables = new Map<TableValue, Table>()
+  const root = new Table()
+  tables.set(value, root)
+  for (const [source, table] of tables) fillIn(table, source, tables)
+  return root
+}
+
+const scalarIn = (value: Exclude<Value, TableValue>): Val =>
+  value instanceof ErrorValue ? new ErrorObject(value) : make(value)
+
+function partIn(value: Value, tables: Map<TableValue, Table>): Val {
+  if (!(value instanceof TableValue)) return scalarIn(value)
+  let table = tables.get(value)
+  if (table === undefined) {
+    table = new Table()
+    tables.set(value, table)
+  }
+  return table
+}
+
+function fillIn(table: Table, { array, keys, values }: TableValue, tables: Map<TableValue, Table>): void {
+  for (let i = 0; i < array.length; i++) table.setNum(i + 1, partIn(array[i], tables))
+  for (let i = 0; i < keys.length; i++) {
+    const key = partIn(keys[i], tables)
+    const value = partIn(values[i], tables)
+    if (typeof key === 'string') table.setStr(key, value, true)
+    else if (key !== undefined && !Number.isNaN(key)) table.set(key, value)
+  }
+}

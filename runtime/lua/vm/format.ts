@@ -1,0 +1,177 @@
+// string.format, one directive at a time; numbers as C's printf writes them.
+
+import { exponentText, fixedText, generalText, hexText } from '../../base/number-text.ts'
+import { integerArgument, numberArgument, stringArgument, toText } from './library.ts'
+import type { Machine } from './machine.ts'
+import { isInteger, type Num, toDouble } from './number.ts'
+import { typeName, type Val } from './value.ts'
+
+const DIRECTIVE = /^([-+ #0]*)(\d*)(?:\.(\d*))?/
+
+interface Directive {
+  readonly flags: string
+  readonly width: number
+  readonly precision: number | undefined
+  readonly kind: string
+}
+
+export function format(m: Machine, S: Val[], at: number, count: number): string {
+  const template = stringArgument(m, S, at, count, 1)
+  let out = ''
+  let from = 0
+  let index = 1
+  for (;;) {
+    const percent = template.indexOf('%', from)
+    if (percent < 0) return out + template.slice(from)
+    out += template.slice(from, percent)
+    const next = template[percent + 1]
+    if (next === '%') {
+      out += '%'
+      from = percent + 2
+      continue
+    }
+    index++
+    if (next === 'd' || next === 's') {
+      // By far the most frequent.
+      const value = S[at + index]
+      if (
+        index <= count &&
+        (next === 's' ? typeof value === 'string' : typeof value === 'number' && Number.isSafeInteger(value))
+      ) {
+        out += value as string
+        from = percent + 2
+        m.checkLength(out.length)
+        continue
+      }
+    }
+    const match = DIRECTIVE.exec(template.slice(percent + 1, percent + 40)) as RegExpExecArray
+    const [whole, flags = '', width = '', precision] = match
+    if (flags.length > 5) throw m.error('invalid format (repeated flags)')
+    if (width.length > 2 || (precision ?? '').length > 2) throw m.error('invalid format (width or precision too long)')
+    const kind = template[percent + 1 + whole.length] ?? ''
+    const directive = {
+      flags,
+      width: Number(width),
+      precision: precision === undefined ? undefined : Number(precision),
+      kind,
+    }
+    if (!'cdiouxXaAeEfFgGqs'.includes(kind) || kind === '') {
+      const shown = kind === '' ? whole : whole + kind
+      throw m.error(`invalid option '%${shown}' to 'format'`)
+    }
+    if (index > count) throw m.argumentError(index, 'no value')
+    out += write(m, S, at, count, index, directive)
+    m.checkLength(out.length)
+    from = percent + 2 + whole.length
+  }
+}
+
+function write(m: Machine, S: Val[], at: number, count: number, index: number, directive: Directive): string {
+  const { flags, width, precision, kind } = directive
+  switch (kind) {
+    case 'c':
+      return padded(String.fromCharCode(Number(integerArgument(m, S, at, count, index)) & 255), flags, width)
+    case 's':
+      return padded(toText(m, S[at + index]).slice(0, precision), flags, width)
+    case 'q':
+      if (flags !== '' || width !== 0 || precision !== undefined)
+        throw m.error(
+          "invalid option '%q' to 'format'".replace(
+            "invalid option '%q' to 'format'",
+            "specifier '%q' cannot have modifiers",
+          ),
+        )
+      return quoted(m, S, at, index)
+    case 'd':
+    case 'i':
+      return wholeText(m, S, at, count, index, directive)
+    case 'o':
+    case 'u':
+    case 'x':
+    case 'X':
+      return unsignedText(integerArgument(m, S, at, count, index), directive)
+    default:
+      return floatText(toDouble(numberArgument(m, S, at, count, index)), directive)
+  }
+}
+
+/** A fraction is cut (lua-core.md §2.1). */
+function wholeText(m: Machine, S: Val[], at: number, count: number, index: number, directive: Directive): string {
+  const number: Num = numberArgument(m, S, at, count, index)
+  const double = toDouble(number)
+  if (!Number.isFinite(double)) throw m.argumentError(index, 'number has no integer representation')
+  const whole = typeof number === 'bigint' ? number : BigInt(Math.trunc(double))
+  const isNegative = whole < 0n
+  return withDigits(String(isNegative ? -whole : whole), signOf(isNegative, directive.flags), directive)
+}
+
+function unsignedText(value: number | bigint, directive: Directive): string {
+  const { flags, kind } = directive
+  const radix = kind === 'o' ? 8 : kind === 'u' ? 10 : 16
+  let digits = BigInt.asUintN(64, BigInt(value)).toString(radix)
+  if (kind === 'X') digits = digits.toUpperCase()
+  const prefix = flags.includes('#') && value !== 0 && radix !== 10 ? (kind === 'o' ? '0' : `0${kind}`) : ''
+  return withDigits(digits, prefix, directive)
+}
+
+function withDigits(digits: string, sign: string, { flags, width, precision }: Directive): string {
+  if (precision === undefined) return padded(digits, flags, width, sign)
+  const filled = precision === 0 && digits === '0' ? '' : digits.padStart(precision, '0')
+  return padded(sign + filled, flags.replaceAll('0', ''), width)
+}
+
+function floatText(number: number, { flags, width, precision, kind }: Directive): string {
+  const isNegative = number < 0 || Object.is(number, -0)
+  const size = isNegative ? -number : number
+  const digits = digitsOf(size, flags.includes('#'), precision, kind.toLowerCase())
+  const text = kind === kind.toUpperCase() ? digits.toUpperCase() : digits
+  const sign = signOf(isNegative, flags)
+  if (!Number.isFinite(number)) return padded(sign + text, flags.replaceAll('0', ''), width)
+  return kind === 'a' || kind === 'A'
+    ? padded(text.slice(2), flags, width, sign + text.slice(0, 2))
+    : padded(text, flags, width, sign)
+}
+
+function digitsOf(size: number, isAlternate: boolean, precision: number | undefined, kind: string): string {
+  if (kind === 'a') return hexText(size, precision)
+  if (kind === 'g') return generalText(size, precision ?? 6, isAlternate)
+  const digits = kind === 'e' ? exponentText(size, precision ?? 6) : fixedText(size, precision ?? 6)
+  return isAlternate && precision === 0 && Number.isFinite(size) ? digits.replace(/^\d+/, '$&.') : digits
+}
+
+function signOf(isNegative: boolean, flags: string): string {
+  if (isNegative) return '-'
+  return flags.includes('+') ? '+' : flags.includes(' ') ? ' ' : ''
+}
+
+/** @param sign what stands before zeros that fill up */
+function padded(text: string, flags: string, width: number, sign?: string): string {
+  const whole = (sign ?? '') + text
+  if (flags.includes('-')) return whole.padEnd(width, ' ')
+  if (sign !== undefined && flags.includes('0')) return sign + text.padStart(width - sign.length, '0')
+  return whole.padStart(width, ' ')
+}
+
+/** As the source of a chunk would write the value. */
+function quoted(m: Machine, S: Val[], at: number, index: number): string {
+  const value = S[at + index]
+  if (typeof value === 'string') {
+    const body = value.replace(/["\\\n\r\0]|[\x01-\x1f\x7f]/g, (each, offset: number) => {
+      if (each === '"' || each === '\\') return `\\${each}`
+      if (each === '\n') return '\\\n'
+      const code = each.charCodeAt(0)
+      const follows = value.charCodeAt(offset + 1)
+      return follows >= 48 && follows <= 57 ? `\\${String(code).padStart(3, '0')}` : `\\${code}`
+    })
+    return `"${body}"`
+  }
+  if (value === undefined || typeof value === 'boolean') return String(value ?? 'nil')
+  if (isInteger(value)) return value === -(2n ** 63n) ? '0x8000000000000000' : String(value)
+  if (typeof value === 'number' || typeName(value) === 'number') {
+    const double = toDouble(value as Num)
+    if (double === Number.POSITIVE_INFINITY) return '1e9999'
+    if (double === Number.NEGATIVE_INFINITY) return '-1e9999'
+    return Number.isNaN(double) ? '(0/0)' : hexText(double)
+  }
+  throw m.argumentError(index, 'value has no literal form')
+}

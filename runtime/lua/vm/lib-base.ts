@@ -1,0 +1,314 @@
+// Global functions and coroutines.
+
+import {
+  functionArgument,
+  type Natives,
+  natives,
+  positionArgument,
+  tableArgument,
+  toText,
+  typeMismatch,
+} from './library.ts'
+import { type Machine, NESTING_MAX, PENDING } from './machine.ts'
+import { isNumber, parseNumber, rawEqual, wrap } from './number.ts'
+import { epoch, Table } from './table.ts'
+import { Coroutine, LuaError, NATIVE, Native, PCALL, SUSPENDING, typeName, type Val, XPCALL } from './value.ts'
+
+function anyArgument(m: Machine, count: number, index: number): void {
+  if (index > count) throw m.argumentError(index, 'value expected')
+}
+
+/** Continues with what `next` gives for the key. */
+function next(m: Machine, S: Val[], at: number, table: Table, key: Val): number {
+  const from = table.position(key)
+  if (from < 0) throw m.error("invalid key to 'next'")
+  const position = table.nextPosition(from)
+  if (position === 0) {
+    S[at] = undefined
+    return 1
+  }
+  S[at] = table.keyAt(position)
+  S[at + 1] = table.valueAt(position)
+  return 2
+}
+
+const ipairsIterator = new Native('ipairs_iterator', (m, S, at, count) => {
+  const t = S[at + 1]
+  const i = positionArgument(m, S, at, count, 2) + 1
+  let value: Val
+  if (t instanceof Table) value = t.getNum(i)
+  if (value === undefined && !(t instanceof Table && t.meta === undefined)) {
+    const frame = m.pushFrame(NATIVE, at + 2)
+    frame.goOn = (_m, stack, from, results) => {
+      const found = results > 0 ? stack[from] : undefined
+      stack[from] = found === undefined ? undefined : i
+      stack[from + 1] = found
+      return found === undefined ? 1 : 2
+    }
+    value = m.index(t, i)
+    if (value === PENDING) return m.pending
+    m.co.depth--
+  }
+  if (value === undefined) {
+    S[at] = undefined
+    return 1
+  }
+  S[at] = i
+  S[at + 1] = value
+  return 2
+})
+
+export function baseLibrary(): Natives {
+  const nextNative = new Native('next', (m, S, at, count) =>
+    next(m, S, at, tableArgument(m, S, at, count, 1), S[at + 2]),
+  )
+  return {
+    next: nextNative,
+    ...natives('', {
+      assert(m, S, at, count) {
+        anyArgument(m, count, 1)
+        const value = S[at + 1]
+        if (value !== undefined && value !== false) {
+          S.copyWithin(at, at + 1, at + 1 + count)
+          return count
+        }
+        throw new LuaError(count > 1 ? S[at + 2] : 'assertion failed!')
+      },
+      error(m, S, at, count) {
+        const level = positionArgument(m, S, at, count, 2, 1)
+        const value = S[at + 1]
+        throw new LuaError(typeof value === 'string' && level > 0 ? m.where(level) + value : value)
+      },
+      getmetatable(m, S, at, count) {
+        anyArgument(m, count, 1)
+        const meta = m.metaOf(S[at + 1])
+        const shown = meta?.getStr('__metatable')
+        S[at] = shown === undefined ? meta : shown
+        return 1
+      },
+      setmetatable(m, S, at, count) {
+        const table = tableArgument(m, S, at, count, 1)
+        const meta = S[at + 2]
+        if (count < 2 || (meta !== undefined && !(meta instanceof Table))) {
+          throw m.argumentError(2, 'nil or table expected')
+        }
+        if (table.meta?.getStr('__metatable') !== undefined) throw m.error('cannot change a protected metatable')
+        if (table.frozen !== undefined) throw m.error(`cannot change ${table.frozen}`)
+        table.meta = meta
+        if (table.shape.watched !== undefined) epoch.value++
+        S[at] = table
+        return 1
+      },
+      ipairs(m, S, at, count) {
+        anyArgument(m, count, 1)
+        S[at] = ipairsIterator
+        S[at + 2] = 0
+        return 3
+      },
+      pairs(m, S, at, count) {
+        anyArgument(m, count, 1)
+        const value = S[at + 1]
+        const handler = m.metaOf(value)?.getStr('__pairs')
+        if (handler !== undefined) {
+          const free = m.freeAt
+          m.room(S, free, 4)
+          S[free] = handler
+          S[free + 1] = value
+          const results = m.callSync(free, 1)
+          for (let i = 0; i < 3; i++) S[at + i] = i < results ? S[m.resultAt + i] : undefined
+          return 3
+        }
+        tableArgument(m, S, at, count, 1)
+        S[at] = nextNative
+        S[at + 2] = undefined
+        return 3
+      },
+      pcall(m, S, at, count) {
+        anyArgument(m, count, 1)
+        m.pushFrame(PCALL, at)
+        const results = m.callAt(at + 1, count - 1)
+        if (results < 0) return results
+        m.co.depth--
+        S[at] = true
+        return results + 1
+      },
+      xpcall(m, S, at, count) {
+        const handler = functionArgument(m, S, at, count, 2)
+        const frame = m.pushFrame(XPCALL, at)
+        frame.extra = handler
+        S[at + 2] = S[at + 1]
+        const results = m.callAt(at + 2, count - 2)
+        if (results < 0) return results
+        m.co.depth--
+        S[at] = true
+        S.copyWithin(at + 1, at + 2, at + 2 + results)
+        return results + 1
+      },
+      rawequal(m, S, at, count) {
+        anyArgument(m, count, 2)
+        S[at] = rawEqual(S[at + 1], S[at + 2])
+        return 1
+      },
+      rawget(m, S, at, count) {
+        const table = tableArgument(m, S, at, count, 1)
+        anyArgument(m, count, 2)
+        S[at] = table.get(S[at + 2])
+        return 1
+      },
+      rawset(m, S, at, count) {
+        const table = tableArgument(m, S, at, count, 1)
+        anyArgument(m, count, 3)
+        m.rawSet(table, S[at + 2], S[at + 3])
+        S[at] = table
+        return 1
+      },
+      select(m, S, at, count) {
+        if (S[at + 1] === '#') {
+          S[at] = count - 1
+          return 1
+        }
+        let index = positionArgument(m, S, at, count, 1)
+        if (index < 0) index += count
+        else if (index > count) index = count
+        if (index < 1) throw m.argumentError(1, 'index out of range')
+        S.copyWithin(at, at + 1 + index, at + 1 + count)
+        return count - index
+      },
+      tonumber(m, S, at, count) {
+        anyArgument(m, count, 1)
+        const value = S[at + 1]
+        if (count < 2 || S[at + 2] === undefined) {
+          S[at] = typeof value === 'string' ? parseNumber(value) : isNumber(value) ? value : undefined
+          return 1
+        }
+        const base = positionArgument(m, S, at, count, 2)
+        if (typeof value !== 'string') throw typeMismatch(m, S, at, count, 1, 'string')
+        if (base < 2 || base > 36) throw m.argumentError(2, 'base out of range')
+        S[at] = inBase(value, base)
+        return 1
+      },
+      tostring(m, S, at, count) {
+        anyArgument(m, count, 1)
+        S[at] = toText(m, S[at + 1])
+        return 1
+      },
+      type(m, S, at, count) {
+        anyArgument(m, count, 1)
+        S[at] = typeName(S[at + 1])
+        return 1
+      },
+    }),
+  }
+}
+
+function inBase(text: string, base: number): Val {
+  const match = /^[ \t-\r]*(-?)([0-9a-zA-Z]+)[ \t-\r]*$/.exec(text)
+  if (match === null) return undefined
+  let value = 0n
+  for (const digit of match[2] as string) {
+    const number = Number.parseInt(digit, 36)
+    if (number >= base) return undefined
+    value = BigInt.asUintN(64, value * BigInt(base) + BigInt(number))
+  }
+  return wrap(match[1] === '-' ? -value : value)
+}
+
+// ---- coroutines
+
+function threadArgument(m: Machine, S: Val[], at: number, count: number): Coroutine {
+  const value = S[at + 1]
+  if (count >= 1 && value instanceof Coroutine) return value
+  throw typeMismatch(m, S, at, count, 1, 'thread')
+}
+
+function newCoroutine(m: Machine, body: Val): Coroutine {
+  const co = new Coroutine()
+  m.allocate(300)
+  co.S[1] = body
+  return co
+}
+
+/** @returns as native code does; a string says why it cannot be resumed */
+function resume(m: Machine, S: Val[], at: number, first: number, count: number, co: Coroutine): number | string {
+  if (co.isRoot) return 'cannot resume non-suspended coroutine'
+  if (co.status !== 'suspended') {
+    return co.status === 'dead' ? 'cannot resume dead coroutine' : 'cannot resume non-suspended coroutine'
+  }
+  const from = m.co
+  if (from.nesting >= NESTING_MAX) throw m.error('C stack overflow')
+  const isFresh = co.depth === 0
+  const to = isFresh ? 2 : m.transferAt(co)
+  m.room(co.S, to, count)
+  for (let i = 0; i < count; i++) co.S[to + i] = S[first + i]
+  co.resumer = from
+  co.nesting = from.nesting + 1
+  co.status = 'running'
+  from.status = 'normal'
+  m.co = co
+  m.nativeTop = 0
+  if (!isFresh) return m.deliver(to, count)
+  let results: number
+  try {
+    results = m.callAt(1, count)
+  } catch (error) {
+    // The body is a native function.
+    return m.caught(error)
+  }
+  if (results < 0) return results
+  return m.deliver(1, results)
+}
+
+export function coroutineLibrary(): Natives {
+  return natives('coroutine.', {
+    create(m, S, at, count) {
+      S[at] = newCoroutine(m, functionArgument(m, S, at, count, 1))
+      return 1
+    },
+    resume(m, S, at, count) {
+      const co = threadArgument(m, S, at, count)
+      co.isWrapped = false
+      const results = resume(m, S, at, at + 2, count - 1, co)
+      if (typeof results === 'number') return results
+      S[at] = false
+      S[at + 1] = results
+      return 2
+    },
+    wrap(m, S, at, count) {
+      const co = newCoroutine(m, functionArgument(m, S, at, count, 1))
+      S[at] = new Native('wrap', (machine, stack, base, argumentCount) => {
+        co.isWrapped = true
+        const results = resume(machine, stack, base, base + 1, argumentCount, co)
+        if (typeof results === 'number') return results
+        throw machine.error(results)
+      })
+      return 1
+    },
+    yield(m, S, at, count) {
+      const { co } = m
+      if (co.isRoot) {
+        if (!m.canSuspend) throw new LuaError(`${m.where(1)}attempt to yield across a JS-call boundary`)
+        m.outcome = 'yielded'
+        return SUSPENDING
+      }
+      if (co.barriers > 0) throw m.error('attempt to yield across a JS-call boundary')
+      const to = co.resumer as Coroutine
+      co.status = 'suspended'
+      m.leave(co, to)
+      const top = m.transfer(S, at + 1, count, to, !co.isWrapped)
+      return m.deliver(top, co.isWrapped ? count : count + 1)
+    },
+    status(m, S, at, count) {
+      S[at] = threadArgument(m, S, at, count).status
+      return 1
+    },
+    running(m, S, at) {
+      S[at] = m.co
+      S[at + 1] = m.co.isMain
+      return 2
+    },
+    isyieldable(m, S, at) {
+      S[at] = m.co.isRoot ? m.canSuspend : m.co.barriers === 0
+      return 1
+    },
+  })
+}

@@ -1,0 +1,1762 @@
+// The machine: one loop over the code of Lua functions. A Lua call is a frame, not a JavaScript call; a coroutine is a stack of values and a
+// stack of frames; to suspend is to leave the loop. What an instruction still waits for (the results of a call, of a metamethod) is not noted
+// anywhere: the instruction before the frame's `pc` says it, and `#finish` puts the results where it wants them.
+
+import { Float } from '../../base/value.ts'
+import { HostObject } from '../engine.ts'
+import {
+  ArithmeticError,
+  arithmetic,
+  bitwise,
+  float,
+  floatToInteger,
+  isInteger,
+  isNumber,
+  lessEqual,
+  lessThan,
+  negate,
+  numberToString,
+  rawEqual,
+  toDouble,
+  toInteger,
+  toNumber,
+} from './number.ts'
+import type { Cache, Proto } from './proto.ts'
+import { Cache as NewCache } from './proto.ts'
+import { epoch, Table } from './table.ts'
+import {
+  BARRIER,
+  Box,
+  CALLING,
+  Closure,
+  Coroutine,
+  ENTRY,
+  Frame,
+  HANDLER,
+  LUA,
+  LuaError,
+  NATIVE,
+  Native,
+  NO_ARGS,
+  PASS,
+  PCALL,
+  SUSPENDING,
+  typeName,
+  type Val,
+  XPCALL,
+} from './value.ts'
+
+/** A JavaScript function waits for what has just been delivered. */
+export const EXITING = -3
+
+/** Calls inside calls, of one coroutine. */
+const DEPTH_MAX = 200_000
+/** Registers of one coroutine. */
+const SLOTS_MAX = 1_000_000
+/** Coroutines inside coroutines. */
+export const NESTING_MAX = 1000
+/** Callbacks inside callbacks, each with a loop of its own. */
+const BARRIERS_MAX = 150
+/** Hops from one table to the next. */
+const INDEX_HOPS_MAX = 2000
+/** The longest string. */
+export const STRING_BYTES_MAX = 256 * 1024 * 1024
+/** How far a slice may overrun its budget where it cannot be suspended, before the script is stopped: some seconds. */
+const OVERRUN_MAX = 50_000_000
+/** A stack that once was this large is cut back when the coroutine waits. */
+const FRAMES_KEPT = 64
+
+const EVENTS = [
+  '__add',
+  '__sub',
+  '__mul',
+  '__mod',
+  '__pow',
+  '__div',
+  '__idiv',
+  '__band',
+  '__bor',
+  '__bxor',
+  '__shl',
+  '__shr',
+]
+
+/** In place of a value that is not there yet; `Machine.pending` says how to go on. */
+export const PENDING = new Box(undefined) as unknown as Val
+
+export type Outcome = 'suspended' | 'yielded' | 'preempted'
+
+export class Machine {
+  co: Coroutine
+  budget = 0
+  /** How the machine goes on when something is PENDING: CALLING, SUSPENDING or EXITING. */
+  pending = CALLING
+  /** Why it suspends. */
+  outcome: Outcome = 'suspended'
+  /** Where results were delivered to a function of ours. */
+  resultAt = 0
+  resultCount = 0
+  /** Loops that cannot be suspended. */
+  barrierDepth = 0
+  stringMeta: Table | undefined = undefined
+  readonly classMetas = new Map<string, Table>()
+  /** The stack of the error that nobody catches. */
+  traceback = ''
+  /** What a script sees of an exception that is no error of its own. */
+  readonly faultValue: (thrown: unknown) => Val
+  /** Told of memory that was asked for. */
+  allocated = 0
+  allocationLimit = Number.POSITIVE_INFINITY
+  onAllocation: (() => void) | undefined = undefined
+
+  constructor(faultValue: (thrown: unknown) => Val) {
+    this.faultValue = faultValue
+    this.co = new Coroutine()
+  }
+
+  // ---- errors
+
+  /** `chunk:line: ` of the function at that level; level 1 is the one that runs. */
+  where(level: number): string {
+    const { co } = this
+    let left = level
+    for (let i = co.depth; i > 0; i--) {
+      const frame = co.frames[i] as Frame
+      if (frame.kind === ENTRY || frame.kind === PASS) continue
+      if (--left > 0) continue
+      if (frame.kind !== LUA) return ''
+      const { proto } = frame.fn as Closure
+      return `${proto.chunkName}:${proto.lines[frame.pc - 1] ?? proto.line}: `
+    }
+    return ''
+  }
+
+  /** An error of the running function. */
+  error(text: string): LuaError {
+    return new LuaError(this.where(1) + text)
+  }
+
+  argumentError(index: number, text: string): LuaError {
+    const { name, isMethod } = this.#calledAs(this.native as Native)
+    const position = isMethod ? index - 1 : index
+    if (position === 0) return this.error(`calling '${name}' on bad self (${text})`)
+    return this.error(`bad argument #${position} to '${name}' (${text})`)
+  }
+
+  /** How the code that calls the native function names it. */
+  #calledAs(native: Native): { name: string; isMethod: boolean } {
+    const top = this.co.frames[this.co.depth] as Frame
+    const described = this.co.depth > 0 && top.kind === LUA ? top.fn?.proto.names[top.pc - 1]?.[0] : undefined
+    if (described === undefined) return { name: native.qualifiedName, isMethod: false }
+    const quoted = /^(\w+) '(.*)'$/s.exec(described)
+    const op = ((top.fn as Closure).proto.code[top.pc - 1] as number) & 255
+    if (quoted === null || (op !== 58 && op !== 59)) return { name: native.qualifiedName, isMethod: false }
+    return { name: quoted[2] as string, isMethod: quoted[1] === 'method' }
+  }
+
+  /** How the source calls an operand of the current instruction, in parentheses. */
+  #nameOf(operand: number): string {
+    const frame = this.co.frames[this.co.depth] as Frame
+    const name = frame.kind === LUA ? frame.fn?.proto.names[frame.pc - 1]?.[operand] : undefined
+    return name === undefined ? '' : ` (${name})`
+  }
+
+  /** As error texts call the type of the value. */
+  typeNameOf(value: Val): string {
+    const name = this.metaOf(value)?.getStr('__name')
+    return typeof name === 'string' && typeof value === 'object' ? name : typeName(value)
+  }
+
+  typeError(action: string, value: Val, operand: number): LuaError {
+    return this.error(`attempt to ${action} a ${this.typeNameOf(value)} value${this.#nameOf(operand)}`)
+  }
+
+  #arithmeticError(operation: number, a: Val, b: Val): LuaError {
+    if (operation >= 7) {
+      if (toNumber(a) !== undefined && toNumber(b) !== undefined) {
+        const culprit = toInteger(a) === undefined ? 0 : 1
+        return this.error(`number${this.#nameOf(culprit)} has no integer representation`)
+      }
+      const isFirst = !isNumber(a)
+      return this.typeError('perform bitwise operation on', isFirst ? a : b, isFirst ? 0 : 1)
+    }
+    const isFirst = toNumber(a) === undefined
+    return this.typeError('perform arithmetic on', isFirst ? a : b, isFirst ? 0 : 1)
+  }
+
+  #compareError(a: Val, b: Val): LuaError {
+    const x = this.typeNameOf(a)
+    const y = this.typeNameOf(b)
+    return this.error(x === y ? `attempt to compare two ${x} values` : `attempt to compare ${x} with ${y}`)
+  }
+
+  /** The frames of the coroutine, and of those that wait for it, innermost first. */
+  tracebackOf(from: Coroutine): string {
+    const lines = ['stack traceback:']
+    for (let co: Coroutine | undefined = from; co !== undefined; co = co.resumer) {
+      for (let i = co.depth; i > 0; i--) {
+        const frame = co.frames[i] as Frame
+        if (frame.kind === ENTRY || frame.kind === PASS) continue
+        if (frame.kind !== LUA) {
+          const what =
+            frame.kind === PCALL ? " 'pcall'" : frame.kind === XPCALL || frame.kind === HANDLER ? " 'xpcall'" : ''
+          lines.push(`\t[native]: in function${what === '' ? ' <callback>' : what}`)
+          continue
+        }
+        const { proto } = frame.fn as Closure
+        lines.push(`\t${proto.chunkName}:${proto.lines[frame.pc - 1] ?? proto.line}: in ${frameName(co, i)}`)
+      }
+    }
+    // The middle of an endless recursion says nothing.
+    if (lines.length > 24) lines.splice(12, lines.length - 23, '\t...')
+    return lines.join('\n')
+  }
+
+  // ---- memory
+
+  /** Counts bytes that are asked for. @throws LuaError when the process has too many */
+  allocate(bytes: number): void {
+    this.allocated += bytes
+    if (this.allocated > this.allocationLimit) this.onAllocation?.()
+  }
+
+  /** @throws LuaError */
+  checkLength(length: number): void {
+    if (length > STRING_BYTES_MAX) throw new LuaError('not enough memory')
+    if (length > 64) this.allocate(length)
+  }
+
+  #ensure(S: Val[], length: number): void {
+    if (length > SLOTS_MAX) throw this.error('stack overflow')
+    for (let i = S.length; i < length + 32; i++) S.push(undefined)
+  }
+
+  // ---- metatables
+
+  metaOf(value: Val): Table | undefined {
+    if (typeof value === 'object') {
+      if (value instanceof Table) return value.meta
+      if (value instanceof HostObject) return this.#classMeta(value)
+      return undefined
+    }
+    return typeof value === 'string' ? this.stringMeta : undefined
+  }
+
+  #classMeta(object: HostObject): Table {
+    if (object.box instanceof Table) return object.box
+    const meta = this.classMetas.get(object.className)
+    if (meta === undefined) throw new Error(`class ${object.className} is not defined on this engine`)
+    object.box = meta
+    return meta
+  }
+
+  // ---- calls
+
+  /** The first register that is free for calls that no instruction names. */
+  #scratch(co: Coroutine): number {
+    if (co.depth === 0) return 1
+    const frame = co.frames[co.depth] as Frame
+    return frame.kind === LUA ? frame.base + (frame.fn as Closure).proto.size : frame.base + 1
+  }
+
+  pushFrame(kind: number, base: number): Frame {
+    const { co } = this
+    if (co.depth >= DEPTH_MAX) throw this.error('stack overflow')
+    const depth = ++co.depth
+    let frame = co.frames[depth]
+    if (frame === undefined) {
+      frame = new Frame()
+      co.frames.push(frame)
+      // A frame and its registers.
+      this.allocate(160)
+    }
+    frame.kind = kind
+    frame.fn = undefined
+    frame.base = base
+    frame.pc = 0
+    return frame
+  }
+
+  /** Calls `S[at]` with the arguments behind it. @returns the number of results from `S[at]` on, or how to go on */
+  callAt(at: number, argumentCount: number): number {
+    const { S } = this.co
+    let f = S[at]
+    let count = argumentCount
+    for (let hops = 0; !(f instanceof Closure); hops++) {
+      if (f instanceof Native) {
+        return this.#native(f, S, at, count)
+      }
+      const handler = this.metaOf(f)?.getStr('__call')
+      if (handler === undefined || hops > INDEX_HOPS_MAX) throw this.typeError('call', f, 0)
+      this.#ensure(S, at + count + 2)
+      for (let i = at + count; i >= at; i--) S[i + 1] = S[i]
+      S[at] = handler
+      count++
+      f = handler
+    }
+    this.#enter(f, at, count)
+    return CALLING
+  }
+
+  #enter(f: Closure, at: number, count: number): void {
+    const { proto } = f
+    const { S } = this.co
+    const base = at + 1
+    if (base + proto.size + 6 > S.length) this.#ensure(S, base + proto.size + 6)
+    const frame = this.pushFrame(LUA, base)
+    frame.fn = f
+    for (let i = count; i < proto.parameterCount; i++) S[base + i] = undefined
+    frame.varargs =
+      proto.isVararg && count > proto.parameterCount ? S.slice(base + proto.parameterCount, base + count) : NO_ARGS
+  }
+
+  /** Calls a function, or what `__call` makes one, on top of the current frame. @returns its first result, or PENDING */
+  #callMeta(handler: Val, a: Val, b: Val, c?: Val, count = 2): Val {
+    const { co } = this
+    const { S } = co
+    const at = this.freeAt
+    if (at + 6 > S.length) this.#ensure(S, at + 6)
+    S[at] = handler
+    S[at + 1] = a
+    S[at + 2] = b
+    S[at + 3] = c
+    const results = this.callAt(at, count)
+    if (results >= 0) return results > 0 ? S[at] : undefined
+    this.pending = results
+    return PENDING
+  }
+
+  /**
+   * Runs a function to its end, in a loop of its own: it cannot be suspended. The function is at `at`, a register above all in use.
+   * @returns the number of results, which begin at `resultAt` of the same coroutine
+   */
+  callSync(at: number, count: number): number {
+    const { co, barrierDepth, native, nativeTop } = this
+    const { depth } = co
+    if (barrierDepth >= BARRIERS_MAX) throw this.error('C stack overflow')
+    this.pushFrame(BARRIER, at)
+    this.barrierDepth++
+    co.barriers++
+    this.nativeTop = 0
+    try {
+      const results = this.callAt(at, count)
+      if (results >= 0) {
+        this.resultAt = at
+        return results
+      }
+      if (results === CALLING) this.loop()
+      return this.resultCount
+    } finally {
+      co.barriers--
+      this.barrierDepth = barrierDepth
+      this.co = co
+      co.depth = depth
+      this.native = native
+      this.nativeTop = nativeTop
+    }
+  }
+
+  /** Calls a function with values and returns its first result; it cannot be suspended. */
+  callValue(f: Val, ...args: Val[]): Val {
+    const { co } = this
+    const at = this.freeAt
+    this.#ensure(co.S, at + args.length + 2)
+    co.S[at] = f
+    for (let i = 0; i < args.length; i++) co.S[at + 1 + i] = args[i]
+    const count = this.callSync(at, args.length)
+    return count > 0 ? co.S[this.resultAt] : undefined
+  }
+
+  /** Does what may call a metamethod, and waits for it. */
+  sync(operation: () => Val): Val {
+    const { co, barrierDepth, native, nativeTop } = this
+    const { depth } = co
+    if (barrierDepth >= BARRIERS_MAX) throw this.error('C stack overflow')
+    this.pushFrame(BARRIER, this.freeAt)
+    this.barrierDepth++
+    co.barriers++
+    this.nativeTop = 0
+    try {
+      const value = operation()
+      if (value !== PENDING) return value
+      if (this.pending === CALLING) this.loop()
+      return this.resultCount > 0 ? co.S[this.resultAt] : undefined
+    } finally {
+      co.barriers--
+      this.barrierDepth = barrierDepth
+      this.co = co
+      co.depth = depth
+      this.native = native
+      this.nativeTop = nativeTop
+    }
+  }
+
+  /** The native function that runs. */
+  native: Native | undefined = undefined
+  /** Registers below hold its arguments. */
+  nativeTop = 0
+
+  /** Registers from here on are free for calls by the native function that runs. */
+  get freeAt(): number {
+    return Math.max(this.#scratch(this.co), this.nativeTop)
+  }
+
+  get canSuspend(): boolean {
+    return this.barrierDepth === 0
+  }
+
+  // ---- delivering results
+
+  /** Gives `count` values, from `S[at]` on, to the top frame of the current coroutine. @returns CALLING, SUSPENDING or EXITING */
+  deliver(at: number, count: number): number {
+    let from = at
+    let n = count
+    for (;;) {
+      const { co } = this
+      const { S } = co
+      if (co.depth === 0) {
+        co.status = 'dead'
+        const to = co.resumer
+        if (to === undefined) {
+          this.resultAt = from
+          this.resultCount = n
+          return EXITING
+        }
+        this.leave(co, to)
+        from = this.transfer(S, from, n, to, !co.isWrapped)
+        if (!co.isWrapped) n++
+        continue
+      }
+      const frame = co.frames[co.depth] as Frame
+      switch (frame.kind) {
+        case LUA:
+          return this.#finish(frame, from, n)
+        case PASS:
+          co.depth--
+          break
+        case PCALL:
+        case XPCALL:
+        case HANDLER: {
+          const { base } = frame
+          if (frame.kind === HANDLER) n = 1
+          if (base + n + 2 > S.length) this.#ensure(S, base + n + 2)
+          if (frame.kind === HANDLER && count === 0) S[from] = undefined
+          S.copyWithin(base + 1, from, from + n)
+          S[base] = frame.kind !== HANDLER
+          from = base
+          n++
+          co.depth--
+          break
+        }
+        case NATIVE: {
+          co.depth--
+          const results = (frame.goOn as NonNullable<Frame['goOn']>)(this, S, from, n)
+          if (results < 0) return results
+          n = results
+          break
+        }
+        default:
+          co.depth--
+          this.resultAt = from
+          this.resultCount = n
+          return EXITING
+      }
+    }
+  }
+
+  /** Control goes from a coroutine back to whoever resumed it. */
+  leave(co: Coroutine, to: Coroutine): void {
+    co.resumer = undefined
+    to.status = 'running'
+    this.co = to
+  }
+
+  /** Copies values on top of another coroutine, with `true` before them if asked. @returns where they begin */
+  transfer(S: Val[], at: number, count: number, to: Coroutine, isPrefixed: boolean): number {
+    const top = this.#scratch(to)
+    const target = to.S
+    const extra = isPrefixed ? 1 : 0
+    if (top + count + extra > target.length) {
+      if (top + count > SLOTS_MAX) throw this.error('too many results to resume')
+      this.#ensure(target, top + count + extra)
+    }
+    if (isPrefixed) target[top] = true
+    for (let i = 0; i < count; i++) target[top + extra + i] = S[at + i]
+    return top
+  }
+
+  /** Where values for a coroutine that waits may be put. */
+  transferAt(co: Coroutine): number {
+    return this.#scratch(co)
+  }
+
+  /** The instruction before the frame's `pc` has its results. */
+  #finish(frame: Frame, at: number, count: number): number {
+    const { co } = this
+    const { S } = co
+    const { base } = frame
+    const { code } = (frame.fn as Closure).proto
+    const i = code[frame.pc - 1] as number
+    const a = base + ((i >>> 8) & 255)
+    switch (i & 255) {
+      case 58: // CALL
+      case 59: {
+        const wanted = (i & 255) === 59 ? -1 : (i >>> 24) - 1
+        if (wanted < 0) {
+          if (a + count + 8 > S.length) this.#ensure(S, a + count + 8)
+          for (let k = 0; k < count; k++) S[a + k] = S[at + k]
+          co.top = a + count
+        } else {
+          const given = count < wanted ? count : wanted
+          for (let k = 0; k < given; k++) S[a + k] = S[at + k]
+          for (let k = given; k < wanted; k++) S[a + k] = undefined
+        }
+        return CALLING
+      }
+      case 63: {
+        // TFORCALL
+        const wanted = i >>> 24
+        for (let k = 0; k < wanted; k++) S[a + 3 + k] = k < count ? S[at + k] : undefined
+        return CALLING
+      }
+      case 8:
+      case 11:
+      case 12:
+      case 71:
+        return CALLING
+      case 46: {
+        // CONCAT: the last two of the values up to `extra` are one now.
+        const top = (frame.extra as number) - 1
+        S[base + top] = count > 0 ? S[at] : undefined
+        return this.#concat(frame, i, top)
+      }
+      case 48:
+      case 49:
+      case 50:
+      case 51:
+      case 52:
+      case 53:
+      case 54:
+      case 55: {
+        const value = count > 0 ? S[at] : undefined
+        let isTrue = value !== undefined && value !== false
+        if (frame.extra === true) isTrue = !isTrue
+        if (isTrue !== (((i >>> 8) & 255) === 1)) frame.pc++
+        return CALLING
+      }
+      default:
+        S[a] = count > 0 ? S[at] : undefined
+        return CALLING
+    }
+  }
+
+  // ---- what instructions do when it is not simple
+
+  /** `o[key]`. @returns the value, or PENDING */
+  index(o: Val, key: Val): Val {
+    let object = o
+    for (let hops = 0; hops < INDEX_HOPS_MAX; hops++) {
+      let handler: Val
+      if (object instanceof Table) {
+        const value = object.get(key)
+        if (value !== undefined || object.meta === undefined) return value
+        handler = object.meta.getStr('__index')
+        if (handler === undefined) return undefined
+      } else {
+        handler = this.metaOf(object)?.getStr('__index')
+        if (handler === undefined) throw this.#indexError(object, key, hops)
+      }
+      if (handler instanceof Closure || handler instanceof Native) return this.#callMeta(handler, object, key)
+      object = handler
+    }
+    throw this.error("'__index' chain too long; possibly a loop")
+  }
+
+  #indexError(object: Val, key: Val, hops: number): LuaError {
+    // A name for the object if the source has one, else the key that it was asked for.
+    const name = hops > 0 ? '' : this.#nameOf(0)
+    if (name === '' && typeof key === 'string') {
+      return this.error(
+        `attempt to index a ${this.typeNameOf(object)} value (field '${key}')`.replace(` (field '${key}')`, ''),
+      )
+    }
+    return this.error(`attempt to index a ${this.typeNameOf(object)} value${name}`)
+  }
+
+  /** `o[key]` for a constant key; learns. @returns the value, or PENDING */
+  getField(o: Val, key: string, cache: Cache): Val {
+    if (!(o instanceof Table)) {
+      if (typeof o === 'object' || typeof o === 'string') {
+        const methods = this.metaOf(o)?.getStr('__index')
+        if (methods instanceof Table && methods.meta === undefined) return methods.getStr(key)
+      }
+      return this.index(o, key)
+    }
+    const { shape } = o
+    if (shape.isDictionary) {
+      const value = o.getStr(key)
+      return value !== undefined || o.meta === undefined ? value : this.index(o, key)
+    }
+    const slot = shape.index.get(key)
+    if (slot !== undefined) {
+      const value = o.slots[slot]
+      if (value === undefined) return o.meta === undefined ? undefined : this.index(o, key)
+      cache.shape = shape
+      cache.slot = slot
+      return value
+    }
+    const { meta } = o
+    if (meta === undefined) return undefined
+    if (cache.missMeta !== meta) {
+      cache.missMeta = meta
+      cache.missEpoch = -1
+      return this.index(o, key)
+    }
+    return this.#getInherited(o, meta, key, cache)
+  }
+
+  /** What the chain of `__index` tables gives is remembered until one of them changes. */
+  #getInherited(o: Table, first: Table, key: string, cache: Cache): Val {
+    let meta: Table | undefined = first
+    for (let hops = 0; hops < INDEX_HOPS_MAX && meta !== undefined; hops++) {
+      meta.watch('__index')
+      const handler = meta.getStr('__index')
+      if (handler === undefined) break
+      if (!(handler instanceof Table)) return this.index(o, key)
+      handler.watch(key)
+      const value = handler.getStr(key)
+      if (value !== undefined) return this.#remember(o, key, cache, value)
+      meta = handler.meta
+      if (hops > 10) return this.index(o, key)
+    }
+    return this.#remember(o, key, cache, undefined)
+  }
+
+  #remember(o: Table, key: string, cache: Cache, value: Val): Val {
+    if (!o.shape.isDictionary && !o.shape.index.has(key)) {
+      cache.missShape = o.shape
+      cache.missEpoch = epoch.value
+      cache.value = value
+    }
+    return value
+  }
+
+  /** `o[key] = value`. @returns undefined, or PENDING */
+  setIndex(o: Val, key: Val, value: Val): Val {
+    let object = o
+    for (let hops = 0; hops < INDEX_HOPS_MAX; hops++) {
+      let handler: Val
+      if (object instanceof Table) {
+        const { meta } = object
+        if (meta === undefined) return this.rawSet(object, key, value)
+        if (object.get(key) !== undefined) return this.rawSet(object, key, value)
+        handler = meta.getStr('__newindex')
+        if (handler === undefined) return this.rawSet(object, key, value)
+      } else {
+        handler = this.metaOf(object)?.getStr('__newindex')
+        if (handler === undefined) throw this.#indexError(object, key, hops)
+      }
+      if (handler instanceof Closure || handler instanceof Native) {
+        return this.#callMeta(handler, object, key, value, 3) === PENDING ? PENDING : undefined
+      }
+      object = handler
+    }
+    throw this.error("'__newindex' chain too long; possibly a loop")
+  }
+
+  /** @throws LuaError for nil, NaN, and tables that are read-only */
+  rawSet(table: Table, key: Val, value: Val): undefined {
+    if (table.frozen !== undefined) throw this.frozenError(table, key)
+    if (key === undefined) throw this.error('index is nil'.replace('index', 'table index'))
+    if (typeof key === 'number') {
+      if (key !== key) throw this.error('table index is NaN')
+      table.setNum(key, value)
+    } else table.set(key, value)
+    this.allocated += 16
+    if (this.allocated > this.allocationLimit) this.onAllocation?.()
+    return undefined
+  }
+
+  frozenError(table: Table, key: Val): LuaError {
+    const field = typeof key === 'string' ? `'${key}'` : isNumber(key) ? numberToString(key) : typeName(key)
+    return this.error(`cannot change ${table.frozen} (field ${field})`)
+  }
+
+  /** `o[key] = value` for a constant key; learns. @returns undefined, or PENDING */
+  setField(o: Val, key: string, value: Val, cache: Cache): Val {
+    if (!(o instanceof Table) || o.frozen !== undefined) return this.setIndex(o, key, value)
+    const { shape, meta } = o
+    if (shape.isDictionary) return this.setIndex(o, key, value)
+    const slot = shape.index.get(key)
+    if (slot !== undefined && o.slots[slot] !== undefined) {
+      o.setStr(key, value, true)
+      if (shape.watched === undefined) {
+        cache.shape = shape
+        cache.slot = slot
+        cache.next = undefined
+      }
+      return undefined
+    }
+    if (meta !== undefined) {
+      meta.watch('__newindex')
+      if (meta.getStr('__newindex') !== undefined) return this.setIndex(o, key, value)
+    }
+    o.setStr(key, value, true)
+    this.allocate(16)
+    const next = o.shape
+    if (
+      value !== undefined &&
+      shape.watched === undefined &&
+      next !== shape &&
+      !next.isDictionary &&
+      next.watched === undefined
+    ) {
+      cache.shape = shape
+      cache.next = next
+      cache.missMeta = meta
+      cache.missEpoch = epoch.value
+    }
+    return undefined
+  }
+
+  /** `a op b`, an index of EVENTS. @returns the value, or PENDING */
+  arith(operation: number, a: Val, b: Val): Val {
+    if (operation < 7) {
+      const x = toNumber(a)
+      const y = x === undefined ? undefined : toNumber(b)
+      if (x !== undefined && y !== undefined) {
+        try {
+          return arithmetic(operation, x, y)
+        } catch (error) {
+          if (error instanceof ArithmeticError) throw this.error(error.text)
+          throw error
+        }
+      }
+    } else if ((typeof a !== 'string' && typeof b !== 'string') || this.#binaryHandler(operation, a, b) === undefined) {
+      const x = toInteger(a)
+      const y = x === undefined ? undefined : toInteger(b)
+      if (x !== undefined && y !== undefined) return bitwise(operation, x, y)
+    }
+    const handler = this.#binaryHandler(operation, a, b)
+    if (handler === undefined) throw this.#arithmeticError(operation, a, b)
+    return this.#callMeta(handler, a, b)
+  }
+
+  #binaryHandler(operation: number, a: Val, b: Val): Val {
+    const event = EVENTS[operation] as string
+    return this.metaOf(a)?.getStr(event) ?? this.metaOf(b)?.getStr(event)
+  }
+
+  unaryMinus(a: Val): Val {
+    const x = toNumber(a)
+    if (x !== undefined) return negate(x)
+    const handler = this.metaOf(a)?.getStr('__unm')
+    if (handler === undefined) throw this.typeError('perform arithmetic on', a, 0)
+    return this.#callMeta(handler, a, a)
+  }
+
+  bitwiseNot(a: Val): Val {
+    const x = toInteger(a)
+    if (x !== undefined) return typeof x === 'number' ? -1 - x : bitwise(9, x, -1)
+    const handler = this.metaOf(a)?.getStr('__bnot')
+    if (handler === undefined) throw this.#arithmeticError(7, a, a)
+    return this.#callMeta(handler, a, a)
+  }
+
+  lengthOf(a: Val): Val {
+    if (typeof a === 'string') return a.length
+    const handler = this.metaOf(a)?.getStr('__len')
+    if (handler !== undefined) return this.#callMeta(handler, a, a)
+    if (a instanceof Table) return a.length()
+    throw this.typeError('get length of', a, 0)
+  }
+
+  /** @returns a boolean, or PENDING */
+  equals(a: Val, b: Val): Val {
+    if (rawEqual(a, b)) return true
+    if (!(a instanceof Table && b instanceof Table) && !(a instanceof HostObject && b instanceof HostObject))
+      return false
+    const handler = this.metaOf(a)?.getStr('__eq') ?? this.metaOf(b)?.getStr('__eq')
+    if (handler === undefined) return false
+    ;(this.co.frames[this.co.depth] as Frame).extra = undefined
+    const result = this.#callMeta(handler, a, b)
+    return result === PENDING ? PENDING : result !== undefined && result !== false
+  }
+
+  /** @returns a boolean, or PENDING */
+  less(a: Val, b: Val): Val {
+    if (isNumber(a) && isNumber(b)) return lessThan(a, b)
+    if (typeof a === 'string' && typeof b === 'string') return a < b
+    const handler = this.metaOf(a)?.getStr('__lt') ?? this.metaOf(b)?.getStr('__lt')
+    if (handler === undefined) throw this.#compareError(a, b)
+    ;(this.co.frames[this.co.depth] as Frame).extra = undefined
+    const result = this.#callMeta(handler, a, b)
+    return result === PENDING ? PENDING : result !== undefined && result !== false
+  }
+
+  /** @returns a boolean, or PENDING */
+  lessOrEqual(a: Val, b: Val): Val {
+    if (isNumber(a) && isNumber(b)) return lessEqual(a, b)
+    if (typeof a === 'string' && typeof b === 'string') return a <= b
+    const frame = this.co.frames[this.co.depth] as Frame
+    let handler = this.metaOf(a)?.getStr('__le') ?? this.metaOf(b)?.getStr('__le')
+    if (handler !== undefined) {
+      frame.extra = undefined
+      const result = this.#callMeta(handler, a, b)
+      return result === PENDING ? PENDING : result !== undefined && result !== false
+    }
+    // not (b < a)
+    handler = this.metaOf(b)?.getStr('__lt') ?? this.metaOf(a)?.getStr('__lt')
+    if (handler === undefined) throw this.#compareError(a, b)
+    frame.extra = true
+    const result = this.#callMeta(handler, b, a)
+    return result === PENDING ? PENDING : result === undefined || result === false
+  }
+
+  /** Two values by `..`. @returns the value, or PENDING */
+  concat(a: Val, b: Val, operand = 0): Val {
+    const x = typeof a === 'string' ? a : isNumber(a) ? numberToString(a) : undefined
+    const y = typeof b === 'string' ? b : isNumber(b) ? numberToString(b) : undefined
+    if (x !== undefined && y !== undefined) {
+      this.checkLength(x.length + y.length)
+      return x + y
+    }
+    const handler = this.metaOf(a)?.getStr('__concat') ?? this.metaOf(b)?.getStr('__concat')
+    if (handler === undefined) {
+      throw x === undefined ? this.typeError('concatenate', a, operand) : this.typeError('concatenate', b, operand + 1)
+    }
+    return this.#callMeta(handler, a, b)
+  }
+
+  /** Goes on with an instruction CONCAT whose values end at register `last`. @returns CALLING, SUSPENDING or EXITING */
+  #concat(frame: Frame, i: number, last: number): number {
+    const { S } = this.co
+    const { base } = frame
+    const first = (i >>> 16) & 255
+    for (let top = last; top > first; top--) {
+      frame.extra = top
+      const value = this.concat(S[base + top - 1], S[base + top], top - 1 - first)
+      if (value === PENDING) return this.pending
+      S[base + top - 1] = value
+    }
+    S[base + ((i >>> 8) & 255)] = S[base + first]
+    return CALLING
+  }
+
+  /** Makes a numeric loop ready. @returns whether it has a round; the first value is then in its fourth register */
+  forPrepare(S: Val[], a: number): boolean {
+    const from = S[a]
+    const to = S[a + 1]
+    const step = S[a + 2]
+    if (!isNumber(to)) throw this.error("'for' limit must be a number")
+    if (!isNumber(step)) throw this.error("'for' step must be a number")
+    if (!isNumber(from)) throw this.error("'for' initial value must be a number")
+    if (isInteger(from) && isInteger(step)) {
+      if (step === 0) throw this.error("'for' step is zero")
+      const limit = isInteger(to) ? to : clipped(toDouble(to), step > 0)
+      if (limit === undefined || (step > 0 ? from > limit : from < limit)) return false
+      const isSmall =
+        typeof from === 'number' &&
+        typeof limit === 'number' &&
+        typeof step === 'number' &&
+        Number.isSafeInteger(limit + step)
+      if (isSmall) S[a + 1] = limit
+      else {
+        S[a] = BigInt(from)
+        S[a + 1] = BigInt(limit)
+        S[a + 2] = BigInt(step)
+      }
+      S[a + 3] = from
+      return true
+    }
+    const start = toDouble(from)
+    const limit = toDouble(to)
+    const by = toDouble(step)
+    if (by === 0) throw this.error("'for' step is zero")
+    if (!(by > 0 ? start <= limit : start >= limit)) return false
+    // A boxed step says that the loop is one of floats.
+    S[a] = start
+    S[a + 1] = limit
+    S[a + 2] = new Float(by)
+    S[a + 3] = float(start)
+    return true
+  }
+
+  /** The next round of a loop that is not one of small integers. */
+  forNext(S: Val[], a: number): boolean {
+    const step = S[a + 2]
+    if (typeof step === 'bigint') {
+      const value = (S[a] as bigint) + step
+      const limit = S[a + 1] as bigint
+      if (step > 0n ? value > limit : value < limit) return false
+      S[a] = value
+      S[a + 3] = value >= -9007199254740991n && value <= 9007199254740991n ? Number(value) : value
+      return true
+    }
+    const by = (step as Float).value
+    const value = (S[a] as number) + by
+    const limit = S[a + 1] as number
+    if (!(by > 0 ? value <= limit : value >= limit)) return false
+    S[a] = value
+    S[a + 3] = float(value)
+    return true
+  }
+
+  /** The budget is used up. @returns whether the loop is to be left */
+  exhausted(): boolean {
+    if (this.barrierDepth === 0) {
+      this.outcome = 'preempted'
+      return true
+    }
+    if (this.budget < -OVERRUN_MAX) {
+      const text = 'instruction budget exceeded inside a metamethod, comparator or callback, which cannot be paused'
+      throw new LuaError(this.where(1) + text, true)
+    }
+    return false
+  }
+
+  // ---- running
+
+  /** Runs until something waits for JavaScript: EXITING, results were delivered; SUSPENDING. @throws LuaError that no frame above catches */
+  loop(): number {
+    for (;;) {
+      try {
+        return this.#execute()
+      } catch (thrown) {
+        const next = this.caught(thrown)
+        if (next !== CALLING) return next
+      }
+    }
+  }
+
+  /** Finds who catches the error, and goes on there. @throws LuaError when that is somebody beyond this loop */
+  caught(thrown: unknown): number {
+    this.nativeTop = 0
+    let error = this.asError(thrown)
+    if (this.traceback === '' && !this.#isCaught()) this.traceback = this.tracebackOf(this.co)
+    for (;;) {
+      const { co } = this
+      while (co.depth > 0) {
+        const frame = co.frames[co.depth] as Frame
+        const isCatching = frame.kind >= PCALL && frame.kind <= HANDLER && !(error.isFinal && this.barrierDepth > 0)
+        if (isCatching) {
+          const { base } = frame
+          const { S } = co
+          if (frame.kind === XPCALL) {
+            frame.kind = HANDLER
+            S[base + 1] = frame.extra
+            S[base + 2] = error.value
+            try {
+              const results = this.callAt(base + 1, 1)
+              return results >= 0 ? this.deliver(base + 1, results) : results
+            } catch (again) {
+              error = this.asError(again)
+              continue
+            }
+          }
+          co.depth--
+          S[base] = false
+          S[base + 1] = error.value
+          return this.deliver(base, 2)
+        }
+        if (frame.kind === BARRIER || frame.kind === ENTRY) throw error
+        co.depth--
+      }
+      co.status = 'dead'
+      const to = co.resumer
+      if (to === undefined) throw error
+      this.leave(co, to)
+      if (!co.isWrapped && !(error.isFinal && this.barrierDepth > 0)) {
+        const top = this.#scratch(to)
+        this.#ensure(to.S, top + 2)
+        to.S[top] = false
+        to.S[top + 1] = error.value
+        return this.deliver(top, 2)
+      }
+      if (typeof error.value === 'string') error = new LuaError(this.where(1) + error.value, error.isFinal)
+    }
+  }
+
+  asError(thrown: unknown): LuaError {
+    if (thrown instanceof LuaError) return thrown
+    return new LuaError(this.faultValue(thrown))
+  }
+
+  /** Whether a script catches what is thrown now. */
+  #isCaught(): boolean {
+    for (let co: Coroutine | undefined = this.co; co !== undefined; co = co.resumer) {
+      for (let i = co.depth; i > 0; i--) {
+        const { kind } = co.frames[i] as Frame
+        if (kind >= PCALL && kind <= HANDLER) return true
+      }
+      if (co.resumer !== undefined && !co.isWrapped) return true
+    }
+    return false
+  }
+
+  /** Lets go of what a waiting coroutine does not need. */
+  trim(co: Coroutine): void {
+    if (co.frames.length > co.depth + FRAMES_KEPT) co.frames.length = co.depth + 8
+    const needed = this.#scratch(co) + 2
+    if (co.S.length > needed) co.S.length = needed
+  }
+
+  #execute(): number {
+    frames: for (;;) {
+      const { co } = this
+      const { S, frames } = co
+      let frame = frames[co.depth] as Frame
+      let fn = frame.fn as Closure
+      let proto: Proto = fn.proto
+      let code = proto.code
+      let K = proto.constants
+      let up = fn.up
+      let base = frame.base
+      let pc = frame.pc
+      if (pc === 0 && (this.budget -= proto.cost) < 0 && this.exhausted()) {
+        // It is not paid twice.
+        this.budget += proto.cost
+        return SUSPENDING
+      }
+      for (;;) {
+        const i = code[pc++] as number
+        switch (i & 255) {
+          case 0: // MOVE
+            S[base + ((i >>> 8) & 255)] = S[base + ((i >>> 16) & 255)]
+            continue
+          case 1: // LOADK
+            S[base + ((i >>> 8) & 255)] = K[i >>> 16]
+            continue
+          case 2: // LOADKX
+            S[base + ((i >>> 8) & 255)] = K[code[pc++] as number]
+            continue
+          case 3: {
+            // LOADNIL
+            const a = base + ((i >>> 8) & 255)
+            for (let k = a + ((i >>> 16) & 255); k >= a; k--) S[k] = undefined
+            continue
+          }
+          case 4: // LOADBOOL
+            S[base + ((i >>> 8) & 255)] = ((i >>> 16) & 255) !== 0
+            if (i >>> 24 !== 0) pc++
+            continue
+          case 5: // GETUP
+            S[base + ((i >>> 8) & 255)] = (up[(i >>> 16) & 255] as Box).v
+            continue
+          case 6: // SETUP
+            ;(up[(i >>> 16) & 255] as Box).v = S[base + ((i >>> 8) & 255)]
+            continue
+          case 7: // GETTABUP
+          case 10: {
+            // GETFIELD
+            const o = (i & 255) === 7 ? (up[(i >>> 16) & 255] as Box).v : S[base + ((i >>> 16) & 255)]
+            const cache = proto.caches[pc]
+            if (cache !== undefined && o instanceof Table) {
+              if (o.shape === cache.shape) {
+                const value = o.slots[cache.slot]
+                if (value !== undefined) {
+                  S[base + ((i >>> 8) & 255)] = value
+                  continue
+                }
+              } else if (o.shape === cache.missShape && o.meta === cache.missMeta && cache.missEpoch === epoch.value) {
+                S[base + ((i >>> 8) & 255)] = cache.value
+                continue
+              }
+            }
+            frame.pc = pc
+            const value = this.getField(o, K[i >>> 24] as string, cache ?? newCache(proto, pc))
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 8: // SETTABUP
+          case 12: {
+            // SETFIELD
+            const o = (i & 255) === 8 ? (up[(i >>> 8) & 255] as Box).v : S[base + ((i >>> 8) & 255)]
+            const value = S[base + (i >>> 24)]
+            const cache = proto.caches[pc]
+            if (cache !== undefined && o instanceof Table && o.shape === cache.shape) {
+              if (cache.next === undefined) {
+                if (o.slots[cache.slot] !== undefined) {
+                  o.slots[cache.slot] = value
+                  continue
+                }
+              } else if (
+                value !== undefined &&
+                (o.meta === undefined || (o.meta === cache.missMeta && cache.missEpoch === epoch.value))
+              ) {
+                o.addSlot(value)
+                o.shape = cache.next
+                this.allocated += 16
+                continue
+              }
+            }
+            frame.pc = pc
+            if (this.setField(o, K[(i >>> 16) & 255] as string, value, cache ?? newCache(proto, pc)) === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            continue
+          }
+          case 9: {
+            // GETTABLE
+            const o = S[base + ((i >>> 16) & 255)]
+            const key = S[base + (i >>> 24)]
+            if (o instanceof Table) {
+              let value: Val
+              if (typeof key === 'number') {
+                const { arr } = o
+                value = key > 0 && key < arr.length && (key | 0) === key ? arr[key] : o.getNum(key)
+              } else if (typeof key === 'string') value = o.getStr(key)
+              else value = o.get(key)
+              if (value !== undefined || o.meta === undefined) {
+                S[base + ((i >>> 8) & 255)] = value
+                continue
+              }
+            }
+            frame.pc = pc
+            const value = this.index(o, key)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 11: {
+            // SETTABLE
+            const o = S[base + ((i >>> 8) & 255)]
+            const key = S[base + ((i >>> 16) & 255)]
+            const value = S[base + (i >>> 24)]
+            if (typeof key === 'number' && value !== undefined && o instanceof Table) {
+              const { arr } = o
+              if (key > 0 && (key | 0) === key) {
+                if (key < arr.length) {
+                  if (o.meta === undefined || arr[key] !== undefined) {
+                    arr[key] = value
+                    continue
+                  }
+                } else if (key === arr.length && o.meta === undefined && o.frozen === undefined) {
+                  o.append(value)
+                  this.allocated += 8
+                  continue
+                }
+              }
+            }
+            frame.pc = pc
+            if (this.setIndex(o, key, value) === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            continue
+          }
+          case 13: {
+            // NEWTABLE
+            S[base + ((i >>> 8) & 255)] = new Table()
+            if ((this.allocated += 80) > this.allocationLimit) {
+              frame.pc = pc
+              this.onAllocation?.()
+            }
+            continue
+          }
+          case 14: {
+            // SELF
+            const o = S[base + ((i >>> 16) & 255)]
+            const a = base + ((i >>> 8) & 255)
+            S[a + 1] = o
+            const cache = proto.caches[pc]
+            if (cache !== undefined && o instanceof Table) {
+              if (o.shape === cache.missShape && o.meta === cache.missMeta && cache.missEpoch === epoch.value) {
+                S[a] = cache.value
+                continue
+              }
+              if (o.shape === cache.shape) {
+                const value = o.slots[cache.slot]
+                if (value !== undefined) {
+                  S[a] = value
+                  continue
+                }
+              }
+            }
+            frame.pc = pc
+            const value = this.getField(o, K[i >>> 24] as string, cache ?? newCache(proto, pc))
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[a] = value
+            continue
+          }
+          case 15: // GETBOX
+            S[base + ((i >>> 8) & 255)] = (S[base + ((i >>> 16) & 255)] as unknown as Box).v
+            continue
+          case 16: // SETBOX
+            ;(S[base + ((i >>> 8) & 255)] as unknown as Box).v = S[base + ((i >>> 16) & 255)]
+            continue
+          case 17: {
+            // NEWBOX
+            const a = base + ((i >>> 8) & 255)
+            S[a] = new Box(S[a]) as unknown as Val
+            continue
+          }
+          case 18: // ADD
+          case 30: {
+            // ADDK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 18 ? S[base + (i >>> 24)] : K[i >>> 24]
+            if (typeof x === 'number' && typeof y === 'number') {
+              const r = x + y
+              if (((x | 0) === x && (y | 0) === y) || Math.floor(r) !== r) {
+                S[base + ((i >>> 8) & 255)] = r
+                continue
+              }
+            }
+            frame.pc = pc
+            const value = this.arith(0, x, y)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 19: // SUB
+          case 31: {
+            // SUBK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 19 ? S[base + (i >>> 24)] : K[i >>> 24]
+            if (typeof x === 'number' && typeof y === 'number') {
+              const r = x - y
+              if (((x | 0) === x && (y | 0) === y) || Math.floor(r) !== r) {
+                S[base + ((i >>> 8) & 255)] = r
+                continue
+              }
+            }
+            frame.pc = pc
+            const value = this.arith(1, x, y)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 20: // MUL
+          case 32: {
+            // MULK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 20 ? S[base + (i >>> 24)] : K[i >>> 24]
+            if (typeof x === 'number' && typeof y === 'number') {
+              const r = x * y
+              if (Math.floor(r) !== r || (r !== 0 && (r | 0) === r && (x | 0) === x && (y | 0) === y)) {
+                S[base + ((i >>> 8) & 255)] = r
+                continue
+              }
+            }
+            frame.pc = pc
+            const value = this.arith(2, x, y)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 23: // DIV
+          case 35: {
+            // DIVK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 23 ? S[base + (i >>> 24)] : K[i >>> 24]
+            if (typeof x === 'number' && typeof y === 'number') {
+              const r = x / y
+              if (Math.floor(r) !== r) {
+                S[base + ((i >>> 8) & 255)] = r
+                continue
+              }
+            }
+            frame.pc = pc
+            const value = this.arith(5, x, y)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 21: // MOD
+          case 33: {
+            // MODK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 21 ? S[base + (i >>> 24)] : K[i >>> 24]
+            if (typeof x === 'number' && typeof y === 'number' && (x | 0) === x && (y | 0) === y && x >= 0 && y > 0) {
+              S[base + ((i >>> 8) & 255)] = x % y
+              continue
+            }
+            frame.pc = pc
+            const value = this.arith(3, x, y)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 25: // BAND
+          case 37: {
+            // BANDK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 25 ? S[base + (i >>> 24)] : K[i >>> 24]
+            if (typeof x === 'number' && typeof y === 'number' && (x | 0) === x && (y | 0) === y) {
+              S[base + ((i >>> 8) & 255)] = x & y
+              continue
+            }
+            frame.pc = pc
+            const value = this.arith(7, x, y)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 22:
+          case 24:
+          case 26:
+          case 27:
+          case 28:
+          case 29: // POW, IDIV, BOR, BXOR, SHL, SHR
+          case 34:
+          case 36:
+          case 38:
+          case 39:
+          case 40:
+          case 41: {
+            const op = i & 255
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = op < 30 ? S[base + (i >>> 24)] : K[i >>> 24]
+            frame.pc = pc
+            const value = this.arith(op < 30 ? op - 18 : op - 30, x, y)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 42: // UNM
+          case 43: // BNOT
+          case 45: {
+            // LEN
+            const op = i & 255
+            const x = S[base + ((i >>> 16) & 255)]
+            frame.pc = pc
+            const value = op === 45 ? this.lengthOf(x) : op === 42 ? this.unaryMinus(x) : this.bitwiseNot(x)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 44: {
+            // NOT
+            const x = S[base + ((i >>> 16) & 255)]
+            S[base + ((i >>> 8) & 255)] = x === undefined || x === false
+            continue
+          }
+          case 46: {
+            // CONCAT
+            frame.pc = pc
+            const next = this.#concat(frame, i, i >>> 24)
+            if (next !== CALLING) return next
+            if (frames[co.depth] !== frame || this.co !== co) continue frames
+            continue
+          }
+          case 47: {
+            // JMP
+            const by = i >> 8
+            pc += by
+            if (by < 0 && (this.budget += by) < 0) {
+              frame.pc = pc
+              if (this.exhausted()) return SUSPENDING
+            }
+            continue
+          }
+          case 48: // EQ
+          case 51: {
+            // EQK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 48 ? S[base + (i >>> 24)] : K[i >>> 24]
+            let isTrue: Val = x === y
+            if (!isTrue && typeof x === 'object' && typeof y === 'object') {
+              frame.pc = pc
+              isTrue = this.equals(x, y)
+              if (isTrue === PENDING) {
+                if (this.pending !== CALLING) return this.pending
+                continue frames
+              }
+            } else if (!isTrue && typeof x !== typeof y) isTrue = rawEqual(x, y)
+            if (isTrue !== (((i >>> 8) & 255) !== 0)) pc++
+            continue
+          }
+          case 49: // LT
+          case 52: {
+            // LTK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 49 ? S[base + (i >>> 24)] : K[i >>> 24]
+            let isTrue: Val
+            if (typeof x === 'number' && typeof y === 'number') isTrue = x < y
+            else {
+              frame.pc = pc
+              isTrue = this.less(x, y)
+              if (isTrue === PENDING) {
+                if (this.pending !== CALLING) return this.pending
+                continue frames
+              }
+            }
+            if (isTrue !== (((i >>> 8) & 255) !== 0)) pc++
+            continue
+          }
+          case 50: // LE
+          case 53: {
+            // LEK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = (i & 255) === 50 ? S[base + (i >>> 24)] : K[i >>> 24]
+            let isTrue: Val
+            if (typeof x === 'number' && typeof y === 'number') isTrue = x <= y
+            else {
+              frame.pc = pc
+              isTrue = this.lessOrEqual(x, y)
+              if (isTrue === PENDING) {
+                if (this.pending !== CALLING) return this.pending
+                continue frames
+              }
+            }
+            if (isTrue !== (((i >>> 8) & 255) !== 0)) pc++
+            continue
+          }
+          case 54: // GTK
+          case 55: {
+            // GEK
+            const x = S[base + ((i >>> 16) & 255)]
+            const y = K[i >>> 24]
+            const isGreater = (i & 255) === 54
+            let isTrue: Val
+            if (typeof x === 'number' && typeof y === 'number') isTrue = isGreater ? x > y : x >= y
+            else {
+              frame.pc = pc
+              isTrue = isGreater ? this.less(y, x) : this.lessOrEqual(y, x)
+              if (isTrue === PENDING) {
+                if (this.pending !== CALLING) return this.pending
+                continue frames
+              }
+            }
+            if (isTrue !== (((i >>> 8) & 255) !== 0)) pc++
+            continue
+          }
+          case 56: {
+            // TEST
+            const x = S[base + ((i >>> 8) & 255)]
+            if ((x !== undefined && x !== false) !== (i >>> 24 !== 0)) pc++
+            continue
+          }
+          case 58: {
+            // CALL
+            const at = base + ((i >>> 8) & 255)
+            const b = (i >>> 16) & 255
+            const count = b !== 0 ? b - 1 : co.top - at - 1
+            const f = S[at]
+            frame.pc = pc
+            if (f instanceof Closure) {
+              const callee = f.proto
+              if (callee.isVararg || co.depth + 1 >= frames.length || at + 8 + callee.size > S.length) {
+                this.#enter(f, at, count)
+                continue frames
+              }
+              frame = frames[++co.depth] as Frame
+              base = at + 1
+              frame.kind = LUA
+              frame.fn = f
+              frame.base = base
+              frame.pc = 0
+              frame.varargs = NO_ARGS
+              for (let k = count; k < callee.parameterCount; k++) S[base + k] = undefined
+              if ((this.budget -= callee.cost) < 0 && this.exhausted()) {
+                this.budget += callee.cost
+                return SUSPENDING
+              }
+              fn = f
+              proto = callee
+              code = callee.code
+              K = callee.constants
+              up = f.up
+              pc = 0
+              continue
+            }
+            const results = f instanceof Native ? this.#native(f, S, at, count) : this.callAt(at, count)
+            if (results < 0) {
+              if (results !== CALLING) return results
+              continue frames
+            }
+            const wanted = (i >>> 24) - 1
+            if (wanted < 0) co.top = at + results
+            else for (let k = results; k < wanted; k++) S[at + k] = undefined
+            continue
+          }
+          case 59: {
+            // TAILCALL
+            const at = base + ((i >>> 8) & 255)
+            const b = (i >>> 16) & 255
+            let count = b !== 0 ? b - 1 : co.top - at - 1
+            frame.pc = pc
+            let f = S[at]
+            if (!(f instanceof Closure) && !(f instanceof Native)) {
+              const handler = this.metaOf(f)?.getStr('__call')
+              if (handler instanceof Closure) {
+                for (let k = at + count; k >= at; k--) S[k + 1] = S[k]
+                S[at] = handler
+                f = handler
+                count++
+              }
+            }
+            if (f instanceof Closure) {
+              for (let k = 0; k <= count; k++) S[base - 1 + k] = S[at + k]
+              co.depth--
+              this.#enter(f, base - 1, count)
+              continue frames
+            }
+            const results = this.callAt(at, count)
+            if (results < 0) {
+              if (results !== CALLING) return results
+              continue frames
+            }
+            co.top = at + results
+            continue
+          }
+          case 60: // RETURN
+          case 68: // RETURN0
+          case 69: {
+            // RETURN1
+            const at = base + ((i >>> 8) & 255)
+            const op = i & 255
+            const b = (i >>> 16) & 255
+            const count = op === 69 ? 1 : op === 68 ? 0 : b !== 0 ? b - 1 : co.top - at
+            const depth = --co.depth
+            frame = frames[depth] as Frame
+            if (depth > 0 && frame.kind === LUA) {
+              fn = frame.fn as Closure
+              proto = fn.proto
+              code = proto.code
+              pc = frame.pc
+              const call = code[pc - 1] as number
+              if ((call & 255) === 58) {
+                base = frame.base
+                const to = base + ((call >>> 8) & 255)
+                const wanted = (call >>> 24) - 1
+                if (wanted === 1) S[to] = count > 0 ? S[at] : undefined
+                else if (wanted < 0) {
+                  for (let k = 0; k < count; k++) S[to + k] = S[at + k]
+                  co.top = to + count
+                } else {
+                  for (let k = 0; k < wanted; k++) S[to + k] = k < count ? S[at + k] : undefined
+                }
+                K = proto.constants
+                up = fn.up
+                continue
+              }
+            }
+            const next = this.deliver(at, count)
+            if (next !== CALLING) return next
+            continue frames
+          }
+          case 61: {
+            // FORLOOP
+            const a = base + ((i >>> 8) & 255)
+            const step = S[a + 2]
+            if (typeof step === 'number') {
+              const value = (S[a] as number) + step
+              if (step > 0 ? value > (S[a + 1] as number) : value < (S[a + 1] as number)) continue
+              S[a] = value
+              S[a + 3] = value
+            } else if (!this.forNext(S, a)) continue
+            const by = i >> 16
+            pc += by
+            if ((this.budget += by) < 0) {
+              frame.pc = pc
+              if (this.exhausted()) return SUSPENDING
+            }
+            continue
+          }
+          case 62: {
+            // FORPREP
+            const a = base + ((i >>> 8) & 255)
+            frame.pc = pc
+            if (!this.forPrepare(S, a)) pc += i >> 16
+            continue
+          }
+          case 63: {
+            // TFORCALL
+            const a = base + ((i >>> 8) & 255)
+            const f = S[a]
+            S[a + 3] = f
+            S[a + 4] = S[a + 1]
+            S[a + 5] = S[a + 2]
+            frame.pc = pc
+            const results = this.callAt(a + 3, 2)
+            if (results < 0) {
+              if (results !== CALLING) return results
+              continue frames
+            }
+            const wanted = i >>> 24
+            for (let k = results; k < wanted; k++) S[a + 3 + k] = undefined
+            continue
+          }
+          case 64: {
+            // TFORLOOP
+            const a = base + ((i >>> 8) & 255)
+            const control = S[a + 3]
+            if (control === undefined) continue
+            S[a + 2] = control
+            const by = i >> 16
+            pc += by
+            if ((this.budget += by) < 0) {
+              frame.pc = pc
+              if (this.exhausted()) return SUSPENDING
+            }
+            continue
+          }
+          case 65: {
+            // SETLIST
+            const a = base + ((i >>> 8) & 255)
+            const b = (i >>> 16) & 255
+            const stored = code[pc++] as number
+            const count = b !== 0 ? b : co.top - a - 1
+            this.setList(S[a] as Table, S, a, stored, count)
+            continue
+          }
+          case 66: // CLOSURE
+            S[base + ((i >>> 8) & 255)] = makeClosure(proto.protos[i >>> 16] as Proto, S, base, up)
+            this.allocated += 64
+            continue
+          case 67: {
+            // VARARG
+            const a = base + ((i >>> 8) & 255)
+            const { varargs } = frame
+            const b = (i >>> 16) & 255
+            const count = b !== 0 ? b - 1 : varargs.length
+            if (b === 0) {
+              if (a + count + 8 > S.length) this.#ensure(S, a + count + 8)
+              co.top = a + count
+            }
+            for (let k = 0; k < count; k++) S[a + k] = varargs[k]
+            continue
+          }
+          case 70: {
+            // GETI
+            const o = S[base + ((i >>> 16) & 255)]
+            const key = i >>> 24
+            if (o instanceof Table) {
+              const { arr } = o
+              const value = key < arr.length ? arr[key] : o.getNum(key)
+              if (value !== undefined || o.meta === undefined) {
+                S[base + ((i >>> 8) & 255)] = value
+                continue
+              }
+            }
+            frame.pc = pc
+            const value = this.index(o, key)
+            if (value === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            S[base + ((i >>> 8) & 255)] = value
+            continue
+          }
+          case 71: {
+            // SETI
+            frame.pc = pc
+            const o = S[base + ((i >>> 8) & 255)]
+            if (this.setIndex(o, (i >>> 16) & 255, S[base + (i >>> 24)]) === PENDING) {
+              if (this.pending !== CALLING) return this.pending
+              continue frames
+            }
+            continue
+          }
+          default:
+            throw new Error(`no instruction ${i & 255}`)
+        }
+      }
+    }
+  }
+
+  #native(f: Native, S: Val[], at: number, count: number): number {
+    if (at + count + 6 > S.length) this.#ensure(S, at + count + 6)
+    for (let k = count + 1; k <= 4; k++) S[at + k] = undefined
+    const { native, nativeTop } = this
+    this.native = f
+    this.nativeTop = at + count + 1
+    const results = f.code(this, S, at, count)
+    this.native = native
+    this.nativeTop = nativeTop
+    return results
+  }
+
+  /** Values behind register `a` into a new table. */
+  setList(table: Table, S: Val[], a: number, stored: number, count: number): void {
+    this.allocate(count * 8)
+    if (stored === 0 && table.arr.length === 1 && table.hash === undefined && count > 0) {
+      const values: Val[] = [undefined]
+      for (let k = 1; k <= count; k++) values.push(S[a + k])
+      while (values.length > 1 && values[values.length - 1] === undefined) values.pop()
+      if (values.length > 1) table.arr = values
+      return
+    }
+    for (let k = 1; k <= count; k++) table.setNum(stored + k, S[a + k])
+  }
+
+  /** Room for a native function that leaves `count` results from `S[at]` on. */
+  room(S: Val[], at: number, count: number): void {
+    if (at + count + 8 > S.length) this.#ensure(S, at + count + 8)
+  }
+}
+
+function newCache(proto: Proto, pc: number): Cache {
+  const cache = new NewCache()
+  while (proto.caches.length <= pc) proto.caches.push(undefined)
+  proto.caches[pc] = cache
+  return cache
+}
+
+export function makeClosure(proto: Proto, S: readonly Val[], base: number, up: readonly Box[]): Closure {
+  const boxes: Box[] = []
+  for (const { register, index } of proto.upvalues) {
+    boxes.push(register >= 0 ? (S[base + register] as unknown as Box) : (up[index] as Box))
+  }
+  return new Closure(proto, boxes)
+}
+
+/** The limit of a loop of integers that is a float; undefined: no round. */
+function clipped(limit: number, isUp: boolean): number | bigint | undefined {
+  if (Number.isNaN(limit)) return undefined
+  const whole = floatToInteger(isUp ? Math.floor(limit) : Math.ceil(limit))
+  if (whole !== undefined) return whole
+  if (limit > 0) return isUp ? 2n ** 63n - 1n : undefined
+  return isUp ? undefined : -(2n ** 63n)
+}
+
+/** How a traceback calls the function of a frame. */
+function frameName(co: Coroutine, depth: number): string {
+  const { proto } = (co.frames[depth] as Frame).fn as Closure
+  if (proto.line === 0) return 'main chunk'
+  const caller = depth > 1 ? co.frames[depth - 1] : undefined
+  if (caller?.kind === LUA) {
+    const described = caller.fn?.proto.names[caller.pc - 1]?.[0]
+    const op = ((caller.fn as Closure).proto.code[caller.pc - 1] as number) & 255
+    if (described !== undefined && op === 58)
+      return described.startsWith('global ') ? `function ${described.slice(7)}` : described
+  }
+  return `function <${proto.chunkName}:${proto.line}>`
+}

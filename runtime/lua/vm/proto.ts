@@ -1,0 +1,43 @@
+// The code of a function, immutable but for what the machine learns about it.
+
+import type { Shape, Table } from './table.ts'
+import type { Val } from './value.ts'
+
+/** What an instruction that looks up a constant key has learned. */
+export class Cache {
+  shape: Shape | undefined = undefined
+  slot = 0
+  /** Of a write that adds the key: the shape after it. */
+  next: Shape | undefined = undefined
+  /** The last lookup that went through metatables. */
+  missShape: Shape | undefined = undefined
+  missMeta: Table | undefined = undefined
+  missEpoch = -1
+  value: Val = undefined
+}
+
+export type Compiled = (...args: never[]) => unknown
+
+export class Proto {
+  code: Int32Array = new Int32Array(0)
+  /** The line of each instruction. */
+  lines: Int32Array = new Int32Array(0)
+  constants: Val[] = []
+  protos: Proto[] = []
+  upvalues: { name: string; register: number; index: number }[] = []
+  parameterCount = 0
+  isVararg = false
+  /** Registers. */
+  size = 2
+  chunkName = ''
+  line = 0
+  endLine = 0
+  /** By instruction: how the source calls its operands, as `local 'x'`. */
+  names: (readonly (string | undefined)[] | undefined)[] = []
+  /** By instruction. */
+  caches: (Cache | undefined)[] = []
+  /** What a call costs of the budget. */
+  cost = 1
+  /** How often it was called, or went round a loop, before it was compiled; negative: never to be compiled. */
+  heat = 0
+}

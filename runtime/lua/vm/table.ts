@@ -1,0 +1,398 @@
+// Tables: a list part, fields under constant names by shape, and a hash for all other keys.
+//
+// Invariant: a string key stands in the fields, or, once the shape is `dictionary`, in the hash; never in both. So a shape that lacks a key
+// says that the table lacks it. The last value of the list is not nil, and no key that continues the list stands in the hash.
+
+import { Float } from '../../base/value.ts'
+import type { Val } from './value.ts'
+
+/** Shapes that one engine makes for keys it meets; beyond it tables become dictionaries. */
+const SHAPES_MAX = 20_000
+/** Fields by shape; more make a dictionary. */
+const FIELDS_MAX = 100
+/** Kinds of tables that begin alike. */
+const TRANSITIONS_MAX = 64
+/** A list this long is looked at for being mostly empty; and each time it has doubled. */
+const SPARSE_CHECK_MIN = 64
+
+/** Counts changes that cached lookups through metatables rest on. */
+export const epoch = { value: 0 }
+const shapeCount = { value: 0 }
+
+/** Which fields a table has, and where. Shared by tables that were filled alike, unless `watched` or `isFrozen`. */
+export class Shape {
+  readonly keys: string[]
+  readonly index: Map<string, number>
+  readonly transitions: Map<string, Shape> | undefined
+  /** Set for a table that others find things in: the keys that a cached lookup asked it for. */
+  watched: Set<string> | undefined = undefined
+  isDictionary = false
+  constructor(keys: string[], index: Map<string, number>, isShared: boolean) {
+    this.keys = keys
+    this.index = index
+    this.transitions = isShared ? new Map() : undefined
+  }
+
+  /** The shape with one more key; undefined when the table should become a dictionary. */
+  next(key: string, mayCreate: boolean): Shape | undefined {
+    const known = this.transitions?.get(key)
+    if (known !== undefined || !mayCreate || this.transitions === undefined) return known
+    if (shapeCount.value >= SHAPES_MAX || this.keys.length > FIELDS_MAX || this.transitions.size >= TRANSITIONS_MAX)
+      return
+    shapeCount.value++
+    const index = new Map(this.index)
+    index.set(key, this.keys.length)
+    const made = new Shape([...this.keys, key], index, true)
+    this.transitions.set(key, made)
+    return made
+  }
+}
+
+/** Slot 0 is not used: an array that begins with `undefined` holds values of any kind from the start. */
+export const EMPTY_SHAPE = new Shape([''], new Map(), true)
+export const DICTIONARY = new Shape([''], new Map(), false)
+DICTIONARY.isDictionary = true
+
+const NO_VALUES: Val[] = [undefined]
+
+/** Keys in order of arrival; a removed one stays, without a value, until the next growth. */
+class Hash {
+  readonly map = new Map<Val, number>()
+  keys: Val[] = [undefined]
+  values: Val[] = [undefined]
+  live = 0
+}
+
+export class Table {
+  shape: Shape = EMPTY_SHAPE
+  slots: Val[] = NO_VALUES
+  /** The value of key k at k; slot 0 is not used. */
+  arr: Val[] = NO_VALUES
+  hash: Hash | undefined = undefined
+  meta: Table | undefined = undefined
+  /** What a write is refused for; then the list stands in `cold`, so that no fast path finds it. */
+  frozen: string | undefined = undefined
+  cold: Val[] | undefined = undefined
+
+  get(key: Val): Val {
+    if (typeof key === 'string') return this.getStr(key)
+    if (typeof key === 'number') return this.getNum(key)
+    if (typeof key === 'object' && key instanceof Float) return this.getNum(key.value)
+    const hash = this.hash
+    if (hash === undefined) return undefined
+    const at = hash.map.get(key)
+    return at === undefined ? undefined : hash.values[at]
+  }
+
+  getStr(key: string): Val {
+    const shape = this.shape
+    if (shape.isDictionary) {
+      const hash = this.hash
+      if (hash === undefined) return undefined
+      const at = hash.map.get(key)
+      return at === undefined ? undefined : hash.values[at]
+    }
+    const slot = shape.index.get(key)
+    return slot === undefined ? undefined : this.slots[slot]
+  }
+
+  getNum(key: number): Val {
+    if (key > 0) {
+      const arr = this.arr
+      if (key < arr.length && Math.floor(key) === key) return arr[key]
+      const cold = this.cold
+      if (cold !== undefined && key < cold.length && Math.floor(key) === key) return cold[key]
+    }
+    const hash = this.hash
+    if (hash === undefined) return undefined
+    const at = hash.map.get(hashNumber(key))
+    return at === undefined ? undefined : hash.values[at]
+  }
+
+  /** Raw. The key is neither nil nor NaN; see `badKey`. The table is not frozen. */
+  set(key: Val, value: Val): void {
+    if (typeof key === 'string') return this.setStr(key, value, false)
+    if (typeof key === 'number') return this.setNum(key, value)
+    if (typeof key === 'object' && key instanceof Float) return this.setNum(key.value, value)
+    this.#setHash(key, value)
+  }
+
+  /** @param mayCreate whether the key is a name in a source, or otherwise one of few */
+  setStr(key: string, value: Val, mayCreate: boolean): void {
+    const shape = this.shape
+    if (shape.isDictionary) {
+      if (shape.watched?.has(key) === true) epoch.value++
+      return this.#setHash(key, value)
+    }
+    const slot = shape.index.get(key)
+    if (slot !== undefined) {
+      if (shape.watched?.has(key) === true) epoch.value++
+      this.slots[slot] = value
+      return
+    }
+    if (value === undefined) return
+    if (shape.watched !== undefined) {
+      if (shape.watched.has(key)) epoch.value++
+      if (shape.keys.length > FIELDS_MAX) return this.#becomeDictionary(key, value)
+      shape.index.set(key, shape.keys.length)
+      shape.keys.push(key)
+      return this.addSlot(value)
+    }
+    const next = shape.next(key, mayCreate)
+    if (next === undefined) return this.#becomeDictionary(key, value)
+    this.addSlot(value)
+    this.shape = next
+  }
+
+  addSlot(value: Val): void {
+    if (this.slots === NO_VALUES) this.slots = [undefined, value]
+    else this.slots.push(value)
+  }
+
+  #becomeDictionary(key: string, value: Val): void {
+    const { shape, slots } = this
+    const { keys, watched } = shape
+    this.slots = NO_VALUES
+    if (watched === undefined) this.shape = DICTIONARY
+    else {
+      this.shape = new Shape([''], new Map(), false)
+      this.shape.isDictionary = true
+      this.shape.watched = watched
+    }
+    for (let i = 1; i < keys.length; i++) if (slots[i] !== undefined) this.#setHash(keys[i], slots[i])
+    this.#setHash(key, value)
+  }
+
+  /** Makes the table one whose changes of `key` are noticed by cached lookups. */
+  watch(key: string): void {
+    const { shape } = this
+    if (shape.watched !== undefined) {
+      shape.watched.add(key)
+      return
+    }
+    this.shape = new Shape([...shape.keys], new Map(shape.index), false)
+    this.shape.isDictionary = shape.isDictionary
+    this.shape.watched = new Set([key])
+  }
+
+  setNum(key: number, value: Val): void {
+    const arr = this.arr
+    const { length } = arr
+    if (key > 0 && Math.floor(key) === key) {
+      if (key < length) {
+        arr[key] = value
+        if (value === undefined && key === length - 1) this.#shorten(arr)
+        return
+      }
+      if (key === length) {
+        if (value !== undefined) this.append(value)
+        else if (this.hash !== undefined) this.#setHash(key, value)
+        return
+      }
+    }
+    this.#setHash(hashNumber(key), value)
+  }
+
+  #shorten(arr: Val[]): void {
+    arr.pop()
+    while (arr.length > 1 && arr[arr.length - 1] === undefined) arr.pop()
+  }
+
+  /** The value of the key that follows the list. */
+  append(value: Val): void {
+    let arr = this.arr
+    const { length } = arr
+    if (arr === NO_VALUES) {
+      this.arr = arr = [undefined, value]
+    } else {
+      if (length >= SPARSE_CHECK_MIN && (length & (length - 1)) === 0 && this.#isSparse()) {
+        this.#setHash(length, value)
+        return
+      }
+      arr.push(value)
+    }
+    if (this.hash !== undefined && this.hash.live > 0) this.#migrate(arr, this.hash)
+  }
+
+  /** A list whose first half was taken away, as queues do, moves to the hash. */
+  #isSparse(): boolean {
+    const { arr } = this
+    let live = 0
+    for (let i = 1; i < arr.length; i++) if (arr[i] !== undefined) live++
+    if (live * 2 > arr.length) return false
+    this.arr = NO_VALUES
+    for (let i = 1; i < arr.length; i++) if (arr[i] !== undefined) this.#setHash(i, arr[i])
+    return true
+  }
+
+  /** Keys that now continue the list. */
+  #migrate(arr: Val[], hash: Hash): void {
+    for (;;) {
+      const at = hash.map.get(arr.length)
+      if (at === undefined) return
+      const value = hash.values[at]
+      if (value === undefined) return
+      hash.values[at] = undefined
+      hash.live--
+      arr.push(value)
+    }
+  }
+
+  #setHash(key: Val, value: Val): void {
+    let { hash } = this
+    if (hash === undefined) {
+      if (value === undefined) return
+      this.hash = hash = new Hash()
+    }
+    const at = hash.map.get(key)
+    if (at !== undefined) {
+      const before = hash.values[at]
+      hash.values[at] = value
+      if (before === undefined) {
+        if (value !== undefined) hash.live++
+      } else if (value === undefined) hash.live--
+      return
+    }
+    if (value === undefined) return
+    const { length } = hash.keys
+    if (length > 16 && hash.live * 2 < length) hash = this.#compact(hash)
+    hash.map.set(key, hash.keys.length)
+    hash.keys.push(key)
+    hash.values.push(value)
+    hash.live++
+  }
+
+  #compact(old: Hash): Hash {
+    const hash = new Hash()
+    for (let i = 1; i < old.keys.length; i++) {
+      const value = old.values[i]
+      if (value === undefined) continue
+      hash.map.set(old.keys[i], hash.keys.length)
+      hash.keys.push(old.keys[i])
+      hash.values.push(value)
+    }
+    hash.live = hash.keys.length - 1
+    this.hash = hash
+    return hash
+  }
+
+  /** A border. */
+  length(): number {
+    const list = this.cold ?? this.arr
+    const length = list.length - 1
+    if (length > 0 || this.hash === undefined || this.hash.live === 0) return length
+    return this.#hashBorder(this.hash)
+  }
+
+  /** The list is empty, but one may stand in the hash. */
+  #hashBorder(hash: Hash): number {
+    const has = (key: number): boolean => {
+      const at = hash.map.get(key)
+      return at !== undefined && hash.values[at] !== undefined
+    }
+    if (!has(1)) return 0
+    let low = 1
+    let high = 2
+    while (has(high)) {
+      low = high
+      high *= 2
+      if (high > Number.MAX_SAFE_INTEGER) return low
+    }
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2)
+      if (has(middle)) low = middle
+      else high = middle
+    }
+    return low
+  }
+
+  /** The position behind that of the key in the order of traversal; -1 for a key that the table does not know. */
+  position(key: Val): number {
+    if (key === undefined) return 1
+    const listLength = (this.cold ?? this.arr).length
+    const fieldCount = this.shape.keys.length
+    const plain = typeof key === 'object' && key instanceof Float ? key.value : key
+    if (typeof plain === 'number' && plain > 0 && Math.floor(plain) === plain) {
+      if (plain < listLength) return plain + 1
+      if (this.hash?.map.has(hashNumber(plain)) !== true) return listLength
+    }
+    if (typeof plain === 'string' && !this.shape.isDictionary) {
+      const slot = this.shape.index.get(plain)
+      return slot === undefined ? -1 : listLength + slot
+    }
+    const at = this.hash?.map.get(typeof plain === 'number' ? hashNumber(plain) : plain)
+    return at === undefined ? -1 : listLength + fieldCount - 1 + at
+  }
+
+  /** The first position at or behind `from` that holds a value; 0 at the end. Positions change when keys are added. */
+  nextPosition(from: number): number {
+    const list = this.cold ?? this.arr
+    const listLength = list.length
+    let at = from
+    for (; at < listLength; at++) if (list[at] !== undefined) return at
+    const { slots, hash } = this
+    const fieldCount = this.shape.keys.length
+    const fieldsEnd = listLength + fieldCount - 1
+    for (; at < fieldsEnd; at++) if (slots[at - listLength + 1] !== undefined) return at
+    if (hash === undefined) return 0
+    const { values } = hash
+    for (let i = at - fieldsEnd + 1; i < values.length; i++) if (values[i] !== undefined) return fieldsEnd + i - 1
+    return 0
+  }
+
+  keyAt(position: number): Val {
+    const listLength = (this.cold ?? this.arr).length
+    if (position < listLength) return position
+    const fieldsEnd = listLength + this.shape.keys.length - 1
+    if (position < fieldsEnd) return this.shape.keys[position - listLength + 1]
+    return (this.hash as Hash).keys[position - fieldsEnd + 1]
+  }
+
+  valueAt(position: number): Val {
+    const list = this.cold ?? this.arr
+    if (position < list.length) return list[position]
+    const fieldsEnd = list.length + this.shape.keys.length - 1
+    if (position < fieldsEnd) return this.slots[position - list.length + 1]
+    return (this.hash as Hash).values[position - fieldsEnd + 1]
+  }
+
+  each(visit: (key: Val, value: Val) => void): void {
+    for (let at = this.nextPosition(1); at !== 0; at = this.nextPosition(at + 1))
+      visit(this.keyAt(at), this.valueAt(at))
+  }
+
+  /** @param name what error texts call it */
+  freeze(name: string): void {
+    if (this.frozen !== undefined) return
+    this.frozen = name
+    this.cold = this.arr
+    this.arr = NO_VALUES
+    // A shape of its own: cached writes of other tables never fit it.
+    if (this.shape.watched === undefined) {
+      const { keys, index, isDictionary } = this.shape
+      this.shape = new Shape(keys, index, false)
+      this.shape.isDictionary = isDictionary
+      this.shape.watched = new Set()
+    }
+  }
+
+  /** Bytes that it holds itself, roughly. */
+  size(): number {
+    const listLength = (this.cold ?? this.arr).length
+    return 72 + (listLength + this.slots.length) * 8 + (this.hash === undefined ? 0 : 120 + this.hash.keys.length * 48)
+  }
+}
+
+/** A whole number as a key of the hash: those that plain numbers do not hold as integers are bigints. */
+function hashNumber(key: number): Val {
+  if (Number.isSafeInteger(key)) return key === 0 ? 0 : key
+  return Number.isInteger(key) && key >= -(2 ** 63) && key < 2 ** 63 ? BigInt(key) : key
+}
+
+/** A table with room for a list. */
+export function newList(values: Val[]): Table {
+  const table = new Table()
+  while (values.length > 1 && values[values.length - 1] === undefined) values.pop()
+  if (values.length > 1) table.arr = values
+  return table
+}
