@@ -150,8 +150,6 @@ class FunctionCompiler {
           (object.kind === 'local' && object.variable.name === '_ENV')
         return `${isGlobal ? 'global' : 'field'} '${node.key.value}'`
       }
-      case 'constant':
-        return typeof node.value === 'string' ? `constant '${node.value.slice(0, 60)}'` : undefined
       default:
         return undefined
     }

@@ -1,6 +1,7 @@
 // string.format, one directive at a time; numbers as C's printf writes them.
 
 import { exponentText, fixedText, generalText, hexText } from '../../base/number-text.ts'
+import { ErrorObject } from '../engine.ts'
 import { integerArgument, numberArgument, stringArgument, toText } from './library.ts'
 import type { Machine } from './machine.ts'
 import { isInteger, type Num, toDouble } from './number.ts'
@@ -154,7 +155,8 @@ function padded(text: string, flags: string, width: number, sign?: string): stri
 
 /** As the source of a chunk would write the value. */
 function quoted(m: Machine, S: Val[], at: number, index: number): string {
-  const value = S[at + index]
+  const given = S[at + index]
+  const value = given instanceof ErrorObject ? given.error.message : given
   if (typeof value === 'string') {
     const body = value.replace(/["\\\n\r\0]|[\x01-\x1f\x7f]/g, (each, offset: number) => {
       if (each === '"' || each === '\\') return `\\${each}`

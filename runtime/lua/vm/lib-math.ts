@@ -38,6 +38,7 @@ const rounded =
 const extreme =
   (isBetter: (best: Num, next: Num) => boolean): NativeCode =>
   (m, S, at, count) => {
+    if (count < 1) throw m.argumentError(1, 'value expected')
     let best = numberArgument(m, S, at, count, 1)
     for (let i = 2; i <= count; i++) {
       const next = numberArgument(m, S, at, count, i)
@@ -120,13 +121,14 @@ export function mathLibrary(): Natives {
     modf(m, S, at, count) {
       const x = toDouble(numberArgument(m, S, at, count, 1))
       const whole = Number.isFinite(x) ? Math.trunc(x) : x
-      S[at] = float(whole)
+      S[at] = floatToInteger(whole) ?? float(whole)
       S[at + 1] = float(Number.isFinite(x) ? x - whole : Number.isNaN(x) ? x : 0)
       return 2
     },
-    tointeger(_m, S, at, count) {
+    tointeger(m, S, at, count) {
       const x = S[at + 1]
-      S[at] = count >= 1 && isNumber(x) ? toInteger(x) : undefined
+      if (count < 1) throw m.argumentError(1, 'value expected')
+      S[at] = toInteger(x)
       return 1
     },
     type(m, S, at, count) {

@@ -2,6 +2,7 @@
 
 import {
   getIndex,
+  integerArgument,
   isLess,
   lengthOf,
   type Natives,
@@ -14,10 +15,13 @@ import {
   typeMismatch,
 } from './library.ts'
 import type { Machine } from './machine.ts'
+import { wrap } from './number.ts'
 import { Table } from './table.ts'
 import { Closure, Native, typeName, type Val } from './value.ts'
 
 const VALUES_MAX = 900_000
+/** As many take a second. */
+const MOVED_MAX = 10_000_000
 
 /** A list of which nothing is known to anybody else. */
 function plainList(table: Val): table is Table {
@@ -84,11 +88,11 @@ function remove(m: Machine, S: Val[], at: number, count: number): number {
 function concat(m: Machine, S: Val[], at: number, count: number): number {
   const list = listArgument(m, S, at, count)
   const separator = count >= 2 && S[at + 2] !== undefined ? stringArgument(m, S, at, count, 2) : ''
-  const from = positionArgument(m, S, at, count, 3, 1)
-  const to = count >= 4 && S[at + 4] !== undefined ? positionArgument(m, S, at, count, 4) : lengthOf(m, list)
+  const from = placeArgument(m, S, at, count, 3, 1)
+  const to = count >= 4 && S[at + 4] !== undefined ? placeArgument(m, S, at, count, 4) : lengthOf(m, list)
   const parts: string[] = []
   let size = 0
-  for (let i = from; i <= to; i++) {
+  for (let i = from, left = distance(from, to); left >= 0; left--, i = following(i)) {
     const value = getIndex(m, list, i)
     const text = typeof value === 'string' ? value : textOf(value)
     if (text === undefined) {
@@ -106,27 +110,42 @@ function concat(m: Machine, S: Val[], at: number, count: number): number {
 
 function unpack(m: Machine, S: Val[], at: number, count: number): number {
   const list = S[at + 1]
-  const from = positionArgument(m, S, at, count, 2, 1)
-  const to = count >= 3 && S[at + 3] !== undefined ? positionArgument(m, S, at, count, 3) : lengthOf(m, list)
-  if (from > to) return 0
-  const size = to - from + 1
+  const from = placeArgument(m, S, at, count, 2, 1)
+  const to = count >= 3 && S[at + 3] !== undefined ? placeArgument(m, S, at, count, 3) : lengthOf(m, list)
+  const size = distance(from, to) + 1
+  if (size <= 0) return 0
   if (size > VALUES_MAX) throw m.error('too many results to unpack')
   m.room(S, at, size)
-  // The list stands in a register that the first result takes.
-  if (list instanceof Table && list.meta === undefined) for (let i = 0; i < size; i++) S[at + i] = list.getNum(from + i)
-  else {
-    const values: Val[] = []
-    for (let i = 0; i < size; i++) values.push(getIndex(m, list, from + i))
-    for (let i = 0; i < size; i++) S[at + i] = values[i]
+  if (list instanceof Table && list.meta === undefined && typeof from === 'number' && typeof to === 'number') {
+    for (let i = 0; i < size; i++) S[at + i] = list.getNum(from + i)
+    return size
   }
+  const values: Val[] = []
+  for (let i = from, left = size; left > 0; left--, i = following(i)) values.push(getIndex(m, list, i))
+  for (let i = 0; i < size; i++) S[at + i] = values[i]
   return size
 }
 
+type Place = number | bigint
+
+/** Any integer at all. */
+function placeArgument(m: Machine, S: Val[], at: number, count: number, index: number, absent?: number): Place {
+  if (absent !== undefined && (index > count || S[at + index] === undefined)) return absent
+  return integerArgument(m, S, at, count, index)
+}
+
+const following = (place: Place, by = 1): Place =>
+  typeof place === 'number' && Number.isSafeInteger(place + by) ? place + by : wrap(BigInt(place) + BigInt(by))
+
+/** From one to the other; rounded where it does not matter. */
+const distance = (from: Place, to: Place): number =>
+  typeof from === 'number' && typeof to === 'number' ? to - from : Number(BigInt(to) - BigInt(from))
+
 function move(m: Machine, S: Val[], at: number, count: number): number {
   const source = listArgument(m, S, at, count)
-  const from = positionArgument(m, S, at, count, 2)
-  const end = positionArgument(m, S, at, count, 3)
-  const to = positionArgument(m, S, at, count, 4)
+  const from = placeArgument(m, S, at, count, 2)
+  const end = placeArgument(m, S, at, count, 3)
+  const to = placeArgument(m, S, at, count, 4)
   let target: Val = source
   if (count >= 5 && S[at + 5] !== undefined) {
     target = S[at + 5]
@@ -135,14 +154,16 @@ function move(m: Machine, S: Val[], at: number, count: number): number {
     }
   }
   if (end >= from) {
-    if (!(from > 0 || end < Number.MAX_SAFE_INTEGER + from)) throw m.argumentError(3, 'too many elements to move')
-    if (to > Number.MAX_SAFE_INTEGER - (end - from)) throw m.argumentError(4, 'destination wrap around')
-    const size = end - from + 1
-    m.budget -= Math.min(size, 1e9) >> 3
-    if (size > 1e8) throw m.argumentError(3, 'too many elements to move')
-    if (to > end || to <= from || target !== source) {
-      for (let i = 0; i < size; i++) setIndex(m, target, to + i, getIndex(m, source, from + i))
-    } else for (let i = size - 1; i >= 0; i--) setIndex(m, target, to + i, getIndex(m, source, from + i))
+    if (BigInt(end) - BigInt(from) >= 2n ** 63n - 1n) throw m.argumentError(3, 'too many elements to move')
+    if (BigInt(to) > 2n ** 63n - 1n - (BigInt(end) - BigInt(from))) throw m.argumentError(4, 'destination wrap around')
+    const size = distance(from, end) + 1
+    if (size > MOVED_MAX) throw m.argumentError(3, 'too many elements to move')
+    m.budget -= size >> 3
+    const isForward = to > end || to <= from || target !== source
+    let i = isForward ? 0 : size - 1
+    for (let left = size; left > 0; left--, i += isForward ? 1 : -1) {
+      setIndex(m, target, following(to, i), getIndex(m, source, following(from, i)))
+    }
   }
   S[at] = target
   return 1

@@ -198,12 +198,12 @@ function integerArithmetic(operation: number, a: number | bigint, b: number | bi
     case 2:
       return wrap(x * y)
     case 3: {
-      if (y === 0n) throw new ArithmeticError("attempt to perform 'n%%0'")
+      if (y === 0n) throw new ArithmeticError("attempt to perform 'n%0'")
       const rest = x % y
       return wrap(rest !== 0n && rest < 0n !== y < 0n ? rest + y : rest)
     }
     default: {
-      if (y === 0n) throw new ArithmeticError("attempt to perform 'n//0'")
+      if (y === 0n) throw new ArithmeticError("attempt to divide by zero")
       const quotient = x / y
       return wrap(x % y !== 0n && x < 0n !== y < 0n ? quotient - 1n : quotient)
     }
@@ -220,12 +220,12 @@ function smallArithmetic(operation: number, a: number, b: number): number {
     case 2:
       return a * b
     case 3: {
-      if (b === 0) throw new ArithmeticError("attempt to perform 'n%%0'")
+      if (b === 0) throw new ArithmeticError("attempt to perform 'n%0'")
       const rest = a % b
       return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest
     }
     default: {
-      if (b === 0) throw new ArithmeticError("attempt to perform 'n//0'")
+      if (b === 0) throw new ArithmeticError("attempt to divide by zero")
       const rest = a % b
       // Dividing first would round.
       return (a - rest) / b - (rest !== 0 && rest < 0 !== b < 0 ? 1 : 0)

@@ -210,7 +210,7 @@ export function packSize(m: Machine, S: Val[], at: number, count: number): numbe
   let total = 0
   while (!reader.isAtEnd) {
     const { kind, size, padding } = reader.next(total)
-    if (kind === 'string' || kind === 'zero') throw m.argumentError(1, 'variable-size format in packsize')
+    if (kind === 'string' || kind === 'zero') throw m.argumentError(1, 'variable-length format')
     total += size + padding
     if (total > TOTAL_MAX) throw m.argumentError(1, 'format result too large')
   }
