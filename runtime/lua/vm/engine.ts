@@ -26,7 +26,7 @@ import {
   SUSPEND,
 } from '../engine.ts'
 import { compile } from './compiler.ts'
-import { baseLibrary, coroutineLibrary } from './lib-base.ts'
+import { baseLibrary, coroutineLibrary, ipairsIterator } from './lib-base.ts'
 import { mathLibrary } from './lib-math.ts'
 import { stringLibrary } from './lib-string.ts'
 import { tableLibrary } from './lib-table.ts'
@@ -107,8 +107,11 @@ export class VmEngine implements Engine {
     this.#options = options
     this.machine = new Machine((thrown) => this.#valueOf(thrown))
     this.#call = new VmCall(this, this.machine)
+    const globals = baseLibrary()
+    this.machine.nextNative = globals['next']
+    this.machine.ipairsNative = ipairsIterator
     this.standardLibrary = {
-      globals: { ...asModule(baseLibrary()), _VERSION: 'Lua 5.3' },
+      globals: { ...asModule(globals), _VERSION: 'Lua 5.3' },
       libraries: {
         string: asModule(stringLibrary()),
         table: asModule(tableLibrary()),
@@ -313,6 +316,7 @@ export class VmEngine implements Engine {
     machine.budget = budget
     machine.traceback = ''
     machine.nativeTop = 0
+    machine.js = 0
     machine.co = root.active
     machine.co.status = 'running'
     const status = this.#turn(root, input)

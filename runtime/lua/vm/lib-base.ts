@@ -32,7 +32,7 @@ function next(m: Machine, S: Val[], at: number, table: Table, key: Val): number 
   return 2
 }
 
-const ipairsIterator = new Native('ipairs_iterator', (m, S, at, count) => {
+export const ipairsIterator = new Native('ipairs_iterator', (m, S, at, count) => {
   const t = S[at + 1]
   const i = positionArgument(m, S, at, count, 2) + 1
   let value: Val

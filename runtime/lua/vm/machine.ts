@@ -4,6 +4,7 @@
 
 import { Float } from '../../base/value.ts'
 import { HostObject } from '../engine.ts'
+import { compileEntry, JS_DEPTH_MAX, MULTI, SPREAD_MAX, UNWIND } from './jit.ts'
 import {
   ArithmeticError,
   arithmetic,
@@ -21,7 +22,7 @@ import {
   toInteger,
   toNumber,
 } from './number.ts'
-import type { Cache, Proto } from './proto.ts'
+import type { Cache, Entry, Proto } from './proto.ts'
 import { Cache as NewCache } from './proto.ts'
 import { epoch, Table } from './table.ts'
 import {
@@ -81,6 +82,13 @@ const EVENTS = [
   '__shr',
 ]
 
+/** Beyond so many functions in JavaScript the loop begins none. */
+const REENTRY_MAX = JS_DEPTH_MAX - 60
+/** What a loop takes of the JavaScript stack, in functions. */
+const LOOP_COST = 4
+/** A loop that is not, or cannot be, in JavaScript. */
+const COLD = 1
+
 /** In place of a value that is not there yet; `Machine.pending` says how to go on. */
 export const PENDING = new Box(undefined) as unknown as Val
 
@@ -123,6 +131,7 @@ export class Machine {
     for (let i = co.depth; i > 0; i--) {
       const frame = co.frames[i] as Frame
       if (frame.kind === ENTRY || frame.kind === PASS) continue
+      if (i < co.depth && isTailCalling(frame)) continue
       if (--left > 0) continue
       if (frame.kind !== LUA) return ''
       const { proto } = frame.fn as Closure
@@ -196,7 +205,7 @@ export class Machine {
     for (let co: Coroutine | undefined = from; co !== undefined; co = co.resumer) {
       for (let i = co.depth; i > 0; i--) {
         const frame = co.frames[i] as Frame
-        if (frame.kind === ENTRY || frame.kind === PASS) continue
+        if (frame.kind === ENTRY || frame.kind === PASS || (i < co.depth && isTailCalling(frame))) continue
         if (frame.kind !== LUA) {
           const what =
             frame.kind === PCALL ? " 'pcall'" : frame.kind === XPCALL || frame.kind === HANDLER ? " 'xpcall'" : ''
@@ -271,6 +280,7 @@ export class Machine {
       this.allocate(160)
     }
     frame.kind = kind
+    frame.heat = 0
     frame.fn = undefined
     frame.base = base
     frame.pc = 0
@@ -339,7 +349,25 @@ export class Machine {
     co.barriers++
     this.nativeTop = 0
     try {
-      const results = this.callAt(at, count)
+      const f = co.S[at]
+      let results: number
+      if (f instanceof Closure && f.proto.entry !== undefined && count < 4 && this.js <= REENTRY_MAX) {
+        const { S } = co
+        const value = this.#compiled(f.proto.entry, f, S, at + 1, count)
+        if (value === UNWIND) results = this.pending
+        else if (value === MULTI) {
+          const { many } = this
+          this.room(S, at, many.length)
+          for (let k = 0; k < many.length; k++) S[at + k] = many[k]
+          results = many.length
+        } else {
+          S[at] = value
+          results = 1
+        }
+      } else {
+        if (f instanceof Closure && f.proto.heat >= 0 && ++f.proto.heat > this.callsUntilHot) this.compile(f.proto)
+        results = this.callAt(at, count)
+      }
       if (results >= 0) {
         this.resultAt = at
         return results
@@ -919,12 +947,18 @@ export class Machine {
 
   /** Runs until something waits for JavaScript: EXITING, results were delivered; SUSPENDING. @throws LuaError that no frame above catches */
   loop(): number {
+    const { js } = this
+    this.js = js + LOOP_COST
     for (;;) {
       try {
-        return this.#execute()
+        const next = this.#execute()
+        this.js = js
+        return next
       } catch (thrown) {
+        this.js = js
         const next = this.caught(thrown)
         if (next !== CALLING) return next
+        this.js = js + LOOP_COST
       }
     }
   }
@@ -1013,10 +1047,18 @@ export class Machine {
       let up = fn.up
       let base = frame.base
       let pc = frame.pc
-      if (pc === 0 && (this.budget -= proto.cost) < 0 && this.exhausted()) {
-        // It is not paid twice.
-        this.budget += proto.cost
-        return SUSPENDING
+      if (pc === 0) {
+        if (proto.entry !== undefined && this.js <= REENTRY_MAX && frame.varargs.length < SPREAD_MAX) {
+          const next = this.#enterCompiled(co, frame)
+          if (next !== CALLING) return next
+          continue
+        }
+        this.budget -= proto.cost
+        if (this.budget < 0 && this.exhausted()) {
+          // It is not paid twice.
+          this.budget += proto.cost
+          return SUSPENDING
+        }
       }
       for (;;) {
         const i = code[pc++] as number
@@ -1156,10 +1198,7 @@ export class Machine {
           case 13: {
             // NEWTABLE
             S[base + ((i >>> 8) & 255)] = new Table()
-            if ((this.allocated += 80) > this.allocationLimit) {
-              frame.pc = pc
-              this.onAllocation?.()
-            }
+            this.allocated += 80
             continue
           }
           case 14: {
@@ -1379,9 +1418,19 @@ export class Machine {
             // JMP
             const by = i >> 8
             pc += by
-            if (by < 0 && (this.budget += by) < 0) {
+            if (by >= 0) continue
+            this.budget += by
+            if (this.budget < 0) {
               frame.pc = pc
               if (this.exhausted()) return SUSPENDING
+            }
+            if (++frame.heat > this.roundsUntilHot) {
+              frame.pc = pc
+              const next = this.#enterLoop(co, frame)
+              if (next !== COLD) {
+                if (next !== CALLING) return next
+                continue frames
+              }
             }
             continue
           }
@@ -1472,6 +1521,29 @@ export class Machine {
             frame.pc = pc
             if (f instanceof Closure) {
               const callee = f.proto
+              if (callee.entry !== undefined && count < SPREAD_MAX && this.js <= REENTRY_MAX) {
+                const value = this.#compiled(callee.entry, f, S, at + 1, count)
+                if (value === UNWIND) {
+                  if (this.pending !== CALLING) return this.pending
+                  continue frames
+                }
+                const wanted = (i >>> 24) - 1
+                if (value !== MULTI) {
+                  S[at] = value
+                  if (wanted < 0) co.top = at + 1
+                  else for (let k = 1; k < wanted; k++) S[at + k] = undefined
+                } else {
+                  const { many } = this
+                  if (wanted < 0) {
+                    this.room(S, at, many.length)
+                    co.top = at + many.length
+                  }
+                  const end = wanted < 0 ? many.length : wanted
+                  for (let k = 0; k < end; k++) S[at + k] = many[k]
+                }
+                continue
+              }
+              if (callee.heat >= 0 && ++callee.heat > this.callsUntilHot) this.compile(callee)
               if (callee.isVararg || co.depth + 1 >= frames.length || at + 8 + callee.size > S.length) {
                 this.#enter(f, at, count)
                 continue frames
@@ -1482,9 +1554,11 @@ export class Machine {
               frame.fn = f
               frame.base = base
               frame.pc = 0
+              frame.heat = 0
               frame.varargs = NO_ARGS
               for (let k = count; k < callee.parameterCount; k++) S[base + k] = undefined
-              if ((this.budget -= callee.cost) < 0 && this.exhausted()) {
+              this.budget -= callee.cost
+              if (this.budget < 0 && this.exhausted()) {
                 this.budget += callee.cost
                 return SUSPENDING
               }
@@ -1584,9 +1658,18 @@ export class Machine {
             } else if (!this.forNext(S, a)) continue
             const by = i >> 16
             pc += by
-            if ((this.budget += by) < 0) {
+            this.budget += by
+            if (this.budget < 0) {
               frame.pc = pc
               if (this.exhausted()) return SUSPENDING
+            }
+            if (++frame.heat > this.roundsUntilHot) {
+              frame.pc = pc
+              const next = this.#enterLoop(co, frame)
+              if (next !== COLD) {
+                if (next !== CALLING) return next
+                continue frames
+              }
             }
             continue
           }
@@ -1622,9 +1705,18 @@ export class Machine {
             S[a + 2] = control
             const by = i >> 16
             pc += by
-            if ((this.budget += by) < 0) {
+            this.budget += by
+            if (this.budget < 0) {
               frame.pc = pc
               if (this.exhausted()) return SUSPENDING
+            }
+            if (++frame.heat > this.roundsUntilHot) {
+              frame.pc = pc
+              const next = this.#enterLoop(co, frame)
+              if (next !== COLD) {
+                if (next !== CALLING) return next
+                continue frames
+              }
             }
             continue
           }
@@ -1692,6 +1784,283 @@ export class Machine {
     }
   }
 
+  // ---- functions in JavaScript (jit.ts)
+
+  /** Functions in JavaScript that call each other now. */
+  js = 0
+  /** The results of the last of them that has not one. */
+  many: Val[] = NO_ARGS
+  ipairsNative: Native | undefined = undefined
+  nextNative: Native | undefined = undefined
+  stepKey: Val = undefined
+  stepValue: Val = undefined
+  /** Calls of a function before it is made into JavaScript. */
+  callsUntilHot = 20
+  /** Rounds of loops in one call, likewise. */
+  roundsUntilHot = 40
+  /** Off: everything is done by the loop. */
+  isCompiling = true
+
+  compile(proto: Proto): void {
+    proto.heat = -1
+    if (this.isCompiling) proto.entry = compileEntry(proto, undefined, PENDING)
+  }
+
+  #compiled(entry: Entry, f: Closure, S: Val[], base: number, count: number): Val {
+    switch (count) {
+      case 0:
+        return entry(this, f, base)
+      case 1:
+        return entry(this, f, base, S[base])
+      case 2:
+        return entry(this, f, base, S[base], S[base + 1])
+      case 3:
+        return entry(this, f, base, S[base], S[base + 1], S[base + 2])
+      default:
+        return entry(this, f, base, ...S.slice(base, base + count))
+    }
+  }
+
+  /** Runs the function of a frame that has not begun. @returns how to go on */
+  #enterCompiled(co: Coroutine, frame: Frame): number {
+    const { fn, base, varargs } = frame
+    const { proto } = fn as Closure
+    const { S } = co
+    co.depth--
+    const args = S.slice(base, base + proto.parameterCount)
+    if (varargs.length > 0) args.push(...varargs)
+    return this.#left((proto.entry as Entry)(this, fn, base, ...args), S, base)
+  }
+
+  /** Goes on with a loop that has become hot, in JavaScript. @returns how to go on, or COLD */
+  #enterLoop(co: Coroutine, frame: Frame): number {
+    const { fn, base, pc } = frame
+    const { proto } = fn as Closure
+    if (frame.heat < this.roundsUntilHot + proto.unwound || this.js > REENTRY_MAX) return COLD
+    let entry = proto.loops.get(pc)
+    if (entry === undefined) {
+      if (!this.isCompiling || proto.loops.has(pc)) {
+        frame.heat = Number.NEGATIVE_INFINITY
+        return COLD
+      }
+      entry = compileEntry(proto, pc, PENDING)
+      proto.loops.set(pc, entry)
+      if (entry === undefined) return COLD
+    }
+    const { S } = co
+    this.#ensure(S, base + proto.size + 8)
+    return this.#left(entry(this, fn, base, frame), S, base)
+  }
+
+  /** A function in JavaScript has returned, or given up. @returns how to go on */
+  #left(value: Val, S: Val[], base: number): number {
+    if (value === UNWIND) return this.pending
+    const at = base - 1
+    if (value !== MULTI) {
+      S[at] = value
+      return this.deliver(at, 1)
+    }
+    const { many } = this
+    this.room(S, at, many.length)
+    for (let k = 0; k < many.length; k++) S[at + k] = many[k]
+    return this.deliver(at, many.length)
+  }
+
+  /** Makes a frame for a call that cannot go on now. */
+  park(f: Closure, base: number, args: Val[], pending: number): Val {
+    const { S } = this.co
+    if (base + args.length + 8 > S.length) this.#ensure(S, base + args.length + 8)
+    for (let i = 0; i < args.length; i++) S[base + i] = args[i]
+    this.#enter(f, base - 1, args.length)
+    this.pending = pending
+    return UNWIND
+  }
+
+  grow(co: Coroutine, length: number): void {
+    if (co.depth + 1 >= DEPTH_MAX) throw this.error('stack overflow')
+    if (co.frames.length <= co.depth + 1) {
+      co.frames.push(new Frame())
+      this.allocated += 160
+    }
+    if (length > co.S.length) this.#ensure(co.S, length)
+  }
+
+  /** Takes the frame of a function out that has nothing left to do but to return what its callee returns. */
+  dropFrame(co: Coroutine, depth: number): void {
+    const { frames, S } = co
+    const frame = frames[depth] as Frame
+    const callee = frames[depth + 1] as Frame
+    if (co.depth === depth + 1 && callee.kind === LUA) {
+      // Its registers move down, or endless tail calls would fill the stack.
+      const size = (callee.fn as Closure).proto.size
+      S.copyWithin(frame.base - 1, callee.base - 1, callee.base + size)
+      callee.base = frame.base
+    }
+    frames.splice(depth, 1)
+    frames.push(frame)
+    co.depth--
+  }
+
+  call0(f: Val, at: number): Val {
+    return this.callMany(f, at, NO_ARGS)
+  }
+
+  call1(f: Val, at: number, a: Val): Val {
+    if (!(f instanceof Native)) return this.callMany(f, at, [a])
+    const { S } = this.co
+    S[at + 1] = a
+    return this.#nativeResult(f, S, at, 1)
+  }
+
+  call2(f: Val, at: number, a: Val, b: Val): Val {
+    if (!(f instanceof Native)) return this.callMany(f, at, [a, b])
+    const { S } = this.co
+    S[at + 1] = a
+    S[at + 2] = b
+    return this.#nativeResult(f, S, at, 2)
+  }
+
+  call3(f: Val, at: number, a: Val, b: Val, c: Val): Val {
+    if (!(f instanceof Native)) return this.callMany(f, at, [a, b, c])
+    const { S } = this.co
+    S[at + 1] = a
+    S[at + 2] = b
+    S[at + 3] = c
+    return this.#nativeResult(f, S, at, 3)
+  }
+
+  callMany(f: Val, at: number, args: Val[]): Val {
+    if (f instanceof Closure && args.length < SPREAD_MAX) {
+      // Called from hot code, so it will be hot itself.
+      if (f.proto.heat >= 0) this.compile(f.proto)
+      if (f.proto.entry !== undefined) return f.proto.entry(this, f, at + 1, ...args)
+    }
+    const { S } = this.co
+    if (at + args.length + 8 > S.length) this.#ensure(S, at + args.length + 8)
+    for (let i = 0; i < args.length; i++) S[at + 1 + i] = args[i]
+    return this.#nativeResult(f, S, at, args.length)
+  }
+
+  #nativeResult(f: Val, S: Val[], at: number, count: number): Val {
+    S[at] = f
+    const results = f instanceof Native ? this.#native(f, S, at, count) : this.callAt(at, count)
+    if (results === 1) return S[at]
+    if (results < 0) {
+      this.pending = results
+      return UNWIND
+    }
+    this.many = results === 0 ? NO_ARGS : S.slice(at, at + results)
+    return MULTI
+  }
+
+  /** The next pair of a table, as `stepKey` and `stepValue`. @returns whether it was one that `next` takes */
+  step(table: Val, key: Val): boolean {
+    if (!(table instanceof Table)) return false
+    const from = table.position(key)
+    if (from < 0) return false
+    const position = table.nextPosition(from)
+    this.stepKey = position === 0 ? undefined : table.keyAt(position)
+    this.stepValue = position === 0 ? undefined : table.valueAt(position)
+    return true
+  }
+
+  /** `o[key]`. @returns the value, or PENDING */
+  fetch(o: Val, key: Val): Val {
+    if (o instanceof Table) {
+      const value = typeof key === 'number' ? o.getNum(key) : typeof key === 'string' ? o.getStr(key) : o.get(key)
+      if (value !== undefined || o.meta === undefined) return value
+    }
+    return this.index(o, key)
+  }
+
+  /** `o[key] = value`. @returns undefined, or PENDING */
+  store(o: Val, key: Val, value: Val): Val {
+    if (typeof key === 'number' && value !== undefined && o instanceof Table && key > 0 && (key | 0) === key) {
+      const { arr } = o
+      if (key < arr.length) {
+        if (o.meta === undefined || arr[key] !== undefined) {
+          arr[key] = value
+          return undefined
+        }
+      } else if (key === arr.length && o.meta === undefined && o.frozen === undefined) {
+        o.append(value)
+        this.allocated += 8
+        return undefined
+      }
+    }
+    return this.setIndex(o, key, value)
+  }
+
+  /** `o[key] = value` for a constant key. @returns undefined, or PENDING */
+  storeField(o: Val, key: string, value: Val, cache: Cache): Val {
+    if (
+      o instanceof Table &&
+      o.shape === cache.shape &&
+      cache.next !== undefined &&
+      value !== undefined &&
+      (o.meta === undefined || (o.meta === cache.missMeta && cache.missEpoch === epoch.value))
+    ) {
+      o.addSlot(value)
+      o.shape = cache.next
+      this.allocated += 16
+      return undefined
+    }
+    return this.setField(o, key, value, cache)
+  }
+
+  add(a: Val, b: Val): Val {
+    const x = typeof a === 'number' ? a : a instanceof Float ? a.value : undefined
+    const y = typeof b === 'number' ? b : b instanceof Float ? b.value : undefined
+    if (x === undefined || y === undefined || (x === a && y === b)) return this.arith(0, a, b)
+    return float(x + y)
+  }
+
+  subtract(a: Val, b: Val): Val {
+    const x = typeof a === 'number' ? a : a instanceof Float ? a.value : undefined
+    const y = typeof b === 'number' ? b : b instanceof Float ? b.value : undefined
+    if (x === undefined || y === undefined || (x === a && y === b)) return this.arith(1, a, b)
+    return float(x - y)
+  }
+
+  multiply(a: Val, b: Val): Val {
+    const x = typeof a === 'number' ? a : a instanceof Float ? a.value : undefined
+    const y = typeof b === 'number' ? b : b instanceof Float ? b.value : undefined
+    if (x === undefined || y === undefined || (x === a && y === b)) return this.arith(2, a, b)
+    return float(x * y)
+  }
+
+  /** Two values by `..`; undefined when that takes a metamethod. */
+  join2(a: Val, b: Val): Val {
+    const x = typeof a === 'string' ? a : isNumber(a) ? numberToString(a) : undefined
+    const y = typeof b === 'string' ? b : isNumber(b) ? numberToString(b) : undefined
+    if (x === undefined || y === undefined) return undefined
+    this.checkLength(x.length + y.length)
+    return x + y
+  }
+
+  join(parts: Val[]): Val {
+    let text = ''
+    for (let i = parts.length - 1; i >= 0; i--) {
+      const part = parts[i]
+      if (typeof part === 'string') text = part + text
+      else if (isNumber(part)) text = numberToString(part) + text
+      else return undefined
+      if (text.length > STRING_BYTES_MAX) break
+    }
+    this.checkLength(text.length)
+    return text
+  }
+
+  fillList(table: Table, stored: number, values: Val[]): void {
+    this.allocated += values.length * 8
+    if (stored === 0 && table.arr.length === 1 && table.hash === undefined) {
+      while (values.length > 1 && values[values.length - 1] === undefined) values.pop()
+      if (values.length > 1) table.arr = values
+      return
+    }
+    for (let k = 1; k < values.length; k++) table.setNum(stored + k, values[k])
+  }
+
   #native(f: Native, S: Val[], at: number, count: number): number {
     if (at + count + 6 > S.length) this.#ensure(S, at + count + 6)
     for (let k = count + 1; k <= 4; k++) S[at + k] = undefined
@@ -1721,6 +2090,11 @@ export class Machine {
   room(S: Val[], at: number, count: number): void {
     if (at + count + 8 > S.length) this.#ensure(S, at + count + 8)
   }
+}
+
+/** Whether its place is taken by its callee, though in JavaScript it is still there. */
+function isTailCalling({ kind, fn, pc }: Frame): boolean {
+  return kind === LUA && ((fn as Closure).proto.code[pc - 1] as number) % 256 === 59
 }
 
 function newCache(proto: Proto, pc: number): Cache {

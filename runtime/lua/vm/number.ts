@@ -203,7 +203,7 @@ function integerArithmetic(operation: number, a: number | bigint, b: number | bi
       return wrap(rest !== 0n && rest < 0n !== y < 0n ? rest + y : rest)
     }
     default: {
-      if (y === 0n) throw new ArithmeticError("attempt to divide by zero")
+      if (y === 0n) throw new ArithmeticError('attempt to divide by zero')
       const quotient = x / y
       return wrap(x % y !== 0n && x < 0n !== y < 0n ? quotient - 1n : quotient)
     }
@@ -225,7 +225,7 @@ function smallArithmetic(operation: number, a: number, b: number): number {
       return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest
     }
     default: {
-      if (b === 0) throw new ArithmeticError("attempt to divide by zero")
+      if (b === 0) throw new ArithmeticError('attempt to divide by zero')
       const rest = a % b
       // Dividing first would round.
       return (a - rest) / b - (rest !== 0 && rest < 0 !== b < 0 ? 1 : 0)

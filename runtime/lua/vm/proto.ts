@@ -5,18 +5,18 @@ import type { Val } from './value.ts'
 
 /** What an instruction that looks up a constant key has learned. */
 export class Cache {
-  shape: Shape | undefined = undefined
+  shape: Shape | null = null
   slot = 0
   /** Of a write that adds the key: the shape after it. */
   next: Shape | undefined = undefined
   /** The last lookup that went through metatables. */
-  missShape: Shape | undefined = undefined
+  missShape: Shape | null = null
   missMeta: Table | undefined = undefined
   missEpoch = -1
   value: Val = undefined
 }
 
-export type Compiled = (...args: never[]) => unknown
+export type Entry = (...args: unknown[]) => Val
 
 export class Proto {
   code: Int32Array = new Int32Array(0)
@@ -38,6 +38,12 @@ export class Proto {
   caches: (Cache | undefined)[] = []
   /** What a call costs of the budget. */
   cost = 1
-  /** How often it was called, or went round a loop, before it was compiled; negative: never to be compiled. */
+  /** How often it was called before it was compiled to JavaScript; negative: that was tried. */
   heat = 0
+  /** The function in JavaScript (jit.ts). */
+  entry: Entry | undefined = undefined
+  /** The same from the head of a loop on, by instruction; undefined: refused. */
+  readonly loops = new Map<number, Entry | undefined>()
+  /** How often the JavaScript had to give up for something else than the end of the budget. */
+  unwound = 0
 }

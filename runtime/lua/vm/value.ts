@@ -90,6 +90,8 @@ export class Frame {
   /** Where its registers begin; of other kinds: where its results go. */
   base = 0
   varargs: Val[] = NO_ARGS
+  /** Rounds of loops since it began, or came back from JavaScript. */
+  heat = 0
   /** Of XPCALL: the handler. Of NATIVE: what goes on. */
   extra: Val = undefined
   goOn: ((machine: Machine, S: Val[], at: number, count: number) => number) | undefined = undefined

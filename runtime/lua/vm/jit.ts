@@ -1,0 +1,749 @@
+// From the code of a hot function to JavaScript. What is made does the simple cases in place, keeps registers in variables, and calls other
+// such functions as JavaScript functions; its frames stand among the others all the same. Whatever it cannot do at once (a metamethod, a
+// coroutine, the end of the budget, too many calls inside calls) ends in the one way out: every function on the JavaScript stack writes its
+// registers back and returns UNWIND, and the loop of machine.ts goes on where it was. It comes back in at the head of a loop that stays hot.
+//
+// Nothing of a script's text stands in what is made: numbers that are written out by us, constants by index, everything else by name of ours.
+//
+// Structured code is made from the graph of jumps by N. Ramsey, "Beyond Relooper" (2022), which works for any beginning: the first
+// instruction, or the head of a loop.
+
+import { Float } from '../../base/value.ts'
+import { Cache, type Entry, type Proto } from './proto.ts'
+import { epoch, Table } from './table.ts'
+import { Box, Closure, NO_ARGS, type Val } from './value.ts'
+
+/** The function has written its registers back; `Machine.pending` says how to go on. */
+export const UNWIND = new Box(undefined) as unknown as Val
+/** No result, or several: they are in `Machine.many`. */
+export const MULTI = new Box(undefined) as unknown as Val
+
+const PENDING_NAME = 'PENDING'
+/** Functions with more instructions are left to the loop. */
+const CODE_MAX = 4000
+/** Blocks inside blocks of what is made. */
+const NESTING_MAX = 120
+/** Arguments that are spread in a JavaScript call. */
+export const SPREAD_MAX = 200
+/** Calls inside calls on the JavaScript stack. */
+export const JS_DEPTH_MAX = 180
+
+class Refused extends Error {}
+
+/** @param loopStart the head of the loop to begin at; undefined: the function   @param pending the value PENDING of the machine   @returns undefined for a function that is not compiled */
+export function compileEntry(proto: Proto, loopStart: number | undefined, pending: Val): Entry | undefined {
+  if (proto.code.length > CODE_MAX) return undefined
+  try {
+    const body = new Generator(proto, loopStart).generate()
+    const factory = new Function('K', 'P', 'C', 'H', body) as (K: unknown, P: unknown, C: unknown, H: unknown) => Entry
+    const caches = (pc: number): Cache => {
+      while (proto.caches.length <= pc) proto.caches.push(undefined)
+      let cache = proto.caches[pc]
+      if (cache === undefined) {
+        cache = new Cache()
+        proto.caches[pc] = cache
+      }
+      return cache
+    }
+    return factory(proto.constants, proto.protos, caches, {
+      UNWIND,
+      MULTI,
+      PENDING: pending,
+      Table,
+      Closure,
+      Box,
+      Float,
+      epoch,
+      NO_ARGS,
+    })
+  } catch (error) {
+    // Where JavaScript may not be made from text, or does not take it, the loop does the work.
+    if (
+      error instanceof Refused ||
+      error instanceof EvalError ||
+      error instanceof SyntaxError ||
+      error instanceof RangeError
+    )
+      return undefined
+    throw error
+  }
+}
+
+interface Block {
+  readonly start: number
+  /** Behind its last instruction. */
+  end: number
+  successors: number[]
+  order: number
+  dominator: number
+  predecessors: number[]
+}
+
+class Generator {
+  readonly #proto: Proto
+  readonly #start: number
+  readonly #out: string[] = []
+  readonly #blocks = new Map<number, Block>()
+  readonly #children = new Map<number, number[]>()
+  readonly #loopHeads = new Set<number>()
+  readonly #merges = new Set<number>()
+  readonly #header = new Set<string>()
+  readonly #upvalues = new Set<number>()
+  #nesting = 0
+  /** The register behind which open results stand. */
+  #openFrom = 0
+
+  readonly #isLoop: boolean
+
+  constructor(proto: Proto, loopStart: number | undefined) {
+    this.#proto = proto
+    this.#start = loopStart ?? 0
+    this.#isLoop = loopStart !== undefined
+  }
+
+  generate(): string {
+    const { size, parameterCount, isVararg, cost } = this.#proto
+    this.#findBlocks()
+    this.#analyse()
+    this.#tree(this.#start)
+    const registers = Array.from({ length: size - 1 }, (_, i) => `r${i}`)
+    const head = [...this.#header]
+    const upvalues = [...this.#upvalues].map((i) => `const u${i}=up[${i}];`).join('')
+    const parameters = registers.slice(0, parameterCount)
+    let prologue: string
+    if (!this.#isLoop) {
+      const rest = isVararg ? [...parameters, '...va'] : parameters
+      const locals = registers.slice(parameterCount)
+      const args = isVararg ? `[${[...parameters, '...va'].join(',')}]` : `[${parameters.join(',')}]`
+      prologue =
+        `return function(${['m', 'fn', 'base', ...rest].join(',')}){` +
+        `if(m.js>${JS_DEPTH_MAX})return m.park(fn,base,${args},-1);` +
+        `if((m.budget-=${cost})<0&&m.exhausted()){m.budget+=${cost};return m.park(fn,base,${args},-2)}` +
+        `const co=m.co,S=co.S,frames=co.frames,d=co.depth+1;` +
+        `if(d>=frames.length||base+${size + 8}>S.length)m.grow(co,base+${size + 8});` +
+        `co.depth=d;m.js++;const fr=frames[d];fr.kind=0;fr.fn=fn;fr.base=base;fr.pc=0;fr.varargs=${isVararg ? 'va' : 'NO_ARGS'};` +
+        (locals.length > 0 ? `let ${locals.join(',')};` : '')
+    } else {
+      const loads = registers.map((name, i) => `${name}=S[base+${i}]`)
+      prologue =
+        `return function(m,fn,base,fr){const co=m.co,S=co.S,d=co.depth;m.js++;` +
+        `let ${loads.join(',')};const va=fr.varargs;`
+    }
+    return (
+      `"use strict";const {UNWIND,MULTI,${PENDING_NAME},Table,Closure,Box,epoch,NO_ARGS}=H;${head.join('')}\n` +
+      `${prologue}const up=fn.up;${upvalues}let ov=NO_ARGS,t;\n${this.#out.join('\n')}}`
+    )
+  }
+
+  // ---- the graph
+
+  /** Where control goes behind the instruction; undefined: to the next one. */
+  #targets(pc: number): number[] | undefined {
+    const { code } = this.#proto
+    const i = code[pc] as number
+    const op = i & 255
+    switch (op) {
+      case 4:
+        return i >>> 24 !== 0 ? [pc + 2] : undefined
+      case 47:
+        return [pc + 1 + (i >> 8)]
+      case 48:
+      case 49:
+      case 50:
+      case 51:
+      case 52:
+      case 53:
+      case 54:
+      case 55:
+      case 56: {
+        // The jump behind it belongs to it.
+        const jump = code[pc + 1] as number
+        if ((jump & 255) !== 47) throw new Refused()
+        return [pc + 2 + (jump >> 8), pc + 2]
+      }
+      case 59:
+      case 60:
+      case 68:
+      case 69:
+        return []
+      case 61:
+        return [pc + 1 + (i >> 16), pc + 1]
+      case 62:
+        return [pc + 1, pc + 1 + (i >> 16)]
+      case 64:
+        return [pc + 1 + (i >> 16), pc + 1]
+      default:
+        return undefined
+    }
+  }
+
+  #length(pc: number): number {
+    const op = (this.#proto.code[pc] as number) & 255
+    return op === 2 || op === 65 ? 2 : 1
+  }
+
+  #findBlocks(): void {
+    const { code } = this.#proto
+    const leaders = new Set<number>([this.#start])
+    for (let pc = 0; pc < code.length; pc += this.#length(pc)) {
+      const targets = this.#targets(pc)
+      if (targets === undefined) continue
+      for (const target of targets) leaders.add(target)
+    }
+    const work = [this.#start]
+    while (work.length > 0) {
+      const start = work.pop() as number
+      if (this.#blocks.has(start)) continue
+      const block: Block = { start, end: start, successors: [], order: -1, dominator: -1, predecessors: [] }
+      this.#blocks.set(start, block)
+      let pc = start
+      for (;;) {
+        const targets = this.#targets(pc)
+        pc += this.#length(pc)
+        if (targets !== undefined) {
+          block.successors = [...new Set(targets)]
+          break
+        }
+        if (leaders.has(pc)) {
+          block.successors = [pc]
+          break
+        }
+      }
+      block.end = pc
+      work.push(...block.successors)
+    }
+  }
+
+  /** Reverse postorder, dominators, heads of loops, and places where paths meet. */
+  #analyse(): void {
+    const postorder: number[] = []
+    const seen = new Set<number>()
+    // Without recursion: functions may be long.
+    const stack: { at: number; next: number }[] = [{ at: this.#start, next: 0 }]
+    seen.add(this.#start)
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1] as { at: number; next: number }
+      const { successors } = this.#blocks.get(top.at) as Block
+      const successor = successors[top.next++]
+      if (successor === undefined) {
+        postorder.push(top.at)
+        stack.pop()
+      } else if (!seen.has(successor)) {
+        seen.add(successor)
+        stack.push({ at: successor, next: 0 })
+      }
+    }
+    const order = postorder.reverse()
+    for (const [i, at] of order.entries()) (this.#blocks.get(at) as Block).order = i
+    for (const block of this.#blocks.values()) {
+      for (const successor of block.successors) (this.#blocks.get(successor) as Block).predecessors.push(block.start)
+    }
+    const first = this.#blocks.get(this.#start) as Block
+    first.dominator = first.start
+    for (let isChanged = true; isChanged; ) {
+      isChanged = false
+      for (const at of order.slice(1)) {
+        const block = this.#blocks.get(at) as Block
+        let dominator = -1
+        for (const each of block.predecessors) {
+          if ((this.#blocks.get(each) as Block).dominator === -1) continue
+          dominator = dominator === -1 ? each : this.#meet(dominator, each)
+        }
+        if (dominator !== block.dominator) {
+          block.dominator = dominator
+          isChanged = true
+        }
+      }
+    }
+    for (const at of order) {
+      const block = this.#blocks.get(at) as Block
+      let forward = 0
+      for (const each of block.predecessors) {
+        if ((this.#blocks.get(each) as Block).order < block.order) forward++
+        else if (this.#dominates(at, each)) this.#loopHeads.add(at)
+        else throw new Refused()
+      }
+      if (forward > 1) this.#merges.add(at)
+      if (at !== this.#start) {
+        const siblings = this.#children.get(block.dominator)
+        if (siblings === undefined) this.#children.set(block.dominator, [at])
+        else siblings.push(at)
+      }
+    }
+  }
+
+  #meet(a: number, b: number): number {
+    let x = this.#blocks.get(a) as Block
+    let y = this.#blocks.get(b) as Block
+    while (x !== y) {
+      while (x.order > y.order) x = this.#blocks.get(x.dominator) as Block
+      while (y.order > x.order) y = this.#blocks.get(y.dominator) as Block
+    }
+    return x.start
+  }
+
+  #dominates(a: number, b: number): boolean {
+    let at = this.#blocks.get(b) as Block
+    while (at.start !== a) {
+      if (at.start === this.#start) return false
+      at = this.#blocks.get(at.dominator) as Block
+    }
+    return true
+  }
+
+  // ---- structured code
+
+  #tree(at: number): void {
+    if (++this.#nesting > NESTING_MAX) throw new Refused()
+    const isLoop = this.#loopHeads.has(at)
+    if (isLoop) this.#out.push(`H${at}:for(;;){`)
+    const joined = (this.#children.get(at) ?? []).filter((child) => this.#merges.has(child))
+    joined.sort((a, b) => (this.#blocks.get(a) as Block).order - (this.#blocks.get(b) as Block).order)
+    for (const child of [...joined].reverse()) this.#out.push(`M${child}:{`)
+    this.#block(this.#blocks.get(at) as Block)
+    for (const child of joined) {
+      this.#out.push('}')
+      this.#tree(child)
+    }
+    if (isLoop) this.#out.push('}')
+    this.#nesting--
+  }
+
+  #branch(from: Block, to: number): void {
+    const target = this.#blocks.get(to) as Block
+    if (target.order <= from.order) this.#out.push(`continue H${to};`)
+    else if (this.#merges.has(to)) this.#out.push(`break M${to};`)
+    else this.#tree(to)
+  }
+
+  #block(block: Block): void {
+    let pc = block.start
+    while (pc < block.end) {
+      const targets = this.#targets(pc)
+      if (targets !== undefined) {
+        this.#last(block, pc, targets)
+        return
+      }
+      this.#plain(pc)
+      pc += this.#length(pc)
+    }
+    this.#branch(block, block.successors[0] as number)
+  }
+
+  /** A jump backwards pays for what it repeats. */
+  #pay(pc: number, target: number): void {
+    const cost = pc + 1 - target
+    if (cost > 0)
+      this.#out.push(`if((m.budget-=${cost})<0&&m.exhausted()){fr.pc=${target};m.pending=-2;${this.#spill()}}`)
+  }
+
+  /** Gives up. @param count registers that are in use: those above belong to the callee */
+  #spill(count = this.#proto.size - 1): string {
+    const registers = Array.from({ length: count }, (_, i) => `r${i}`)
+    const list = ['m', 'co', 'fr', 'base', ...registers].join(',')
+    this.#header.add(
+      `function spill${count}(${list}){const S=co.S;${registers.map((name, i) => `S[base+${i}]=${name};`).join('')}` +
+        'm.js--;fr.heat=0;if(m.pending===-1)fr.fn.proto.unwound++;return UNWIND}',
+    )
+    return `return spill${count}(${list});`
+  }
+
+  /** What is between `if` and `else` of a slow way. */
+  #slow(pc: number, call: string, target: string): string {
+    return `{fr.pc=${pc + 1};t=${call};if(t===PENDING){${this.#spill()}}${target}}`
+  }
+
+  #constant(index: number): string {
+    const value = this.#proto.constants[index]
+    if (typeof value === 'number' && Number.isFinite(value)) return value < 0 ? `(${value})` : String(value)
+    this.#header.add(`const k${index}=K[${index}];`)
+    return `k${index}`
+  }
+
+  #cache(pc: number): string {
+    this.#header.add(`const c${pc}=C(${pc + 1});`)
+    return `c${pc}`
+  }
+
+  #up(index: number): string {
+    this.#upvalues.add(index)
+    return `u${index}`
+  }
+
+  /** The last instruction of a block. */
+  #last(block: Block, pc: number, targets: readonly number[]): void {
+    const out = this.#out
+    const i = this.#proto.code[pc] as number
+    const op = i & 255
+    const a = (i >>> 8) & 255
+    const b = (i >>> 16) & 255
+    const c = i >>> 24
+    switch (op) {
+      case 4:
+        out.push(`r${a}=${b !== 0};`)
+        return this.#branch(block, targets[0] as number)
+      case 47:
+        this.#pay(pc, targets[0] as number)
+        return this.#branch(block, targets[0] as number)
+      case 59:
+        return this.#tailCall(pc, a, b)
+      case 60:
+      case 68:
+      case 69:
+        return this.#return(op, a, b)
+      case 61: {
+        const at = `r${a}`
+        const step = `r${a + 2}`
+        out.push(
+          `if(typeof ${step}==='number'){t=${at}+${step};t=(${step}>0?t<=r${a + 1}:t>=r${a + 1})?(${at}=r${a + 3}=t,true):false}` +
+            `else{S[base+${a}]=${at};S[base+${a + 1}]=r${a + 1};S[base+${a + 2}]=${step};t=m.forNext(S,base+${a});${at}=S[base+${a}];r${a + 3}=S[base+${a + 3}]}`,
+        )
+        out.push('if(t){')
+        this.#pay(pc, targets[0] as number)
+        break
+      }
+      case 62: {
+        const three = [a, a + 1, a + 2]
+        const isSmall = three.map((r) => `typeof r${r}==='number'&&(r${r}|0)===r${r}`).join('&&')
+        out.push(
+          `if(${isSmall}&&r${a + 2}!==0){t=r${a + 2}>0?r${a}<=r${a + 1}:r${a}>=r${a + 1};r${a + 3}=r${a}}else{` +
+            `${three.map((r) => `S[base+${r}]=r${r};`).join('')}fr.pc=${pc + 1};t=m.forPrepare(S,base+${a});` +
+            `${[...three, a + 3].map((r) => `r${r}=S[base+${r}];`).join('')}}`,
+        )
+        out.push('if(t){')
+        break
+      }
+      case 64:
+        out.push(`if(r${a + 3}!==undefined){r${a + 2}=r${a + 3};`)
+        this.#pay(pc, targets[0] as number)
+        break
+      case 56:
+        out.push(`if(r${a}!==undefined&&r${a}!==false){`)
+        if (c === 0) return this.#fork(block, pc, targets, true)
+        return this.#fork(block, pc, targets, false)
+      default:
+        this.#compare(op, pc, b, c)
+        return this.#fork(block, pc, targets, a === 0)
+    }
+    this.#branch(block, targets[0] as number)
+    out.push('}else{')
+    this.#branch(block, targets[1] as number)
+    out.push('}')
+  }
+
+  /** Both ways of a condition whose `if(…){` stands there. @param isInverted whether the jump is taken when it does not hold */
+  #fork(block: Block, pc: number, targets: readonly number[], isInverted: boolean): void {
+    const [taken, fallThrough] = targets as [number, number]
+    const jump = (): void => {
+      this.#pay(pc + 1, taken)
+      this.#branch(block, taken)
+    }
+    const goOn = (): void => this.#branch(block, fallThrough)
+    if (isInverted) goOn()
+    else jump()
+    this.#out.push('}else{')
+    if (isInverted) jump()
+    else goOn()
+    this.#out.push('}')
+  }
+
+  #compare(op: number, pc: number, b: number, c: number): void {
+    const out = this.#out
+    const x = `r${b}`
+    const isConstant = op >= 51
+    const y = isConstant ? this.#constant(c) : `r${c}`
+    if (op === 48 || op === 51) {
+      const constant = this.#proto.constants[c]
+      if (isConstant && typeof constant === 'string') out.push(`if(${x}===${y}){`)
+      else {
+        const mayDiffer = isConstant
+          ? `(typeof ${x}==='object'||typeof ${x}==='bigint')`
+          : `(typeof ${x}==='object'||typeof ${y}==='object'||typeof ${x}==='bigint'||typeof ${y}==='bigint')&&${x}!==undefined&&${y}!==undefined`
+        out.push(`t=${x}===${y};if(!t&&${mayDiffer})${this.#slow(pc, `m.equals(${x},${y})`, '')}if(t){`)
+      }
+      return
+    }
+    const isLess = op === 49 || op === 52
+    const isGreater = op === 54
+    const sign = isLess ? '<' : isGreater ? '>' : op === 55 ? '>=' : '<='
+    const isOrdinary = isConstant && typeof this.#proto.constants[c] === 'number' ? '' : `&&typeof ${y}==='number'`
+    const swapped = op === 54 || op === 55
+    const call = `m.${isLess || isGreater ? 'less' : 'lessOrEqual'}(${swapped ? `${y},${x}` : `${x},${y}`})`
+    out.push(`if(typeof ${x}==='number'${isOrdinary})t=${x}${sign}${y};else${this.#slow(pc, call, '')}if(t){`)
+  }
+
+  // ---- calls
+
+  /** The values of registers `from` … and what is open behind them, as a list of arguments. */
+  #arguments(from: number, b: number): string[] {
+    if (b !== 0) return Array.from({ length: b - 1 }, (_, i) => `r${from + i}`)
+    return [...Array.from({ length: this.#openFrom - from }, (_, i) => `r${from + i}`), '...ov']
+  }
+
+  #callText(a: number, b: number): string {
+    const args = this.#arguments(a + 1, b)
+    const list = args.length === 0 ? '' : `,${args.join(',')}`
+    const isOpen = b === 0
+    const other =
+      isOpen || args.length > 3
+        ? `m.callMany(r${a},base+${a},[${args.join(',')}])`
+        : `m.call${args.length}(r${a},base+${a}${list})`
+    const guard = isOpen ? `ov.length<${SPREAD_MAX}&&` : ''
+    return `t=${guard}r${a} instanceof Closure&&r${a}.proto.entry!==undefined?r${a}.proto.entry(m,r${a},base+${a + 1}${list}):${other};`
+  }
+
+  #call(pc: number, a: number, b: number, c: number): void {
+    const out = this.#out
+    out.push(`fr.pc=${pc + 1};${this.#callText(a, b)}if(t===UNWIND){${this.#spill(a)}}`)
+    if (c === 0) {
+      out.push('ov=t===MULTI?m.many:[t];')
+      this.#openFrom = a
+    } else if (c === 2) out.push(`r${a}=t===MULTI?m.many[0]:t;`)
+    else if (c > 2) {
+      const several = Array.from({ length: c - 1 }, (_, k) => `r${a + k}=t[${k}];`).join('')
+      const one = Array.from({ length: c - 2 }, (_, k) => `r${a + 1 + k}=undefined;`).join('')
+      out.push(`if(t===MULTI){t=m.many;${several}}else{r${a}=t;${one}}`)
+    }
+  }
+
+  /** A call whose frame goes when it is unwound, so that tail calls may follow each other for ever. */
+  #tailCall(pc: number, a: number, b: number): void {
+    this.#out.push(
+      `fr.pc=${pc + 1};${this.#callText(a, b)}` +
+        `if(t===UNWIND){if(m.co===co&&co.depth>d){m.dropFrame(co,d);m.js--;return UNWIND}${this.#spill(a)}}` +
+        `co.depth=d-1;m.js--;return t;`,
+    )
+  }
+
+  #return(op: number, a: number, b: number): void {
+    const out = this.#out
+    out.push('co.depth=d-1;m.js--;')
+    if (op === 69) out.push(`return r${a};`)
+    else if (op === 68) out.push('m.many=NO_ARGS;return MULTI;')
+    else {
+      const values = this.#arguments(a, b)
+      if (b === 2) out.push(`return ${values[0]};`)
+      else out.push(`m.many=[${values.join(',')}];return MULTI;`)
+    }
+  }
+
+  #iterate(pc: number, a: number, c: number): void {
+    const f = `r${a}`
+    const list = `r${a + 1}`
+    const control = `r${a + 2}`
+    const key = `r${a + 3}`
+    const value = c > 1 ? `r${a + 4}=` : ''
+    const others = Array.from({ length: Math.max(0, c - 2) }, (_, k) => `r${a + 5 + k}=undefined;`).join('')
+    const several = Array.from({ length: c }, (_, k) => `r${a + 3 + k}=t[${k}];`).join('')
+    const one = Array.from({ length: c - 1 }, (_, k) => `r${a + 4 + k}=undefined;`).join('')
+    const call = `m.call2(${f},base+${a + 3},${list},${control})`
+    this.#out.push(
+      `fr.pc=${pc + 1};` +
+        `if(${f}===m.ipairsNative&&typeof ${control}==='number'&&${list} instanceof Table&&(t=${list}.arr[${control}+1])!==undefined){${key}=${control}+1;${value}t;${others}}` +
+        `else if(${f}===m.nextNative&&m.step(${list},${control})){${key}=m.stepKey;${value}m.stepValue;${others}}else{` +
+        `t=${f} instanceof Closure&&${f}.proto.entry!==undefined?${f}.proto.entry(m,${f},base+${a + 4},${list},${control}):${call};` +
+        `if(t===UNWIND){${this.#spill(a + 3)}}if(t===MULTI){t=m.many;${several}}else{${key}=t;${one}}}`,
+    )
+  }
+
+  // ---- everything else
+
+  #getField(pc: number, object: string, target: number, constant: number, isMethod: boolean): void {
+    const cache = this.#cache(pc)
+    const own = `o.shape===${cache}.shape&&(t=o.slots[${cache}.slot])!==undefined`
+    const inherited = `o.shape===${cache}.missShape&&o.meta===${cache}.missMeta&&${cache}.missEpoch===epoch.value`
+    const first = isMethod ? `if(${inherited})r${target}=${cache}.value;else if(${own})` : `if(${own})`
+    const second = isMethod ? '' : `else if(${inherited})r${target}=${cache}.value;`
+    const self = isMethod ? `r${target + 1}=o;` : ''
+    this.#out.push(
+      `{const o=${object};${self}if(o instanceof Table){${first}r${target}=t;${second}else${this.#slow(pc, `m.getField(o,${this.#constant(constant)},${cache})`, `r${target}=t;`)}}` +
+        `else${this.#slow(pc, `m.getField(o,${this.#constant(constant)},${cache})`, `r${target}=t;`)}}`,
+    )
+  }
+
+  #setField(pc: number, object: string, constant: number, value: string): void {
+    const cache = this.#cache(pc)
+    this.#out.push(
+      `{const o=${object};if(o instanceof Table&&o.shape===${cache}.shape&&${cache}.next===undefined&&o.slots[${cache}.slot]!==undefined)o.slots[${cache}.slot]=${value};` +
+        `else${this.#slow(pc, `m.storeField(o,${this.#constant(constant)},${value},${cache})`, '')}}`,
+    )
+  }
+
+  #arithmetic(op: number, pc: number, a: number, x: string, y: string, constant: Val | undefined): void {
+    const isSmallY = typeof constant === 'number' && (constant | 0) === constant
+    const numbers = `typeof ${x}==='number'${typeof constant === 'number' ? '' : `&&typeof ${y}==='number'`}`
+    const small = isSmallY ? `(${x}|0)===${x}` : `(${x}|0)===${x}&&(${y}|0)===${y}`
+    const done = `r${a}=t;`
+    const slow = `else${this.#slow(pc, `m.arith(${op},${x},${y})`, done)}`
+    switch (op) {
+      case 0:
+      case 1: {
+        const sign = op === 0 ? '+' : '-'
+        this.#out.push(
+          `if(${numbers}&&(t=${x}${sign}${y},(${small})||Math.floor(t)!==t))${done}else${this.#slow(pc, `m.${op === 0 ? 'add' : 'subtract'}(${x},${y})`, done)}`,
+        )
+        return
+      }
+      case 2:
+        this.#out.push(
+          `if(${numbers}&&(t=${x}*${y},Math.floor(t)!==t||(t!==0&&(t|0)===t&&${small})))${done}else${this.#slow(pc, `m.multiply(${x},${y})`, done)}`,
+        )
+        return
+      case 3:
+        this.#out.push(`if(${numbers}&&${small}&&${x}>=0&&${y}>0)r${a}=${x}%${y};${slow}`)
+        return
+      case 5:
+        this.#out.push(`if(${numbers}&&(t=${x}/${y},Math.floor(t)!==t))${done}${slow}`)
+        return
+      case 6:
+        this.#out.push(`if(${numbers}&&${small}&&${y}>0)r${a}=Math.floor(${x}/${y});${slow}`)
+        return
+      case 7:
+      case 8:
+      case 9:
+        this.#out.push(`if(${numbers}&&${small})r${a}=${x}${op === 7 ? '&' : op === 8 ? '|' : '^'}${y};${slow}`)
+        return
+      default:
+        this.#out.push(this.#slow(pc, `m.arith(${op},${x},${y})`, done))
+    }
+  }
+
+  #plain(pc: number): void {
+    const out = this.#out
+    const { code, protos } = this.#proto
+    const i = code[pc] as number
+    const op = i & 255
+    const a = (i >>> 8) & 255
+    const b = (i >>> 16) & 255
+    const c = i >>> 24
+    if (op >= 18 && op < 42) {
+      const isConstant = op >= 30
+      const y = isConstant ? this.#constant(c) : `r${c}`
+      return this.#arithmetic(
+        isConstant ? op - 30 : op - 18,
+        pc,
+        a,
+        `r${b}`,
+        y,
+        isConstant ? this.#proto.constants[c] : undefined,
+      )
+    }
+    switch (op) {
+      case 0:
+        out.push(`r${a}=r${b};`)
+        return
+      case 1:
+        out.push(`r${a}=${this.#constant(i >>> 16)};`)
+        return
+      case 2:
+        out.push(`r${a}=${this.#constant(code[pc + 1] as number)};`)
+        return
+      case 3:
+        for (let r = a; r <= a + b; r++) out.push(`r${r}=undefined;`)
+        return
+      case 4:
+        out.push(`r${a}=${b !== 0};`)
+        return
+      case 5:
+        out.push(`r${a}=${this.#up(b)}.v;`)
+        return
+      case 6:
+        out.push(`${this.#up(b)}.v=r${a};`)
+        return
+      case 7:
+        return this.#getField(pc, `${this.#up(b)}.v`, a, c, false)
+      case 8:
+        return this.#setField(pc, `${this.#up(a)}.v`, b, `r${c}`)
+      case 9:
+        out.push(
+          `if(r${b} instanceof Table&&typeof r${c}==='number'&&r${c}>0&&r${c}<r${b}.arr.length&&(t=r${b}.arr[r${c}])!==undefined)r${a}=t;` +
+            `else${this.#slow(pc, `m.fetch(r${b},r${c})`, `r${a}=t;`)}`,
+        )
+        return
+      case 10:
+        return this.#getField(pc, `r${b}`, a, c, false)
+      case 11:
+        out.push(
+          `if(r${a} instanceof Table&&typeof r${b}==='number'&&r${b}>0&&r${b}<r${a}.arr.length&&(r${b}|0)===r${b}&&r${c}!==undefined&&r${a}.arr[r${b}]!==undefined)r${a}.arr[r${b}]=r${c};` +
+            `else${this.#slow(pc, `m.store(r${a},r${b},r${c})`, '')}`,
+        )
+        return
+      case 12:
+        return this.#setField(pc, `r${a}`, b, `r${c}`)
+      case 13:
+        out.push(`m.allocated+=80;r${a}=new Table();`)
+        return
+      case 14:
+        return this.#getField(pc, `r${b}`, a, c, true)
+      case 15:
+        out.push(`r${a}=r${b}.v;`)
+        return
+      case 16:
+        out.push(`r${a}.v=r${b};`)
+        return
+      case 17:
+        out.push(`r${a}=new Box(r${a});`)
+        return
+      case 42:
+        out.push(`if(typeof r${b}==='number')r${a}=0-r${b};else${this.#slow(pc, `m.unaryMinus(r${b})`, `r${a}=t;`)}`)
+        return
+      case 43:
+        out.push(
+          `if(typeof r${b}==='number'&&(r${b}|0)===r${b})r${a}=~r${b};else${this.#slow(pc, `m.bitwiseNot(r${b})`, `r${a}=t;`)}`,
+        )
+        return
+      case 44:
+        out.push(`r${a}=r${b}===undefined||r${b}===false;`)
+        return
+      case 45:
+        out.push(
+          `if(r${b} instanceof Table&&r${b}.meta===undefined&&r${b}.arr.length>1)r${a}=r${b}.arr.length-1;` +
+            `else${this.#slow(pc, `m.lengthOf(r${b})`, `r${a}=t;`)}`,
+        )
+        return
+      case 46: {
+        const parts = Array.from({ length: c - b + 1 }, (_, k) => `r${b + k}`)
+        // What has a metamethod is begun again in the loop.
+        out.push(
+          `t=m.join${parts.length === 2 ? `2(${parts.join(',')})` : `([${parts.join(',')}])`};` +
+            `if(t===undefined){fr.pc=${pc};m.pending=-1;${this.#spill()}}r${a}=t;`,
+        )
+        return
+      }
+      case 58:
+        return this.#call(pc, a, b, c)
+      case 63:
+        return this.#iterate(pc, a, c)
+      case 65: {
+        const values = this.#arguments(a + 1, b === 0 ? 0 : b + 1)
+        out.push(`m.fillList(r${a},${code[pc + 1]},[undefined,${values.join(',')}]);`)
+        return
+      }
+      case 66: {
+        const boxes = (protos[i >>> 16] as Proto).upvalues.map(({ register, index }) =>
+          register >= 0 ? `r${register}` : this.#up(index),
+        )
+        this.#header.add(`const p${i >>> 16}=P[${i >>> 16}];`)
+        out.push(`m.allocated+=64;r${a}=new Closure(p${i >>> 16},[${boxes.join(',')}]);`)
+        return
+      }
+      case 67:
+        if (b === 0) {
+          out.push('ov=va;')
+          this.#openFrom = a
+        } else for (let k = 0; k < b - 1; k++) out.push(`r${a + k}=va[${k}];`)
+        return
+      case 70:
+        out.push(
+          `if(r${b} instanceof Table&&${c}<r${b}.arr.length&&(t=r${b}.arr[${c}])!==undefined)r${a}=t;` +
+            `else${this.#slow(pc, `m.fetch(r${b},${c})`, `r${a}=t;`)}`,
+        )
+        return
+      case 71:
+        out.push(this.#slow(pc, `m.store(r${a},${b},r${c})`, ''))
+        return
+      default:
+        throw new Refused()
+    }
+  }
+}
