@@ -58,6 +58,15 @@ export const ipairsIterator = new Native('ipairs_iterator', (m, S, at, count) =>
   return 2
 })
 
+/** A native function that fails is caught here: what called `pcall` may be a JavaScript function that the error must not leave. */
+function protectedCall(m: Machine, at: number, count: number): number {
+  try {
+    return m.callAt(at, count)
+  } catch (error) {
+    return m.caught(error)
+  }
+}
+
 export function baseLibrary(): Natives {
   const nextNative = new Native('next', (m, S, at, count) =>
     next(m, S, at, tableArgument(m, S, at, count, 1), S[at + 2]),
@@ -126,7 +135,7 @@ export function baseLibrary(): Natives {
       pcall(m, S, at, count) {
         anyArgument(m, count, 1)
         m.pushFrame(PCALL, at)
-        const results = m.callAt(at + 1, count - 1)
+        const results = protectedCall(m, at + 1, count - 1)
         if (results < 0) return results
         m.co.depth--
         S[at] = true
@@ -137,7 +146,7 @@ export function baseLibrary(): Natives {
         const frame = m.pushFrame(XPCALL, at)
         frame.extra = handler
         S[at + 2] = S[at + 1]
-        const results = m.callAt(at + 2, count - 2)
+        const results = protectedCall(m, at + 2, count - 2)
         if (results < 0) return results
         m.co.depth--
         S[at] = true
@@ -246,16 +255,13 @@ function resume(m: Machine, S: Val[], at: number, first: number, count: number, 
   from.status = 'normal'
   m.co = co
   m.nativeTop = 0
-  if (!isFresh) return m.deliver(to, count)
-  let results: number
   try {
-    results = m.callAt(1, count)
+    if (!isFresh) return m.deliver(to, count)
+    const results = m.callAt(1, count)
+    return results < 0 ? results : m.deliver(1, results)
   } catch (error) {
-    // The body is a native function.
     return m.caught(error)
   }
-  if (results < 0) return results
-  return m.deliver(1, results)
 }
 
 export function coroutineLibrary(): Natives {
