@@ -929,3 +929,4 @@ function checked(value: Num, line: number): (Expression & { kind: 'constant' }) 
 }
 
 export { ARITHMETIC, isNumber }
+

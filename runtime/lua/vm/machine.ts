@@ -15,6 +15,7 @@ import {
   isNumber,
   lessEqual,
   lessThan,
+  type Num,
   negate,
   numberToString,
   rawEqual,
@@ -186,7 +187,7 @@ export class Machine {
         const culprit = toInteger(a) === undefined ? 0 : 1
         return this.error(`number${this.#nameOf(culprit)} has no integer representation`)
       }
-      const isFirst = !isNumber(a)
+      const isFirst = toNumber(a) === undefined
       return this.typeError('perform bitwise operation on', isFirst ? a : b, isFirst ? 0 : 1)
     }
     const isFirst = toNumber(a) === undefined
@@ -754,7 +755,8 @@ export class Machine {
       const y = x === undefined ? undefined : toNumber(b)
       if (x !== undefined && y !== undefined) {
         try {
-          return arithmetic(operation, x, y)
+          // The number of a text counts as a float.
+          return arithmetic(operation, typeof a === 'string' ? asFloat(x) : x, typeof b === 'string' ? asFloat(y) : y)
         } catch (error) {
           if (error instanceof ArithmeticError) throw this.error(error.text)
           throw error
@@ -777,7 +779,7 @@ export class Machine {
 
   unaryMinus(a: Val): Val {
     const x = toNumber(a)
-    if (x !== undefined) return negate(x)
+    if (x !== undefined) return negate(typeof a === 'string' ? asFloat(x) : x)
     const handler = this.metaOf(a)?.getStr('__unm')
     if (handler === undefined) throw this.typeError('perform arithmetic on', a, 0)
     return this.#callMeta(handler, a, a)
@@ -873,12 +875,12 @@ export class Machine {
 
   /** Makes a numeric loop ready. @returns whether it has a round; the first value is then in its fourth register */
   forPrepare(S: Val[], a: number): boolean {
-    const from = S[a]
-    const to = S[a + 1]
-    const step = S[a + 2]
-    if (!isNumber(to)) throw this.error("'for' limit must be a number")
-    if (!isNumber(step)) throw this.error("'for' step must be a number")
-    if (!isNumber(from)) throw this.error("'for' initial value must be a number")
+    const from = loopNumber(S[a])
+    const to = loopNumber(S[a + 1])
+    const step = loopNumber(S[a + 2])
+    if (to === undefined) throw this.error("'for' limit must be a number")
+    if (step === undefined) throw this.error("'for' step must be a number")
+    if (from === undefined) throw this.error("'for' initial value must be a number")
     if (isInteger(from) && isInteger(step)) {
       if (step === 0) throw this.error("'for' step is zero")
       const limit = isInteger(to) ? to : clipped(toDouble(to), step > 0)
@@ -2120,6 +2122,14 @@ function clipped(limit: number, isUp: boolean): number | bigint | undefined {
   if (limit > 0) return isUp ? 2n ** 63n - 1n : undefined
   return isUp ? undefined : -(2n ** 63n)
 }
+
+/** A text counts as a float. */
+function loopNumber(value: Val): Num | undefined {
+  const number = toNumber(value)
+  return number === undefined || typeof value !== 'string' ? number : asFloat(number)
+}
+
+const asFloat = (value: Num): Num => float(toDouble(value))
 
 /** How a traceback calls the function of a frame. */
 function frameName(co: Coroutine, depth: number): string {

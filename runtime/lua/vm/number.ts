@@ -114,10 +114,19 @@ const twice = (value: number, shift: number): number => {
   return value * 2 ** shift
 }
 
+/** Whole floats print without a fraction (lua-core.md §2.1); what compares with another implementation turns it off. */
+export const floats = { areShort: true }
+
 /** `tostring` of a number. */
 export function numberToString(value: Num): string {
-  if (typeof value === 'number') return Number.isSafeInteger(value) ? String(value) : numberText(value)
-  return typeof value === 'bigint' ? String(value) : numberText(value.value)
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? String(value) : floatText(value)
+  return typeof value === 'bigint' ? String(value) : floatText(value.value)
+}
+
+function floatText(value: number): string {
+  if (floats.areShort) return numberText(value)
+  const text = generalText(value, 14)
+  return /^-?\d+$/.test(text) ? `${text}.0` : text
 }
 
 /** All digits, as `%q` and `%.17g` need them. */
