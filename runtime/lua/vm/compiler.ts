@@ -12,7 +12,7 @@ import type {
   Statement,
   TableNode,
 } from './ast.ts'
-import { ARITHMETIC, ArithmeticError, arithmetic, isInteger, isNumber, type Num, negate, toDouble } from './number.ts'
+import { ArithmeticError, arithmetic, isInteger, type Num, negate, toDouble } from './number.ts'
 import { OP } from './opcodes.ts'
 import { parse } from './parser.ts'
 import { Proto } from './proto.ts'
@@ -262,10 +262,8 @@ class FunctionCompiler {
   }
 
   #label({ label, line }: Statement & { kind: 'label' }, isLast: boolean): void {
-    for (let block: Block | undefined = this.#block; block !== undefined; block = block.parent) {
-      const known = block.labels.get(label)
-      if (known !== undefined) this.#fail(`label '${label}' already defined on line ${known.line}`, line)
-    }
+    const known = this.#block.labels.get(label)
+    if (known !== undefined) this.#fail(`label '${label}' already defined on line ${known.line}`, line)
     // At the end of a block its variables are over.
     const activeCount = isLast ? this.#block.activeCount : this.#active.length
     this.#block.labels.set(label, { pc: this.#pc, activeCount, line })
@@ -357,12 +355,12 @@ class FunctionCompiler {
 
   #goto(label: string, line: number): void {
     const pc = this.#jump(line)
-    for (let block: Block | undefined = this.#block; block !== undefined; block = block.parent) {
-      const found = block.labels.get(label)
-      if (found === undefined) continue
+    const found = this.#block.labels.get(label)
+    if (found !== undefined) {
       this.#patch(pc, found.pc)
       return
     }
+    // A label of a block around counts only if this one does not get such a label yet.
     this.#block.gotos.push({ label, pc, line, activeCount: this.#active.length })
   }
 
@@ -818,6 +816,13 @@ class FunctionCompiler {
       case 'binary':
         if (['==', '~=', '<', '<=', '>', '>='].includes(node.operator)) return this.#comparison(node, wanted)
         break
+      case 'vararg':
+      case 'local':
+      case 'upvalue':
+      case 'index':
+      case 'call':
+      case 'table':
+        break
     }
     const free = this.#free
     const register = this.#any(node)
@@ -927,6 +932,3 @@ function checked(value: Num, line: number): (Expression & { kind: 'constant' }) 
   const double = toDouble(value)
   return Number.isNaN(double) || (double === 0 && !isInteger(value)) ? undefined : { kind: 'constant', value, line }
 }
-
-export { ARITHMETIC, isNumber }
-

@@ -158,6 +158,7 @@ function quoted(m: Machine, S: Val[], at: number, index: number): string {
   const given = S[at + index]
   const value = given instanceof ErrorObject ? given.error.message : given
   if (typeof value === 'string') {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must be written as numbers
     const body = value.replace(/["\\\n\r\0]|[\x01-\x1f\x7f]/g, (each, offset: number) => {
       if (each === '"' || each === '\\') return `\\${each}`
       if (each === '\n') return '\\\n'

@@ -456,9 +456,12 @@ class Generator {
       const constant = this.#proto.constants[c]
       if (isConstant && typeof constant === 'string') out.push(`if(${x}===${y}){`)
       else {
-        const mayDiffer = isConstant
-          ? `(typeof ${x}==='object'||typeof ${x}==='bigint')`
-          : `(typeof ${x}==='object'||typeof ${y}==='object'||typeof ${x}==='bigint'||typeof ${y}==='bigint')&&${x}!==undefined&&${y}!==undefined`
+        const mayDiffer =
+          isConstant && typeof constant !== 'number'
+            ? 'true'
+            : isConstant
+              ? `(typeof ${x}==='object'||typeof ${x}==='bigint')`
+              : `(typeof ${x}==='object'||typeof ${y}==='object'||typeof ${x}==='bigint'||typeof ${y}==='bigint')&&${x}!==undefined&&${y}!==undefined`
         out.push(`t=${x}===${y};if(!t&&${mayDiffer})${this.#slow(pc, `m.equals(${x},${y})`, '')}if(t){`)
       }
       return

@@ -211,7 +211,7 @@ export function baseLibrary(): Natives {
 }
 
 function inBase(text: string, base: number): Val {
-  const match = /^[ \t-\r]*(-?)([0-9a-zA-Z]+)[ \t-\r]*$/.exec(text)
+  const match = /^[ \t-\r]*([+-]?)([0-9a-zA-Z]+)[ \t-\r]*$/.exec(text)
   if (match === null) return undefined
   let value = 0n
   for (const digit of match[2] as string) {
@@ -238,7 +238,7 @@ function newCoroutine(m: Machine, body: Val): Coroutine {
 }
 
 /** @returns as native code does; a string says why it cannot be resumed */
-function resume(m: Machine, S: Val[], at: number, first: number, count: number, co: Coroutine): number | string {
+function resume(m: Machine, S: Val[], _at: number, first: number, count: number, co: Coroutine): number | string {
   if (co.isRoot) return 'cannot resume non-suspended coroutine'
   if (co.status !== 'suspended') {
     return co.status === 'dead' ? 'cannot resume dead coroutine' : 'cannot resume non-suspended coroutine'

@@ -1,6 +1,6 @@
 // The math library.
 
-import { integerArgument, type Natives, natives, numberArgument } from './library.ts'
+import { numberArgument as anyNumber, integerArgument, type Natives, natives } from './library.ts'
 import type { Machine } from './machine.ts'
 import {
   float,
@@ -14,6 +14,12 @@ import {
   toInteger,
 } from './number.ts'
 import type { NativeCode, Val } from './value.ts'
+
+/** A text counts as a float. */
+function numberArgument(m: Machine, S: Val[], at: number, count: number, index: number): Num {
+  const number = anyNumber(m, S, at, count, index)
+  return typeof S[at + index] === 'string' ? float(toDouble(number)) : number
+}
 
 const real =
   (compute: (x: number) => number): NativeCode =>

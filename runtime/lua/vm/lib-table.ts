@@ -10,7 +10,6 @@ import {
   positionArgument,
   setIndex,
   stringArgument,
-  tableArgument,
   textOf,
   typeMismatch,
 } from './library.ts'
@@ -157,13 +156,17 @@ function move(m: Machine, S: Val[], at: number, count: number): number {
     if (BigInt(end) - BigInt(from) >= 2n ** 63n - 1n) throw m.argumentError(3, 'too many elements to move')
     if (BigInt(to) > 2n ** 63n - 1n - (BigInt(end) - BigInt(from))) throw m.argumentError(4, 'destination wrap around')
     const size = distance(from, end) + 1
-    if (size > MOVED_MAX) throw m.argumentError(3, 'too many elements to move')
-    m.budget -= size >> 3
     const isForward = to > end || to <= from || target !== source
-    let i = isForward ? 0 : size - 1
-    for (let left = size; left > 0; left--, i += isForward ? 1 : -1) {
-      setIndex(m, target, following(to, i), getIndex(m, source, following(from, i)))
+    const by = isForward ? 1 : -1
+    let readAt = isForward ? from : end
+    let writeAt = isForward ? to : wrap(BigInt(to) + BigInt(end) - BigInt(from))
+    for (let moved = 0; moved < size; moved++) {
+      if (moved === MOVED_MAX) throw m.argumentError(3, 'too many elements to move')
+      setIndex(m, target, writeAt, getIndex(m, source, readAt))
+      readAt = following(readAt, by)
+      writeAt = following(writeAt, by)
     }
+    m.budget -= Math.min(size, MOVED_MAX) >> 3
   }
   S[at] = target
   return 1
@@ -197,7 +200,7 @@ function sort(m: Machine, S: Val[], at: number, count: number): number {
 
 /** Numbers alone, or strings alone. @returns whether they were */
 function sortPlain(values: Val[]): boolean {
-  if (values.every((value) => typeof value === 'number' && value === value)) {
+  if (values.every((value) => typeof value === 'number' && !Number.isNaN(value))) {
     ;(values as number[]).sort((a, b) => a - b)
     return true
   }

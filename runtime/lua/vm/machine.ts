@@ -698,7 +698,7 @@ export class Machine {
     if (table.frozen !== undefined) throw this.frozenError(table, key)
     if (key === undefined) throw this.error('index is nil'.replace('index', 'table index'))
     if (typeof key === 'number') {
-      if (key !== key) throw this.error('table index is NaN')
+      if (Number.isNaN(key)) throw this.error('table index is NaN')
       table.setNum(key, value)
     } else table.set(key, value)
     this.allocated += 16

@@ -30,12 +30,17 @@ class Reader {
     this.#text = text
   }
 
+  get rest(): string {
+    return this.#text.slice(this.#at)
+  }
+
   get isAtEnd(): boolean {
     return this.#at >= this.#text.length
   }
 
+  /** As many digits as a size may have; more are no option. */
   #digits(absent: number): number {
-    const match = /^\d+/.exec(this.#text.slice(this.#at, this.#at + 12))
+    const match = /^\d+/.exec(this.#text.slice(this.#at, this.#at + 18))
     if (match === null) return absent
     this.#at += match[0].length
     return Number(match[0])
@@ -212,6 +217,7 @@ export function packSize(m: Machine, S: Val[], at: number, count: number): numbe
     const { kind, size, padding } = reader.next(total)
     if (kind === 'string' || kind === 'zero') throw m.argumentError(1, 'variable-length format')
     total += size + padding
+    if (total > TOTAL_MAX && /^\d/.test(reader.rest)) throw m.error(`invalid format option '${reader.rest[0]}'`)
     if (total > TOTAL_MAX) throw m.argumentError(1, 'format result too large')
   }
   return total

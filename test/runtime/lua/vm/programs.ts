@@ -67,9 +67,50 @@ function sub.new(v) local o = class.new(v) return setmetatable(o, sub) end
 function sub:get() return self.v * 2 end
 `
 
-const NUMBERS = ['0', '1', '2', '3', '-1', '7', '10', '255', '0.5', '2.0', '-3.25', '1e3', '1e15', '0.1', '1e300', '2^53', '100']
-const LARGE = ['math.maxinteger', 'math.mininteger', '0x7fffffff', '0xffffffff', '9007199254740993', '1 << 62', '-2147483648', '2.0^63', '1/0', '-(0/0)']
-const STRINGS = ['""', '"a"', '"abc"', '"10"', '"0x10"', '" 7 "', '"1e1"', '"x,y,z"', '"hello world"', '"\\0\\255"', '"%d"']
+const NUMBERS = [
+  '0',
+  '1',
+  '2',
+  '3',
+  '-1',
+  '7',
+  '10',
+  '255',
+  '0.5',
+  '2.0',
+  '-3.25',
+  '1e3',
+  '1e15',
+  '0.1',
+  '1e300',
+  '2^53',
+  '100',
+]
+const LARGE = [
+  'math.maxinteger',
+  'math.mininteger',
+  '0x7fffffff',
+  '0xffffffff',
+  '9007199254740993',
+  '1 << 62',
+  '-2147483648',
+  '2.0^63',
+  '1/0',
+  '-(0/0)',
+]
+const STRINGS = [
+  '""',
+  '"a"',
+  '"abc"',
+  '"10"',
+  '"0x10"',
+  '" 7 "',
+  '"1e1"',
+  '"x,y,z"',
+  '"hello world"',
+  '"\\0\\255"',
+  '"%d"',
+]
 const ARITHMETIC = ['+', '-', '*', '/', '//', '%']
 const BITS = ['&', '|', '~', '<<', '>>']
 const COMPARE = ['<', '<=', '>', '>=', '==', '~=']
@@ -80,17 +121,17 @@ const CALLS = [
   (e: () => string) => `string.rep(tostring(type(${e()})), 2)`,
   (e: () => string) => `string.sub("hello world", ${e()}, ${e()})`,
   (e: () => string) => `string.byte("hello", ${e()})`,
-  (e: () => string) => `string.format("%d|%5.1f|%s|%x", 3, 2.55, "q", 255)`,
+  (_e: () => string) => `string.format("%d|%5.1f|%s|%x", 3, 2.55, "q", 255)`,
   (e: () => string) => `string.find("hello world", ${e()}, 1, true)`,
   (e: () => string) => `(string.gsub("hello world", "o", ${e()}))`,
-  (e: () => string) => `string.match("key=val", "(%w+)=(%w+)")`,
+  (_e: () => string) => `string.match("key=val", "(%w+)=(%w+)")`,
   (e: () => string) => `select("#", ${e()}, ${e()})`,
   (e: () => string) => `select(${e()}, ${e()}, ${e()})`,
   (e: () => string) => `math.type(${e()})`,
   (e: () => string) => `type(${e()})`,
   (e: () => string) => `rawequal(${e()}, ${e()})`,
   (e: () => string) => `table.concat({ 1, 2, ${e()} }, "-")`,
-  (e: () => string) => `#{ ${e()}, ${e()} }`,
+  (e: () => string) => `#{ 1, ${e()}, 3 }`,
   (e: () => string) => `(table.unpack({ 1, ${e()}, 3 }, 2, 3))`,
   (e: () => string) => `math.tointeger(${e()})`,
   (e: () => string) => `math.abs(${e()})`,
@@ -106,7 +147,6 @@ export class ProgramMaker {
   #functions: string[] = []
   #names = 0
   #depth = 0
-  #loops = 0
   #isVararg = false
 
   constructor(seed: number) {
@@ -118,12 +158,16 @@ export class ProgramMaker {
     for (let i = 0; i < 3; i++) parts.push(this.#function())
     for (let i = 0; i < 6; i++) {
       this.#isVararg = this.#next(2) === 0
-      parts.push(`out(pcall(function(${this.#isVararg ? '...' : 'p, q'})\n${this.#body(5, true)}\nend, ${this.#constant()}, ${this.#constant()}))`)
+      parts.push(
+        `out(pcall(function(${this.#isVararg ? '...' : 'p, q'})\n${this.#body(5, true)}\nend, ${this.#constant()}, ${this.#constant()}))`,
+      )
       this.#isVararg = false
     }
     // Often enough for whatever learns from what it has run.
     for (const name of this.#functions) {
-      parts.push(`for i = 1, 30 do local a, b = pcall(${name}, i, ${this.#constant()}) if i % 10 == 1 then out(i, a, b) end end`)
+      parts.push(
+        `for i = 1, 30 do local a, b = pcall(${name}, i, ${this.#constant()}) if i % 10 == 1 then out(i, a, b) end end`,
+      )
     }
     return parts.join('\n')
   }
@@ -164,7 +208,7 @@ export class ProgramMaker {
       case 8:
         return `(${inner()} ${this.#pick(['and', 'or'])} ${inner()})`
       case 9:
-        return `(${this.#pick(['-', 'not', '#', '~'])} ${inner()})`
+        return `(${this.#pick(['-', 'not', '# tostring', '~'])}(${inner()}))`
       case 10:
         return `(${inner()} .. ${inner()})`
       case 11:
@@ -172,7 +216,9 @@ export class ProgramMaker {
       case 12:
         return `({ ${inner()}, x = ${inner()}, [${this.#pick(NUMBERS)}] = ${inner()}, ${inner()} }).x`
       case 13:
-        return this.#functions.length > 0 ? `(${this.#pick(this.#functions)}(${inner()}, ${inner()}))` : this.#constant()
+        return this.#functions.length > 0
+          ? `(${this.#pick(this.#functions)}(${inner()}, ${inner()}))`
+          : this.#constant()
       default:
         return this.#isVararg ? this.#pick(['(...)', 'select("#", ...)', '(select(2, ...))']) : this.#constant()
     }
@@ -208,7 +254,9 @@ export class ProgramMaker {
     const count = 1 + this.#next(size)
     for (let i = 0; i < count; i++) lines.push(this.#statement())
     if (returns) {
-      lines.push(`return ${this.#pick([() => this.#expression(2), () => `${this.#expression(1)}, ${this.#expression(1)}`, () => this.#call()])()}`)
+      lines.push(
+        `return ${this.#pick([() => this.#expression(2), () => `${this.#expression(1)}, ${this.#expression(1)}`, () => this.#call()])()}`,
+      )
     }
     this.#depth--
     this.#variables = before
@@ -216,7 +264,9 @@ export class ProgramMaker {
   }
 
   #call(): string {
-    return this.#functions.length > 0 ? `${this.#pick(this.#functions)}(${this.#expression(1)}, ${this.#expression(1)})` : 'tostring(1)'
+    return this.#functions.length > 0
+      ? `${this.#pick(this.#functions)}(${this.#expression(1)}, ${this.#expression(1)})`
+      : 'tostring(1)'
   }
 
   #statement(): string {
@@ -231,7 +281,9 @@ export class ProgramMaker {
         return `local ${name} = ${value}`
       }
       case 2:
-        return this.#variables.length > 0 ? `${this.#pick(this.#variables)} = ${this.#expression(2)}` : `out(${this.#expression(2)})`
+        return this.#variables.length > 0
+          ? `${this.#pick(this.#variables)} = ${this.#expression(2)}`
+          : `out(${this.#expression(2)})`
       case 3:
       case 4:
         return `out(${this.#expression(2)})`
@@ -261,9 +313,7 @@ export class ProgramMaker {
       }
       case 10: {
         const n = this.#fresh('n')
-        this.#loops++
         const text = `local ${n} = 0\nrepeat\n${n} = ${n} + 1\n${this.#body(2, false)}\nuntil ${n} > 3`
-        this.#loops--
         return text
       }
       case 11: {
@@ -313,13 +363,11 @@ export class ProgramMaker {
   }
 
   #loop(head: string, names: readonly string[]): string {
-    this.#loops++
     const before = this.#variables
     this.#variables = [...before, ...names]
     const skip = this.#next(3) === 0 ? `if ${this.#expression(1)} then break end\n` : ''
     const text = `${head}\ntick()\n${skip}${this.#body(3, false)}\nend`
     this.#variables = before
-    this.#loops--
     return text
   }
 }
