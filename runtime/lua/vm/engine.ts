@@ -32,6 +32,7 @@ import { stringLibrary } from './lib-string.ts'
 import { tableLibrary } from './lib-table.ts'
 import { toText } from './library.ts'
 import { Machine } from './machine.ts'
+import { Account, defaultLimit } from './memory.ts'
 import type { Proto } from './proto.ts'
 import { Table } from './table.ts'
 import { Box, CALLING, Closure, Coroutine, LuaError, Native, SUSPENDING, typeName, type Val } from './value.ts'
@@ -43,6 +44,8 @@ const INDEX_HOPS_MAX = 100
 export interface VmOptions {
   /** Told about exceptions of our own code that a script met as an `Internal` error. */
   onFault?(error: unknown): void
+  /** What a process may hold, in bytes; half of what the thread has by default. */
+  memoryBytesMax?: number
 }
 
 /** The machine's form of a value of ours: numbers that have two forms at the seam have one in the machine. */
@@ -101,11 +104,15 @@ export class VmEngine implements Engine {
 
   readonly #options: VmOptions
   readonly #call: VmCall
+  readonly #memoryBytesMax: number
+  readonly #accounts = new WeakMap<object, Account>()
   readonly #environmentMetas = new WeakMap<Table, Table>()
 
   constructor(options: VmOptions = {}) {
     this.#options = options
     this.machine = new Machine((thrown) => this.#valueOf(thrown))
+    this.#memoryBytesMax = options.memoryBytesMax ?? defaultLimit()
+    this.machine.allocationLimit = this.#memoryBytesMax
     this.#call = new VmCall(this, this.machine)
     const globals = baseLibrary()
     this.machine.nextNative = globals['next']
@@ -317,25 +324,57 @@ export class VmEngine implements Engine {
     machine.traceback = ''
     machine.nativeTop = 0
     machine.js = 0
+    machine.allocated = 0
+    const account = this.#accountOf(owner)
+    account.threads.add(root)
     machine.co = root.active
     machine.co.status = 'running'
-    const status = this.#turn(root, input)
+    let status = this.#turn(root, input)
+    if (account.isOverdrawn(machine.allocated) && status === 'preempted') {
+      machine.co = root.active
+      status = this.#outOfMemory(root)
+    }
+    if (status === 'done' || status === 'error') account.threads.delete(root)
     this.owner = undefined
     this.usedBudget = budget - machine.budget
     return status
   }
 
+  #accountOf(owner: unknown): Account {
+    const key = typeof owner === 'object' && owner !== null ? owner : this
+    let account = this.#accounts.get(key)
+    if (account === undefined) {
+      account = new Account(this.#memoryBytesMax)
+      this.#accounts.set(key, account)
+    }
+    return account
+  }
+
+  /** Raises where the thread stands. It goes on with the next turn if the script catches that. */
+  #outOfMemory(root: Root): RunStatus {
+    return this.#proceed(root, () => this.machine.caught(new LuaError('not enough memory')), false)
+  }
+
   #turn(root: Root, input: RunInput): RunStatus {
+    return this.#proceed(root, () => (root.isStarted ? this.#goOn(root, input) : this.#start(root, input)), true)
+  }
+
+  /** @param runs whether the loop runs after the beginning, or at the next turn */
+  #proceed(root: Root, begin: () => number, runs: boolean): RunStatus {
     const { machine } = this
     let next: number
     try {
-      next = root.isStarted ? this.#goOn(root, input) : this.#start(root, input)
-      if (next === CALLING) next = machine.loop()
+      next = begin()
+      if (next === CALLING && runs) next = machine.loop()
     } catch (thrown) {
       const error = machine.asError(thrown)
       this.traceback = machine.traceback
       this.results = [error.value as LuaValue]
       return 'error'
+    }
+    if (next === CALLING) {
+      next = SUSPENDING
+      machine.outcome = 'preempted'
     }
     if (next === SUSPENDING) {
       root.active = machine.co

@@ -281,12 +281,14 @@ export function coroutineLibrary(): Natives {
     },
     wrap(m, S, at, count) {
       const co = newCoroutine(m, functionArgument(m, S, at, count, 1))
-      S[at] = new Native('wrap', (machine, stack, base, argumentCount) => {
+      const wrapped = new Native('wrap', (machine, stack, base, argumentCount) => {
         co.isWrapped = true
         const results = resume(machine, stack, base, base + 1, argumentCount, co)
         if (typeof results === 'number') return results
         throw machine.error(results)
       })
+      wrapped.held = co
+      S[at] = wrapped
       return 1
     },
     yield(m, S, at, count) {

@@ -113,10 +113,10 @@ export class Machine {
   traceback = ''
   /** What a script sees of an exception that is no error of its own. */
   readonly faultValue: (thrown: unknown) => Val
-  /** Told of memory that was asked for. */
+  /** Bytes that were asked for in this turn, roughly. */
   allocated = 0
+  /** As many in one turn are too many, whatever became of them. */
   allocationLimit = Number.POSITIVE_INFINITY
-  onAllocation: (() => void) | undefined = undefined
 
   constructor(faultValue: (thrown: unknown) => Val) {
     this.faultValue = faultValue
@@ -227,13 +227,19 @@ export class Machine {
   /** Counts bytes that are asked for. @throws LuaError when the process has too many */
   allocate(bytes: number): void {
     this.allocated += bytes
-    if (this.allocated > this.allocationLimit) this.onAllocation?.()
+    if (this.allocated > this.allocationLimit) throw this.#outOfMemory()
   }
 
   /** @throws LuaError */
   checkLength(length: number): void {
     if (length > STRING_BYTES_MAX) throw new LuaError('not enough memory')
     if (length > 64) this.allocate(length)
+  }
+
+  /** The script may catch it, and must not go on asking for much in the same turn. */
+  #outOfMemory(): LuaError {
+    this.allocated = this.allocationLimit - this.allocationLimit / 8
+    return new LuaError('not enough memory')
   }
 
   #ensure(S: Val[], length: number): void {
@@ -701,8 +707,7 @@ export class Machine {
       if (Number.isNaN(key)) throw this.error('table index is NaN')
       table.setNum(key, value)
     } else table.set(key, value)
-    this.allocated += 16
-    if (this.allocated > this.allocationLimit) this.onAllocation?.()
+    this.allocate(16)
     return undefined
   }
 

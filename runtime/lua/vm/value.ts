@@ -59,6 +59,8 @@ export class Native {
   /** With the library it belongs to. */
   readonly qualifiedName: string
   readonly code: NativeCode
+  /** What lives as long as the function. */
+  held: Val = undefined
   constructor(qualifiedName: string, code: NativeCode) {
     this.qualifiedName = qualifiedName
     this.name = qualifiedName.slice(qualifiedName.lastIndexOf('.') + 1)

@@ -1,0 +1,81 @@
+// How much memory a process holds. JavaScript does not say, so what is asked for is added up, and when that is as much again as was held at
+// the last look, everything that the process reaches is counted. The cost is that of a collection of garbage, and comes as often.
+
+import { getHeapStatistics } from 'node:v8'
+import { Table } from './table.ts'
+import { Box, Closure, Coroutine, Native, type Val } from './value.ts'
+
+/** A process that has asked for less is not looked at. */
+const FIRST_LOOK_BYTES = 64 * 1024 * 1024
+/** Shorter strings are part of what holds them. */
+const STRING_MIN = 64
+/** Strings of this length are told apart by their length alone: to compare them would build them first. */
+const ROPE_MIN = 1024 * 1024
+const VALUE_BYTES = 8
+
+/** Half of what the thread has, so that one process alone cannot end it. */
+export const defaultLimit = (): number => getHeapStatistics().heap_size_limit / 2
+
+/** What one process has asked for, and which threads are its own. */
+export class Account {
+  readonly #limit: number
+  readonly threads = new Set<Coroutine>()
+  #sinceLook = 0
+  #held = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /** @param bytes asked for in a turn that has ended   @returns whether the process holds more than it may */
+  isOverdrawn(bytes: number): boolean {
+    this.#sinceLook += bytes
+    if (this.#sinceLook < Math.max(Math.min(FIRST_LOOK_BYTES, this.#limit / 2), this.#held)) return false
+    this.#held = heldBy(this.threads, this.#limit * 2)
+    this.#sinceLook = 0
+    return this.#held > this.#limit
+  }
+}
+
+/** The bytes of all that the threads reach, roughly. @param enough where counting may end */
+export function heldBy(threads: Iterable<Coroutine>, enough: number): number {
+  const seen = new Set<object>()
+  const strings = new Set<string | number>()
+  const open: object[] = []
+  let bytes = 0
+  const visit = (value: Val): void => {
+    if (typeof value === 'string') {
+      if (value.length < STRING_MIN) return
+      const key = value.length < ROPE_MIN ? value : value.length
+      if (strings.has(key)) return
+      strings.add(key)
+      bytes += value.length
+    } else if (typeof value === 'object' && !seen.has(value)) {
+      seen.add(value)
+      open.push(value)
+    }
+  }
+  for (const thread of threads) visit(thread)
+  for (let object = open.pop(); object !== undefined && bytes < enough; object = open.pop()) {
+    if (object instanceof Table) {
+      bytes += object.size()
+      visit(object.meta)
+      object.each((key, value) => {
+        visit(key)
+        visit(value)
+      })
+    } else if (object instanceof Closure) {
+      bytes += 48 + object.up.length * VALUE_BYTES
+      for (const box of object.up) visit(box as unknown as Val)
+    } else if (object instanceof Box) {
+      bytes += 24
+      visit(object.v)
+    } else if (object instanceof Coroutine) {
+      bytes += 200 + object.S.length * VALUE_BYTES + object.frames.length * 100
+      for (const value of object.S) visit(value)
+      for (const { varargs } of object.frames) for (const value of varargs) visit(value)
+      visit(object.resumer)
+    } else if (object instanceof Native) visit(object.held)
+  }
+  return bytes
+}
