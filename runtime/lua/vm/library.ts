@@ -93,7 +93,7 @@ export function addressOf(value: object): string {
     address = 0x55d0_0000_0000 + ++made.count * 32
     addresses.set(value, address)
   }
-  return `0x${address.toString(16).padStart(14, '0')}`
+  return `0x${address.toString(16).padStart(12, '0')}`
 }
 
 /** What `tostring` shows. Metamethods may not suspend. */
@@ -111,7 +111,6 @@ export function toText(m: Machine, value: Val): string {
     throw m.error("'__tostring' must return a string")
   }
   const name = meta?.getStr('__name')
-  if (value instanceof Native) return `function: builtin: ${addressOf(value)}`
   return `${typeof name === 'string' ? name : typeName(value)}: ${addressOf(value as object)}`
 }
 

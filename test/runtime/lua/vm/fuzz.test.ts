@@ -28,7 +28,7 @@ const comparable = (text: string): string =>
   text
     .replace(/ \((constant|local|upvalue|field|global|method) '[^']*'\)/g, '')
     .replace(/(expected), got \w+( value)?/g, '$1')
-    .replace(/(table|function)(: builtin)?: 0x[0-9a-f]+/g, '$1')
+    .replace(/(table|function): 0x[0-9a-f]+/g, '$1')
     .replace(/-nan/g, 'nan')
 
 function reference(program: string): string {

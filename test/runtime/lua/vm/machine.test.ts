@@ -1,0 +1,199 @@
+// What the machine promises beyond the seam's conformance suite, in each of the ways to run it.
+
+import { describe, expect, test } from 'vitest'
+import { LuaSyntaxError, type LuaValue } from '../../../../runtime/lua/engine.ts'
+import { compile } from '../../../../runtime/lua/vm/compiler.ts'
+import { VmEngine } from '../../../../runtime/lua/vm/engine.ts'
+import { MODES, run } from './support.ts'
+
+describe.each(MODES)('%s', (mode) => {
+  const results = (source: string): readonly LuaValue[] => {
+    const ended = run(source, mode)
+    if (ended.printed !== '') throw new Error(ended.printed)
+    return ended.results
+  }
+
+  test('150,000 calls inside each other, and more are an error that can be caught', () => {
+    const source = `local function deep(n) if n == 0 then return 0 end return 1 + deep(n - 1) end
+      local ok, text = pcall(deep, 1e6)
+      return deep(150000), ok, (string.find(text, "stack overflow", 1, true)) ~= nil`
+    expect(results(source)).toEqual([150_000, false, true])
+  })
+
+  test('tail calls take no room (manual §3.4.10)', () => {
+    const source = `local function f(n) if n == 0 then return "end" end return f(n - 1) end
+      local function a(n) if n == 0 then return "even" end return b(n - 1) end
+      function b(n) if n == 0 then return "odd" end return a(n - 1) end
+      return f(300000), a(300001)`
+    expect(results(source)).toEqual(['end', 'odd'])
+  })
+
+  test.each([
+    ['__index', 'setmetatable({}, { __index = function(_, k) return coroutine.yield(k) end }).x', 'x'],
+    ['__add', 'setmetatable({}, { __add = function(_, n) return coroutine.yield(n) end }) + 7', 7],
+    ['__concat', 'setmetatable({}, { __concat = function(_, s) return coroutine.yield(s) end }) .. "s"', 's'],
+    ['__call', 'setmetatable({}, { __call = function(_, v) return coroutine.yield(v) end })(3)', 3],
+    ['__len', '#setmetatable({}, { __len = function() return coroutine.yield("len") end })', 'len'],
+    ['__unm', '-setmetatable({}, { __unm = function() return coroutine.yield("unm") end })', 'unm'],
+    ['pcall', 'select(2, pcall(function() return coroutine.yield("in pcall") end))', 'in pcall'],
+    ['xpcall', 'select(2, xpcall(coroutine.yield, print, "in xpcall"))', 'in xpcall'],
+    ['an iterator', '(function() for v in function() return coroutine.yield("it") end do return v end end)()', 'it'],
+    [
+      'ipairs',
+      '(function() for _, v in ipairs(setmetatable({}, { __index = function(_, i) return coroutine.yield(i) end })) do return v end end)()',
+      1,
+    ],
+  ] as const)('a coroutine yields inside %s', (_what, expression, yielded) => {
+    const source = `local co = coroutine.wrap(function() return "got", ${expression} end)
+      local first = co()
+      return first, co("sent")`
+    expect(results(source)).toEqual([yielded, 'got', 'sent'])
+  })
+
+  test('comparisons may yield, and jump as their answer says', () => {
+    const source = `local mt = { __lt = function() return coroutine.yield() end, __eq = function() return coroutine.yield() end }
+      local a, b = setmetatable({}, mt), setmetatable({}, mt)
+      local co = coroutine.wrap(function()
+        local out = {}
+        if a < b then out[#out + 1] = "lt" end
+        if a <= b then out[#out + 1] = "le" end
+        if a == b then out[#out + 1] = "eq" end
+        if a ~= b then out[#out + 1] = "ne" end
+        return table.concat(out, " ")
+      end)
+      co() co(true) co(true) co(false)
+      return co(false)`
+    expect(results(source)).toEqual(['lt ne'])
+  })
+
+  test('errors name variables and lines, in functions of JavaScript too', () => {
+    const source = `local function fail(t)
+        local x = t.inner
+        return x.value
+      end
+      local last
+      for i = 1, 50 do
+        local ok, text = pcall(fail, i < 50 and { inner = { value = i } } or {})
+        last = text
+      end
+      return last`
+    expect(results(source)).toEqual(["t:3: attempt to index a nil value (local 'x')"])
+  })
+
+  test('an upvalue of each round of a loop is its own', () => {
+    const source = `local fs = {}
+      for i = 1, 60 do local j = i * 2 fs[i] = function() j = j + 1 return i, j end end
+      fs[1]() fs[60]()
+      local a, b = fs[1]()
+      local c, d = fs[60]()
+      return a, b, c, d`
+    expect(results(source)).toEqual([1, 4, 60, 122])
+  })
+
+  test('what was learned about a class is forgotten when the class changes', () => {
+    const source = `local Base = {} Base.__index = Base
+      function Base:name() return "base" end
+      local Sub = setmetatable({}, { __index = Base }) Sub.__index = Sub
+      local o, out = setmetatable({}, Sub), {}
+      local function ask() return o:name() end
+      for i = 1, 60 do
+        if i == 20 then function Base:name() return "changed" end end
+        if i == 30 then function Sub:name() return "sub" end end
+        if i == 40 then Sub.name = nil end
+        if i == 50 then o.name = function() return "own" end end
+        if i == 55 then o.name = nil setmetatable(Sub, nil) Sub.name = function() return "alone" end end
+        local name = ask()
+        if out[#out] ~= name then out[#out + 1] = name end
+      end
+      return table.concat(out, " ")`
+    expect(results(source)).toEqual(['base changed sub changed own alone'])
+  })
+
+  test('errors caught below and above functions of JavaScript leave their registers whole', () => {
+    const source = `local function inner(n) if n % 3 == 0 then error({ n = n }) end return n end
+      local function outer(a, b, ...)
+        local ok, e = pcall(inner, a, ...)
+        local also = pcall(error, "x")
+        return a, b, ok, ok and e or e.n, also, select("#", ...)
+      end
+      local sum = 0
+      for i = 1, 100 do
+        local a, b, ok, v, also, n = outer(i, i + 1, nil, nil)
+        if a ~= i or b ~= i + 1 or ok ~= (i % 3 ~= 0) or v ~= i or also or n ~= 2 then error("round " .. i) end
+        sum = sum + v
+      end
+      return sum`
+    expect(results(source)).toEqual([5050])
+  })
+})
+
+describe('limits', () => {
+  const endOf = (source: string, memoryBytesMax: number): readonly LuaValue[] => {
+    const engine = new VmEngine({ memoryBytesMax })
+    const { globals, libraries } = engine.standardLibrary
+    const base = engine.newTable()
+    for (const [name, value] of Object.entries(globals)) engine.set(base, name, value as LuaValue)
+    for (const [name, library] of Object.entries(libraries)) engine.set(base, name, engine.moduleTable(name, library))
+    const thread = engine.newThread(engine.load(engine.compile('t', source), engine.newEnvironment(base)))
+    const owner = {}
+    let status = engine.run(thread, owner, 10_000, { values: [] })
+    for (let i = 0; status === 'preempted' && i < 20_000; i++)
+      status = engine.run(thread, owner, 10_000, { values: [] })
+    return [status, ...engine.results]
+  }
+
+  test.each([
+    ['a table', 'local t = {} for i = 1, 1e9 do t[i] = { i } end'],
+    ['strings', 'local t = {} for i = 1, 1e9 do t[i] = string.rep("x", 1000) .. i end'],
+    ['closures', 'local f for i = 1, 1e9 do local g = f f = function() return g end end'],
+  ])('%s that grows without end is an error of its process', (_what, source) => {
+    expect(endOf(source, 20_000_000)).toEqual(['error', 'not enough memory'])
+  })
+
+  test('garbage is not held against a process', () => {
+    expect(endOf('local t for i = 1, 1e6 do t = { i, tostring(i) } end return "end"', 20_000_000)).toEqual([
+      'done',
+      'end',
+    ])
+  })
+
+  test('a pattern that explodes is an error', () => {
+    const source = 'return pcall(string.find, string.rep("a", 5000), ".-.-.-.-b")'
+    expect(endOf(source, 2 ** 30)).toEqual(['done', false, expect.stringContaining('pattern too complex')])
+  })
+})
+
+describe('the compiler', () => {
+  test.each([
+    ['x = = 1', 1, "unexpected symbol near '='"],
+    ['if x then', 1, "'end' expected near <eof>"],
+    ['\nif x then\n\nfoo(', 4, 'unexpected symbol near <eof>'],
+    ['if x then\n', 2, "'end' expected (to close 'if' at line 1) near <eof>"],
+    ['local x = "abc\n"', 1, "unfinished string near '\"abc'"],
+    ['x = 3x', 1, "malformed number near '3x'"],
+    ['x = "\\q"', 1, "invalid escape sequence near '\"\\q'"],
+    ['goto nowhere', 1, "no visible label 'nowhere' for <goto> at line 1"],
+    ['break', 1, '<break> at line 1 not inside a loop'],
+    ['goto l local a ::l:: print(a)', 1, "<goto l> at line 1 jumps into the scope of local 'a'"],
+    ['::l:: ::l::', 1, "label 'l' already defined on line 1"],
+    ['function f() return ... end', 1, "cannot use '...' outside a vararg function near '...'"],
+    ['x', 1, 'syntax error near <eof>'],
+    ['--[[ x', 1, "unfinished long comment (starting at line 1) near '<eof>'"],
+    [`x = ${'('.repeat(300)}`, 1, expect.stringContaining('too many C levels')],
+    [
+      `local ${Array.from({ length: 201 }, (_, i) => `a${i}`).join(',')}`,
+      1,
+      expect.stringContaining('too many local variables'),
+    ],
+  ])('%o', (source, line, text) => {
+    expect(() => compile('t', source)).toThrow(LuaSyntaxError)
+    expect(() => compile('t', source)).toThrow(expect.objectContaining({ line, text }))
+  })
+
+  test('takes a function with many constants, and a table of many fields', () => {
+    const fields = Array.from({ length: 1000 }, (_, i) => `k${i} = ${i}`).join(', ')
+    const list = Array.from({ length: 1000 }, (_, i) => `"v${i}"`).join(', ')
+    const { results } = run(`local t, l = { ${fields} }, { ${list} } return t.k999, l[1000], #l, t.k0`, 'loop')
+    expect(results).toEqual([999, 'v999', 1000, 0])
+  })
+})
