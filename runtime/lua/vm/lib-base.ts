@@ -58,10 +58,17 @@ export const ipairsIterator = new Native('ipairs_iterator', (m, S, at, count) =>
   return 2
 })
 
+/** Each adds to the results of the one inside it. */
+const PROTECTIONS_MAX = 5000
+
 /** A native function that fails is caught here: what called `pcall` may be a JavaScript function that the error must not leave. */
 function protectedCall(m: Machine, at: number, count: number): number {
   try {
-    return m.callAt(at, count)
+    m.co.protections++
+    if (m.co.protections > PROTECTIONS_MAX) throw m.error('C stack overflow')
+    const results = m.callAt(at, count)
+    if (results >= 0) m.co.protections--
+    return results
   } catch (error) {
     return m.caught(error)
   }

@@ -230,6 +230,13 @@ export class Machine {
     if (this.allocated > this.allocationLimit) throw this.#outOfMemory()
   }
 
+  /** Of two strings that become one: JavaScript keeps both as they are. @throws LuaError */
+  #checkJoined(a: string, b: string): void {
+    const length = a.length + b.length
+    if (length > STRING_BYTES_MAX) throw new LuaError('not enough memory')
+    if (length > 64) this.allocate(32 + Math.min(a.length, b.length))
+  }
+
   /** @throws LuaError */
   checkLength(length: number): void {
     if (length > STRING_BYTES_MAX) throw new LuaError('not enough memory')
@@ -349,7 +356,7 @@ export class Machine {
    */
   callSync(at: number, count: number): number {
     const { co, barrierDepth, native, nativeTop } = this
-    const { depth } = co
+    const { depth, protections } = co
     if (barrierDepth >= BARRIERS_MAX) throw this.error('C stack overflow')
     this.pushFrame(BARRIER, at)
     this.barrierDepth++
@@ -386,6 +393,7 @@ export class Machine {
       this.barrierDepth = barrierDepth
       this.co = co
       co.depth = depth
+      co.protections = protections
       this.native = native
       this.nativeTop = nativeTop
     }
@@ -405,7 +413,7 @@ export class Machine {
   /** Does what may call a metamethod, and waits for it. */
   sync(operation: () => Val): Val {
     const { co, barrierDepth, native, nativeTop } = this
-    const { depth } = co
+    const { depth, protections } = co
     if (barrierDepth >= BARRIERS_MAX) throw this.error('C stack overflow')
     this.pushFrame(BARRIER, this.freeAt)
     this.barrierDepth++
@@ -421,6 +429,7 @@ export class Machine {
       this.barrierDepth = barrierDepth
       this.co = co
       co.depth = depth
+      co.protections = protections
       this.native = native
       this.nativeTop = nativeTop
     }
@@ -481,6 +490,7 @@ export class Machine {
           from = base
           n++
           co.depth--
+          co.protections--
           break
         }
         case NATIVE: {
@@ -853,7 +863,7 @@ export class Machine {
     const x = typeof a === 'string' ? a : isNumber(a) ? numberToString(a) : undefined
     const y = typeof b === 'string' ? b : isNumber(b) ? numberToString(b) : undefined
     if (x !== undefined && y !== undefined) {
-      this.checkLength(x.length + y.length)
+      this.#checkJoined(x, y)
       return x + y
     }
     const handler = this.metaOf(a)?.getStr('__concat') ?? this.metaOf(b)?.getStr('__concat')
@@ -996,12 +1006,14 @@ export class Machine {
             }
           }
           co.depth--
+          co.protections--
           S[base] = false
           S[base + 1] = error.value
           return this.deliver(base, 2)
         }
         if (frame.kind === BARRIER || frame.kind === ENTRY) throw error
         co.depth--
+        if (frame.kind >= PCALL && frame.kind <= HANDLER) co.protections--
       }
       co.status = 'dead'
       const to = co.resumer
@@ -2041,7 +2053,7 @@ export class Machine {
     const x = typeof a === 'string' ? a : isNumber(a) ? numberToString(a) : undefined
     const y = typeof b === 'string' ? b : isNumber(b) ? numberToString(b) : undefined
     if (x === undefined || y === undefined) return undefined
-    this.checkLength(x.length + y.length)
+    this.#checkJoined(x, y)
     return x + y
   }
 

@@ -117,6 +117,8 @@ export class Coroutine {
   isWrapped = false
   /** How many coroutines wait for it, directly or not. */
   nesting = 0
+  /** Calls of pcall and xpcall among its frames. */
+  protections = 0
   /** Barriers among its frames. */
   barriers = 0
   /** Set for threads that the scheduler runs. */
