@@ -63,6 +63,7 @@ const PROTECTIONS_MAX = 5000
 
 /** A native function that fails is caught here: what called `pcall` may be a JavaScript function that the error must not leave. */
 function protectedCall(m: Machine, at: number, count: number): number {
+  const { js } = m
   try {
     m.co.protections++
     if (m.co.protections > PROTECTIONS_MAX) throw m.error('C stack overflow')
@@ -70,6 +71,7 @@ function protectedCall(m: Machine, at: number, count: number): number {
     if (results >= 0) m.co.protections--
     return results
   } catch (error) {
+    m.js = js
     return m.caught(error)
   }
 }

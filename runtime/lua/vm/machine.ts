@@ -355,7 +355,7 @@ export class Machine {
    * @returns the number of results, which begin at `resultAt` of the same coroutine
    */
   callSync(at: number, count: number): number {
-    const { co, barrierDepth, native, nativeTop } = this
+    const { co, barrierDepth, js, native, nativeTop } = this
     const { depth, protections } = co
     if (barrierDepth >= BARRIERS_MAX) throw this.error('C stack overflow')
     this.pushFrame(BARRIER, at)
@@ -394,6 +394,7 @@ export class Machine {
       this.co = co
       co.depth = depth
       co.protections = protections
+      this.js = js
       this.native = native
       this.nativeTop = nativeTop
     }
@@ -412,7 +413,7 @@ export class Machine {
 
   /** Does what may call a metamethod, and waits for it. */
   sync(operation: () => Val): Val {
-    const { co, barrierDepth, native, nativeTop } = this
+    const { co, barrierDepth, js, native, nativeTop } = this
     const { depth, protections } = co
     if (barrierDepth >= BARRIERS_MAX) throw this.error('C stack overflow')
     this.pushFrame(BARRIER, this.freeAt)
@@ -430,6 +431,7 @@ export class Machine {
       this.co = co
       co.depth = depth
       co.protections = protections
+      this.js = js
       this.native = native
       this.nativeTop = nativeTop
     }
