@@ -1,4 +1,4 @@
-// The load of W7, in the process of the leader: a sequence of writes, 64 clients that write, 64 that read what a majority confirms.
+// The load of W7: a sequence of writes, 64 clients that write, 64 that read what a majority confirms.
 
 const VALUE = Buffer.alloc(100, 120)
 const KEYS = 10_000
@@ -24,16 +24,16 @@ async function load(clients, total, act) {
 
 const share = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]
 
-/** @param member what the leader can do: `put(key, value)`, `get(key)` */
-export async function bench({ peer, put, get }) {
+/**
+ * @param {object} member `write(key, value)` and `read(key)` reject when they fail; `read` resolves with undefined for a missing key. `prefix`
+ * stands before the names of the figures.
+ */
+export async function bench({ peer, prefix = '', write: put, read: get }) {
   const emit = (metric, value, unit, n) =>
     process.stdout.write(
-      `${JSON.stringify({ workload: 'W7', peer, metric, value: Number(value.toPrecision(6)), unit, n })}\n`,
+      `${JSON.stringify({ workload: 'W7', peer, metric: `${prefix}${metric}`, value: Number(value.toPrecision(6)), unit, n })}\n`,
     )
-  const write = async (i) => {
-    const outcome = await put(keyOf(i), VALUE)
-    if (outcome.status !== 'kv' || !outcome.result.ok) throw new Error(JSON.stringify(outcome))
-  }
+  const write = (i) => put(keyOf(i), VALUE)
   const read = async (i) => {
     if ((await get(keyOf(i))) === undefined) throw new Error('lost a key')
   }

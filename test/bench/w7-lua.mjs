@@ -1,4 +1,5 @@
-// W7 through the Lua module: three members in three processes, every write on the disks of a majority; the load is one Lua process on the leader.
+// W7 through the Lua module and over the admin interface: three members in three processes, every write on the disks of a majority. The load
+// is one Lua process on the leader, then a process that is no node.
 // usage: node w7-lua.mjs      node w7-lua.mjs --partner NAME ADDRESS: another member, which joins through that gossip address
 
 import { spawn } from 'node:child_process'
@@ -26,6 +27,7 @@ async function startNode(name, address) {
     set: [
       `node.data_dir=${dataDir}`,
       `node.name=${name}`,
+      'admin.http=off',
       'cluster.enabled=true',
       'cluster.membership.bind_addr=127.0.0.1',
       'cluster.membership.bind_port=0',
@@ -35,9 +37,10 @@ async function startNode(name, address) {
       ...(address === undefined ? [] : [`cluster.membership.join_addrs=${address}`]),
     ],
     log: false,
+    admin: true,
   })
   await node.start()
-  return node
+  return { node, adminSocket: join(dataDir, name, 'admin.sock') }
 }
 
 async function until(what, isSo) {
@@ -51,7 +54,7 @@ async function until(what, isSo) {
 const consensusOf = (node) => node.cluster.consensus
 
 async function partner(name, address) {
-  const node = await startNode(name, address)
+  const { node } = await startNode(name, address)
   // What it is told is the server that is to lead.
   createInterface({ input: process.stdin })
     .on('line', (to) =>
@@ -64,7 +67,7 @@ async function partner(name, address) {
 }
 
 async function main() {
-  const node = await startNode('a')
+  const { node, adminSocket } = await startNode('a')
   const partners = []
   for (const name of ['b', 'c']) {
     const child = spawn(process.execPath, [self, '--partner', name, node.cluster.gossipAddress], {
@@ -97,7 +100,11 @@ async function main() {
   emit('lua_put_64_clients_p99', many.p99, 'ms', 20_000)
   const reads = await run('get', 64, 20_000)
   emit('lua_linearizable_read_64_clients', 20_000 / reads.seconds, '1/s', 20_000)
-  process.exit(0)
+  const overAdmin = spawn(process.execPath, [join(dirname(self), 'w7-admin.mjs'), adminSocket, 'bench:store'], {
+    stdio: 'inherit',
+  })
+  const code = await new Promise((resolve) => overAdmin.on('exit', resolve))
+  process.exit(code)
 }
 
 if (process.argv[2] === '--partner') await partner(process.argv[3], process.argv[4])

@@ -92,7 +92,11 @@ const commands = {
   cpu: async () => ({ cpu: process.cpuUsage() }),
   bench: async ({ peer }) => {
     const { bench } = await import('../bench/w7-load.mjs')
-    await bench({ peer, put, get })
+    const write = async (key, value) => {
+      const outcome = await put(key, value)
+      if (outcome.status !== 'kv' || !outcome.result.ok) throw new Error(JSON.stringify(outcome))
+    }
+    await bench({ peer, write, read: get })
     return {}
   },
   close: async () => {
