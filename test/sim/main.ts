@@ -68,10 +68,10 @@ else if (world === 'groups') {
     ? 0
     : 1
 } else if (world === 'crdt') {
-  // Every fourth world lasts long enough that deletes are forgotten.
+  // Every fifth world lasts long enough that deletes are forgotten.
   const forgetful = { minutes: 30, settings: { retentionMs: 600_000 } }
   process.exitCode = chaos('crdt', (seed, nodes, minutes) =>
-    runCrdtChaos({ seed, nodes, minutes, loss: (seed % 3) / 2, ...(seed % 4 === 0 ? forgetful : {}) }),
+    runCrdtChaos({ seed, nodes, minutes, loss: (seed % 3) / 2, ...(seed % 5 === 0 ? forgetful : {}) }),
   )
     ? 0
     : 1
