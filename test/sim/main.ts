@@ -69,7 +69,7 @@ else if (world === 'groups') {
     : 1
 } else if (world === 'crdt') {
   // Every fifth world lasts long enough that deletes are forgotten.
-  const forgetful = { minutes: 30, settings: { retentionMs: 600_000 } }
+  const forgetful = { minutes: 30, settings: { retentionMs: 240_000 } }
   process.exitCode = chaos('crdt', (seed, nodes, minutes) =>
     runCrdtChaos({ seed, nodes, minutes, loss: (seed % 3) / 2, ...(seed % 5 === 0 ? forgetful : {}) }),
   )
