@@ -71,7 +71,11 @@ export function select(input: SelectionInput): Selection {
     if (next === undefined) break
     chosen.add(next)
   }
-  const spread = input.maySpread === true ? spreadOf(order, { chosen, electors, target, leader }) : undefined
+  // An exchange takes a voter more for a moment. While one of them is still to go that would be two, and nobody left to fill the
+  // places of so many: the lost one would stay.
+  const isComplete = input.voters.length === target && input.voters.every((server) => chosen.has(server))
+  const spread =
+    input.maySpread === true && isComplete ? spreadOf(order, { chosen, electors, target, leader }) : undefined
   if (spread !== undefined) {
     chosen.delete(spread.out)
     chosen.add(spread.in)

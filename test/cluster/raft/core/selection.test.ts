@@ -83,6 +83,12 @@ describe('select (cluster.md §5.8)', () => {
     expect(chosen({ ...told, voters: 'a b c d e f', maySpread: false })).toBe('a c d e f | b')
   })
 
+  it('exchanges nobody while a lost voter is still to go: with one voter more nobody could take its place', () => {
+    const told = { present: 'a@x b@x c@x d@z', evictable: 'd/2', maySpread: true }
+    expect(select(inputOf({ ...told, voters: 'a b c d/2' })).spread).toBeUndefined()
+    expect(chosen({ ...told, voters: 'a b c d/2' })).toBe('a b c | d')
+  })
+
   it('makes an odd number of voters out of a new group (f)', () => {
     expect(chosen({ present: 'a b c d' })).toBe('a b c | d')
     expect(chosen({ present: 'a b' })).toBe('a | b')
