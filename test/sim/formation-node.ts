@@ -206,7 +206,7 @@ export class FormationNode {
         if (!this.isRunning || this.raft !== undefined) return
         this.#host.adopted(this, formation)
         this.#feed({ kind: 'adopted', formation })
-        this.#startRaft(formation)
+        if (this.isRunning) this.#startRaft(formation)
       },
     })
   }
@@ -329,7 +329,8 @@ export class FormationNode {
       if (open > 0 || !this.isRunning) return
       host.decided(this, formation)
       this.#feed(done)
-      this.#startRaft(formation)
+      // It may have died of what it was about to do next.
+      if (this.isRunning) this.#startRaft(formation)
     }
     // In either order: a beginning of it is the decision.
     const log = (): void =>

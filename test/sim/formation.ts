@@ -54,6 +54,8 @@ export interface FormationReport {
   readonly changes: number
   /** From the end of all trouble until everybody has its role. */
   readonly settledMs: number
+  /** The same in rounds of gossip. */
+  readonly settledRounds: number
   readonly elections: number
 }
 
@@ -68,11 +70,12 @@ export class FormationFailure extends InvariantError {
 
 const EVICT_GRACE_MS = 8000
 const STABILITY_MS = 1500
-/** A grace, the pauses of a brake, an exchange of standbys, and room for what the last trouble left behind. */
-const SETTLE_MS = 300_000
 const CALM_MS = 40_000
 const FLAPS = 12
 const GOSSIP_MS = 700
+/** A grace, the pauses of a brake, an exchange of voters a minute, and room for what the last trouble left behind. */
+const SETTLE_ROUNDS = 400
+const SETTLE_MS = SETTLE_ROUNDS * GOSSIP_MS
 
 /** Messages between the servers of one group; cuts are those of the nodes. */
 class GroupNetwork extends Network<Message, ClientRequest, ClientReply> {
@@ -128,6 +131,9 @@ export class FormationWorld implements FormationHost {
   resets = 0
   /** How many effects of founding the next victim still lives through. */
   doom: number | undefined
+  /** More candidates than a group needs are there from the beginning, until somebody sees to it. */
+  readonly isCrowded: boolean
+  #isHealed = false
   readonly #disks = new Map<ServerId, DiskImage>()
   readonly #homes = new Map<ServerId, string>()
   readonly #plans = new Map<string, Plan>()
@@ -143,6 +149,7 @@ export class FormationWorld implements FormationHost {
     this.boot = new Network<never, BootRequest, BootAnswer>(this.world)
     this.raftOptions = { ...RAFT_DEFAULTS, heartbeatTimeoutMs: 1000, electionTimeoutMs: 1000, commitTimeoutMs: 200 }
     const { chance } = this.world
+    this.isCrowded = chance.chance(0.2)
     // On their own side of a split, as many blank servers as a group needs would be right to found one.
     let expecting = founders - 1
     for (let i = 1; i <= founders + others; i++) {
@@ -172,9 +179,8 @@ export class FormationWorld implements FormationHost {
 
   start(place: Place): void {
     if (place.node?.isRunning === true) return
-    // With more candidates than expected nobody founds anything: that is for people to sort out.
-    const isTooMany = place.expect > 1 && this.places.indexOf(place) >= place.expect && !this.#hasGroup
-    if (isTooMany) {
+    // With more candidates than expected nobody founds anything: that is for people to sort out, sooner or later.
+    if (this.#isSurplus(place) && (this.#isHealed || !this.isCrowded)) {
       this.world.after(2000, () => this.start(place))
       return
     }
@@ -207,6 +213,9 @@ export class FormationWorld implements FormationHost {
     const voters = this.#votersOf(formation)
     // Between one voter and three there is a step at which nobody may be lost, not even who is just being promoted.
     if (this.places.length > 1 && voters.length < 3) return false
+    // Nor may whoever is just being promoted in the place of a voter whose disk is lost: it counts as one from that step on.
+    const standby = this.#standbysOf(formation).find((server) => server === serverId(place.name, place.store.id))
+    const next = standby === undefined ? voters : [...voters, standby]
     const intact = voters.filter((server) => {
       const home = this.places.find(({ name }) => name === nameOf(server))
       return (
@@ -216,7 +225,23 @@ export class FormationWorld implements FormationHost {
         home.store.formation === formation
       )
     })
-    return intact.length > voters.length / 2
+    return intact.length > next.length / 2
+  }
+
+  /** One candidate more than the group needs, with nothing on its disk that others may wait for. */
+  #isSurplus(place: Place): boolean {
+    const { expect, store } = place
+    const isBlank = store.promise === undefined && store.formation === undefined
+    return expect > 1 && this.places.indexOf(place) >= expect && isBlank && !this.#hasGroup
+  }
+
+  #sendSurplusAway(): void {
+    for (const place of this.places) {
+      if (place.node?.isRunning !== true || !this.#isSurplus(place)) continue
+      this.crash(place)
+      this.start(place)
+    }
+    if (!this.#hasGroup) this.world.after(2000, () => this.#sendSurplusAway())
   }
 
   get #hasGroup(): boolean {
@@ -226,6 +251,10 @@ export class FormationWorld implements FormationHost {
   #votersOf(formation: string): readonly ServerId[] {
     const leader = this.groups.get(formation)?.leader
     return leader?.raft.log.newest.configuration.voters ?? this.#plans.get(formation)?.configuration.voters ?? []
+  }
+
+  #standbysOf(formation: string): readonly ServerId[] {
+    return this.groups.get(formation)?.leader?.raft.log.newest.configuration.standbys ?? []
   }
 
   #blank(name: string, releasedBefore: readonly string[]): StoreDisk {
@@ -422,6 +451,8 @@ export class FormationWorld implements FormationHost {
     this.doom = undefined
     this.boot.heal()
     this.#faults(0)
+    this.#isHealed = true
+    this.#sendSurplusAway()
     for (const place of this.places) this.start(place)
   }
 
@@ -472,13 +503,20 @@ export class FormationWorld implements FormationHost {
   }
 }
 
+/** Mostly small clusters; of a hundred one has 50 nodes, of a thousand one has 300. */
+export function formationNodesOf(seed: number): { founders: number; others: number } {
+  const founders = [1, 3, 3, 5, 7, 9][seed % 6] ?? 3
+  if (seed % 1000 === 333) return { founders: 3, others: 297 }
+  return { founders, others: seed % 100 === 50 ? 50 - founders : seed % 5 }
+}
+
 /** @throws FormationFailure */
 export function runFormation(options: FormationOptions): FormationReport {
   const cluster = new FormationWorld(options)
   const { world, places } = cluster
   const { chance } = world
   for (const place of places) {
-    const isLate = place.expect === 0 || places.indexOf(place) >= options.founders
+    const isLate = place.expect === 0 || (places.indexOf(place) >= options.founders && !cluster.isCrowded)
     world.after(isLate ? chance.between(15_000, 40_000) : chance.between(0, 6000), () => cluster.start(place))
   }
   try {
@@ -490,14 +528,15 @@ export function runFormation(options: FormationOptions): FormationReport {
     cluster.heal()
     const healedMs = world.nowMs
     if (!world.runUntil(() => cluster.problem() === undefined, SETTLE_MS, 500)) {
-      cluster.fail(`${cluster.problem()}, ${SETTLE_MS / 1000} s after all healed (L1, R9)`)
+      cluster.fail(`${cluster.problem()}, ${SETTLE_ROUNDS} rounds of gossip after all healed (L1, R9)`)
     }
     const settledMs = world.nowMs - healedMs
     staysQuiet(cluster)
     const { steps } = world
     const elections = [...cluster.groups.values()].reduce((sum, { checker }) => sum + checker.elections, 0)
     const { changes, resets, groups } = cluster
-    return { steps, groups: groups.size, resets, changes, settledMs, elections }
+    const settledRounds = Math.ceil(settledMs / GOSSIP_MS)
+    return { steps, groups: groups.size, resets, changes, settledMs, settledRounds, elections }
   } catch (error) {
     if (error instanceof FormationFailure) throw error
     throw new FormationFailure(error instanceof Error ? (error.stack ?? error.message) : String(error), world.trace)

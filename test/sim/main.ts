@@ -15,7 +15,7 @@ import { messageOf } from '../../runtime/base/errors.ts'
 import { runActors } from './actors.ts'
 import { runCrdtChaos } from './crdt.ts'
 import { accuracy, figures } from './figures.ts'
-import { FormationFailure, runFormation } from './formation.ts'
+import { FormationFailure, formationNodesOf, runFormation } from './formation.ts'
 import { runChaos } from './gossip.ts'
 import { runKvChaos } from './kv.ts'
 import { runMeshChaos } from './mesh.ts'
@@ -243,16 +243,18 @@ function raftChaos(seeds: number): boolean {
 /** Adds up what many clusters have been through. */
 function formationChaos(seeds: number): boolean {
   const startedAtMs = performance.now()
-  const sum = { failed: 0, steps: 0, groups: 0, resets: 0, changes: 0, elections: 0, slowestMs: 0 }
+  const sum = { failed: 0, steps: 0, groups: 0, resets: 0, changes: 0, elections: 0, slowestMs: 0, rounds: 0 }
   for (let seed = first; seed < first + seeds; seed++) {
-    const founders = values.nodes === undefined ? ([1, 3, 3, 5, 7, 9][seed % 6] ?? 3) : count('nodes', values.nodes)
-    const others = values.others === undefined ? seed % 5 : count('others', values.others)
+    const size = formationNodesOf(seed)
+    const founders = values.nodes === undefined ? size.founders : count('nodes', values.nodes)
+    const others = values.others === undefined ? size.others : count('others', values.others)
     const options = { seed, founders, others, troubles: founders + others > 30 ? 10 : 30 }
     try {
       const traced = values.trace ? { ...options, trace: true, onNote: (line: string) => console.log(line) } : options
       const report = runFormation(traced)
       for (const key of ['steps', 'groups', 'resets', 'changes', 'elections'] as const) sum[key] += report[key]
       sum.slowestMs = Math.max(sum.slowestMs, report.settledMs)
+      sum.rounds = Math.max(sum.rounds, report.settledRounds)
     } catch (error) {
       sum.failed++
       console.error(error instanceof FormationFailure ? error.message : error)
@@ -262,12 +264,12 @@ function formationChaos(seeds: number): boolean {
     }
   }
   const tookSeconds = ((performance.now() - startedAtMs) / 1000).toFixed(0)
-  const { failed, steps, groups, resets, changes, elections, slowestMs } = sum
+  const { failed, steps, groups, resets, changes, elections, slowestMs, rounds } = sum
   console.log(
     [
       `${seeds} seeds, ${failed} failed, in ${tookSeconds} s: ${(steps / 1e6).toFixed(1)} million steps, ${elections} elections`,
       `${groups} groups founded, ${resets} stores reset, ${changes} changes of membership`,
-      `slowest cluster had its roles ${(slowestMs / 1000).toFixed(1)} s after all healed`,
+      `slowest cluster had its roles ${rounds} rounds of gossip (${(slowestMs / 1000).toFixed(1)} s) after all healed`,
     ].join('\n'),
   )
   return failed === 0
