@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 const ROOT = resolve(import.meta.dirname, '../..')
 const SOURCES = ['runtime', 'cluster', 'lua-stdlib']
 const IMPORT =
-  /(?:^import |^(?:import|export|\}).* from |\bimport\(|\brequire\(|\.resolve\()'((?:@[a-z\d-]+\/)?[a-z\d][a-z\d.-]*(?:\/[^']*)?)'/gm
+  /(?:^import |^(?:import|export|\}).* from |\bimport\(|\brequire\(|(?:require|meta)\.resolve\()'((?:@[a-z\d-]+\/)?[a-z\d][a-z\d.-]*(?:\/[^']*)?)'/gm
 
 /** Names of packages, as `@scope/name` or `name`, with the files that import them. */
 function imported(): Map<string, string> {
