@@ -8,11 +8,12 @@ import { toBytes } from './base/bytes.ts'
 import { MoonmeshError, messageOf } from './base/errors.ts'
 import { ErrorValue } from './base/value.ts'
 import { systemDriver } from './driver.ts'
-import { FengariEngine } from './lua/fengari.ts'
+import { createEngine, type LuaSettings } from './lua/engines.ts'
 import type { CodeEntry } from './lua/sandbox.ts'
 import { LuaHost, type LuaHostOptions } from './process/lua-host.ts'
 import { type FromHost, inlinePorts, type Port, type ToHost } from './process/port.ts'
 import { ThreadPort } from './process/thread-port.ts'
+import type { WorkerData } from './process/worker.ts'
 import type { HostLine, Relay } from './relay/relay.ts'
 import type { Outcome, PolicySet } from './services.ts'
 
@@ -33,6 +34,7 @@ export interface RunnerContext {
   epoch: number
   code(): readonly CodeEntry[]
   policies(): PolicySet
+  readonly lua: LuaSettings
   /** Calls of functions are counted and timed. */
   recordsFunctions: boolean
   log(level: 'info' | 'warn' | 'error', fields: Record<string, unknown>, text: string): void
@@ -78,7 +80,7 @@ export class HostRunner {
       this.#ended = resolve
     })
     const threads = threadCount(this.definition.workerCountMax)
-    if (threads === 0) this.#startInline()
+    if (threads === 0) await this.#startInline()
     else await Promise.all(Array.from({ length: threads }, () => this.#startWorker(threads)))
     return { ended }
   }
@@ -99,10 +101,12 @@ export class HostRunner {
     }
   }
 
-  #startInline(): void {
+  async #startInline(): Promise<void> {
+    const engine = await createEngine(this.#context.lua)
+    if (this.#isStopping) throw new MoonmeshError('Unavailable', `host ${this.definition.id} is shutting down`)
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
     const options = this.#options(0)
-    const host = new LuaHost(options, hostPort, systemDriver, new FengariEngine(), libraryModules, expressionTester())
+    const host = new LuaHost(options, hostPort, systemDriver, engine, libraryModules, expressionTester())
     const { relay } = this.#context
     host.sendAway = (...message) => relay.sendAway(...message)
     this.#open({ id: options.id, slot: options.slot, port: nodePort, worker: undefined, host, whenReady: () => {} })
@@ -115,7 +119,7 @@ export class HostRunner {
         'worker threads need the built package; run from dist/ or use host.workers: 0',
       )
     }
-    const options = this.#options(threads)
+    const options: WorkerData = { ...this.#options(threads), lua: this.#context.lua }
     const { memoryBytesMax } = this.definition
     const worker = new Worker(new URL('./process/worker.js', import.meta.url), {
       name: this.definition.id,

@@ -71,7 +71,7 @@ async function load(options: CreateNodeOptions): Promise<App> {
     options.app === undefined ? undefined : required(await loadApp({ ...rules, ...settings, path: options.app }))
   if (options.entries === undefined) return file as App
   // Beside an app file it is the file's settings that count.
-  const more = file === undefined ? settings : { beside: file.entries }
+  const more = file === undefined ? settings : { beside: file.entries, lua: file.settings.lua }
   const added = required(await loadEntries(options.entries, { ...rules, ...more }))
   return file === undefined ? added : { ...file, entries: [...file.entries, ...added.entries] }
 }

@@ -178,7 +178,8 @@ export class Node {
     this.#terminal = new TerminalIo(options.streams ?? { stdin, stdout, stderr })
     this.#rules = { moduleNames, compile: compileProblem(), builtIn: builtInIds(options.actors ?? []) }
     this.#registry = new Registry(options.app.entries, this.#bus, {
-      read: (definitions, beside) => loadEntries(definitions, { ...this.#rules, beside, env: process.env }),
+      read: (definitions, beside) =>
+        loadEntries(definitions, { ...this.#rules, beside, lua: this.app.settings.lua, env: process.env }),
       carryOut: (to, changed) => this.#carryOut(to, changed),
       stuck: (error) =>
         this.#log.write('error', { error: messageOf(error) }, 'a change of the registry could not be taken back'),
@@ -400,6 +401,7 @@ export class Node {
       epoch,
       code: () => codeOf(this.entries()),
       policies: () => this.#policies(),
+      lua: this.app.settings.lua,
       recordsFunctions: this.app.settings.metrics.recordsFunctions,
       log: (level, fields, text) => this.#log.write(level, fields, text),
     }

@@ -2,6 +2,7 @@
 // operations.md §1.
 
 import { assert } from '../base/assert.ts'
+import { DEFAULT_LUA, type LuaSettings } from '../lua/engines.ts'
 import type { ClusterReader } from './cluster-section.ts'
 import { type Declaration, declare, type Entry, readEntry } from './entries.ts'
 import { idProblem, type RawEntry } from './entry-file.ts'
@@ -78,6 +79,8 @@ export interface LoadOptions extends EntryRules, SettingsOptions {
 export interface LoadEntriesOptions extends EntryRules, SettingsOptions {
   /** Entries that are there already: the new ones may refer to them, and must not have their ids. */
   readonly beside?: readonly Entry[]
+  /** What runs the code, when other settings than these say it. */
+  readonly lua?: LuaSettings
 }
 
 export interface App {
@@ -108,7 +111,7 @@ export async function loadApp(options: LoadOptions): Promise<LoadResult> {
   const { file, dir, settings: given, files, isComplete } = await readAppFiles(options.path, env, problems)
   const settings = await composeSettings({ ...settingsSources(options), app: given, dir }, problems)
   const raw = files.flatMap((each) => each.entries)
-  const read = await readEntries(raw, { ...options, env, dir, isComplete, beside: [] }, problems)
+  const read = await readEntries(raw, { ...options, env, dir, isComplete, beside: [], lua: settings?.lua }, problems)
   return resultOf({ file, dir, settings, ...read }, problems)
 }
 
@@ -121,11 +124,15 @@ export async function loadEntries(
   options: LoadEntriesOptions,
 ): Promise<LoadResult> {
   const problems = new ProblemList()
-  const { env = {}, beside = [] } = options
+  const { env = {}, beside = [], lua } = options
   const dir = process.cwd()
   const settings = await composeSettings({ ...settingsSources(options), app: emptyMap(NOWHERE), dir }, problems)
   const raw = definitions.flatMap((definition, i) => rawDefinition(definition, i, problems) ?? [])
-  const read = await readEntries(raw, { ...options, env, dir, isComplete: true, beside }, problems)
+  const read = await readEntries(
+    raw,
+    { ...options, env, dir, isComplete: true, beside, lua: lua ?? settings?.lua },
+    problems,
+  )
   return resultOf({ file: dir, dir, settings, ...read }, problems)
 }
 
@@ -142,6 +149,8 @@ interface EntryContext extends EntryRules {
   readonly dir: string
   readonly isComplete: boolean
   readonly beside: readonly Entry[]
+  /** Undefined when there are problems with the settings. */
+  readonly lua: LuaSettings | undefined
 }
 
 interface ReadEntries {
@@ -182,11 +191,11 @@ const byEntryId = (a: { id: string }, b: { id: string }): number => compareText(
 
 async function readWhole(
   declaration: Declaration,
-  { compile, moduleNames }: EntryContext,
+  { compile, lua = DEFAULT_LUA, moduleNames }: EntryContext,
   problems: ProblemList,
 ): Promise<Entry | undefined> {
   checkModules(declaration, moduleNames, problems)
-  const sourced = await inlineSource(declaration, compile, problems)
+  const sourced = await inlineSource(declaration, (chunkName, source) => compile(chunkName, source, lua), problems)
   // Without its source, too, an entry is read, so that its other problems are told.
   const entry = readEntry(declaration, sourced?.located ?? declaration.located, sourced?.sourceFile, problems)
   return sourced === undefined ? undefined : entry

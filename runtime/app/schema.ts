@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { formatDurationNs, parseDurationMs, parseSizeBytes } from '../base/duration.ts'
 import { NODE_NAME, NODE_NAME_FORM } from '../base/node-name.ts'
+import { DEFAULT_LUA, LUA_ENGINES } from '../lua/engines.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
 import { CONDITION_OPERATORS, isConditionField } from '../security/conditions.ts'
 import { DEFAULT_LIFECYCLE, type Lifecycle as ServiceLifecycle } from '../supervisor/lifecycle.ts'
@@ -168,7 +169,9 @@ export const settingsSchema = z.strictObject({
   /** Read by the cluster itself. */
   cluster: z.unknown().optional(),
   security: z.strictObject({ strict_mode: flag.default(false) }).prefault({}),
-  lua: z.strictObject({ engine: choice(['fengari']).default('fengari') }).prefault({}),
+  lua: z
+    .strictObject({ engine: choice(LUA_ENGINES).default(DEFAULT_LUA.engine), jit: flag.default(DEFAULT_LUA.jit) })
+    .prefault({}),
 })
 
 /** Settings whose value is text whatever it looks like, those of the cluster apart: `--set node.name=1` names a node "1". */

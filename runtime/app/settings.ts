@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import type { z } from 'zod'
 import { NODE_NAME, nodeNameOf } from '../base/node-name.ts'
+import type { LuaSettings } from '../lua/engines.ts'
 import { type ClusterReader, type ClusterSection, pathBeside, readClusterSection } from './cluster-section.ts'
 import { readYamlMap } from './files.ts'
 import { type Located, type LocatedMap, merge, nested, scalar, textOf, valueAt } from './located.ts'
@@ -43,7 +44,7 @@ export interface Settings {
   /** What the cluster's reader made of it; undefined without one. */
   readonly cluster: ClusterSection | undefined
   readonly security: { readonly strictMode: boolean }
-  readonly lua: { readonly engine: 'fengari' }
+  readonly lua: LuaSettings
   /** What works, but not as its author may think; to be logged once at start. */
   readonly warnings: readonly Problem[]
 }

@@ -2,14 +2,25 @@
 
 import { dirname, resolve } from 'node:path'
 import { messageOf } from '../base/errors.ts'
+import type { LuaSettings } from '../lua/engines.ts'
 import { type Declaration, filePathOf, isFileSource } from './entries.ts'
 import { readText } from './files.ts'
 import { fieldValue, type LocatedMap, type LocatedScalar, scalar, withField } from './located.ts'
 import { type Place, type ProblemList, wholeOf } from './problems.ts'
 import { isLuaKind } from './schema.ts'
 
-/** Compiles a chunk; tells what is wrong with it, or undefined. `chunkName` is the entry id; `line` counts from 1. */
-export type Compile = (chunkName: string, source: string) => { line: number; text: string } | undefined
+export interface SyntaxProblem {
+  /** From 1. */
+  readonly line: number
+  readonly text: string
+}
+
+/** Compiles a chunk for the engine that `lua` names; tells what is wrong with it, or undefined. `chunkName` is the entry id. */
+export type Compile = (
+  chunkName: string,
+  source: string,
+  lua: LuaSettings,
+) => SyntaxProblem | undefined | Promise<SyntaxProblem | undefined>
 
 const SOURCE_BYTES_MAX = 1024 * 1024
 
@@ -22,7 +33,7 @@ export interface Sourced {
 /** Undefined, and a problem, when an entry's text cannot be had or does not compile. Entries without Lua text are as they were. */
 export async function inlineSource(
   declaration: Declaration,
-  compile: Compile,
+  compile: (chunkName: string, source: string) => ReturnType<Compile>,
   problems: ProblemList,
 ): Promise<Sourced | undefined> {
   const { located, kind, id, raw } = declaration
@@ -33,7 +44,7 @@ export async function inlineSource(
   const path = [...raw.path, 'source']
   const chunkName = id ?? 'chunk'
   if (!isFileSource(source.value)) {
-    const problem = compileProblem(compile, chunkName, source.value)
+    const problem = await compileProblem(compile, chunkName, source.value)
     if (problem === undefined) return { located, sourceFile: undefined }
     const { at, message } = placeInline(source, source.value, problem)
     problems.add(at, path, message)
@@ -46,7 +57,7 @@ export async function inlineSource(
     problems.add(source.at, path, `${read.why}; ${advice}`)
     return undefined
   }
-  const problem = compileProblem(compile, chunkName, read.text)
+  const problem = await compileProblem(compile, chunkName, read.text)
   if (problem !== undefined) {
     problems.add({ file: sourceFile, line: problem.line, column: 1 }, [], problem.text)
     return undefined
@@ -55,9 +66,13 @@ export async function inlineSource(
 }
 
 /** Whatever the text does to the compiler is a problem of the text. */
-function compileProblem(compile: Compile, chunkName: string, text: string): { line: number; text: string } | undefined {
+async function compileProblem(
+  compile: (chunkName: string, source: string) => ReturnType<Compile>,
+  chunkName: string,
+  text: string,
+): Promise<SyntaxProblem | undefined> {
   try {
-    const problem = compile(chunkName, text)
+    const problem = await compile(chunkName, text)
     return problem === undefined ? undefined : { line: Math.max(1, problem.line), text: `Lua syntax: ${problem.text}` }
   } catch (error) {
     return { line: 1, text: `the compiler cannot take this chunk: ${messageOf(error)}` }
@@ -68,7 +83,7 @@ function compileProblem(compile: Compile, chunkName: string, text: string): { li
 function placeInline(
   source: LocatedScalar,
   chunk: string,
-  { line, text }: { line: number; text: string },
+  { line, text }: SyntaxProblem,
 ): { at: Place; message: string } {
   const hint = /^\S+\.lua$/.test(chunk) ? `; to name a file, write file://${chunk}` : ''
   const message = `${text}${hint}`

@@ -5,12 +5,20 @@ import { expressionTester } from '../../lua-stdlib/expr/condition.ts'
 import { libraryModules } from '../../lua-stdlib/index.ts'
 import { assert } from '../base/assert.ts'
 import { systemDriver } from '../driver.ts'
-import { FengariEngine } from '../lua/fengari.ts'
+import { createEngine, type LuaSettings } from '../lua/engines.ts'
 import { LuaHost, type LuaHostOptions } from './lua-host.ts'
 import type { FromHost, ToHost } from './port.ts'
 import { ThreadPort } from './thread-port.ts'
 
+/** What the node gives the thread to begin with. */
+export interface WorkerData extends LuaHostOptions {
+  readonly lua: LuaSettings
+}
+
 assert(parentPort !== null, 'worker.ts runs in a worker thread')
+const { lua, ...options } = workerData as WorkerData
+// Before the port: what comes in is kept for the first who listens.
+const engine = await createEngine(lua)
 const port = new ThreadPort<FromHost, ToHost>(parentPort)
-new LuaHost(workerData as LuaHostOptions, port, systemDriver, new FengariEngine(), libraryModules, expressionTester())
+new LuaHost(options, port, systemDriver, engine, libraryModules, expressionTester())
 port.post({ kind: 'ready' })

@@ -10,7 +10,12 @@ import { loadApp } from '../../runtime/app/load.ts'
 import { compileProblem } from '../../runtime/lua/check.ts'
 import { Cli } from '../tools/cli.ts'
 
-const ENGINES = ['fengari']
+/** `apps`: what runs on it, when that is not all. */
+const ENGINES: { name: string; settings: string[]; apps?: string[] }[] = [
+  { name: 'moonmesh', settings: ['lua.engine=moonmesh'] },
+  { name: 'moonmesh, nothing translated', settings: ['lua.jit=false'], apps: ['annotations', 'language', 'lua53'] },
+  { name: 'fengari', settings: ['lua.engine=fengari'] },
+]
 const APPS = resolve(import.meta.dirname, '../conformance/lua/apps')
 /** Holds what the tests compare with; no app of its own. */
 const LIBRARY = 'expect'
@@ -61,15 +66,16 @@ interface Report {
   tests: { id: string; ok: boolean; error: string | null }[]
 }
 
-describe.each(ENGINES)('on %s', (engine) => {
-  describe.each(apps)('$name', ({ path, ids, programs }) => {
+describe.each(ENGINES)('on $name', ({ settings, apps: names }) => {
+  const set = settings.flatMap((setting) => ['--set', setting])
+  describe.each(apps.filter(({ name }) => names?.includes(name) ?? true))('$name', ({ path, ids, programs }) => {
     let cli: Cli
     let report: Report
     beforeAll(async () => {
       cli = new Cli()
       const dir = join(cli.dir, 'work')
       mkdirSync(dir)
-      const args = ['test', path, '--json', '--set', `lua.engine=${engine}`]
+      const args = ['test', path, '--json', ...set]
       const { stdout, stderr } = await cli.run(args, { env: environment(dir) })
       if (!stdout.startsWith('{')) throw new Error(`no report: ${stdout}${stderr}`)
       report = JSON.parse(stdout)
@@ -83,7 +89,7 @@ describe.each(ENGINES)('on %s', (engine) => {
     })
 
     test.each(programs.map((program) => [program.id, program] as const))('%s', async (id, { args, input, result }) => {
-      const run = ['run', path, '--set', `lua.engine=${engine}`, '--exec', id, ...args]
+      const run = ['run', path, ...set, '--exec', id, ...args]
       const env = environment(join(cli.dir, 'work'))
       expect(await cli.run(run, { env, input })).toMatchObject(result)
     })

@@ -16,7 +16,7 @@ import { parse } from 'yaml'
 import { libraryModules } from '../../lua-stdlib/index.ts'
 import { entrySchemas, settingsSchema } from '../../runtime/app/schema.ts'
 import { compileProblem } from '../../runtime/lua/check.ts'
-import { FengariEngine } from '../../runtime/lua/fengari.ts'
+import { VmEngine } from '../../runtime/lua/vm/engine.ts'
 import { Cli, type CliResult, type Program } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
 
@@ -216,9 +216,10 @@ describe.each(pages)('%s', (page) => {
 
   const lua = blocks.filter(({ language }) => language === 'lua')
   if (lua.length > 0) {
-    test('its Lua compiles', () => {
+    test('its Lua compiles', async () => {
       const compile = compileProblem()
-      for (const { line, text } of lua) expect(compile('docs:block', text), `block at line ${line}`).toBeUndefined()
+      for (const { line, text } of lua)
+        expect(await compile('docs:block', text), `block at line ${line}`).toBeUndefined()
     })
   }
 
@@ -274,7 +275,7 @@ function anchorsOf(page: string): string[] {
 
 describe('docs/reference/lua.md and the pages of modules', () => {
   const all = ['docs/reference/lua.md', ...markdownBelow('docs/reference/lua')].map(read).join('\n')
-  const engine = new FengariEngine()
+  const engine = new VmEngine()
   test.each(libraryModules.map((module) => [module.name, module] as const))(
     'names every member of %s',
     (name, module) => {

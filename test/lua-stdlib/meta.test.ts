@@ -4,10 +4,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { libraryModules } from '../../lua-stdlib/index.ts'
-import { FengariEngine } from '../../runtime/lua/fengari.ts'
+import { VmEngine } from '../../runtime/lua/vm/engine.ts'
 
 const META = join(import.meta.dirname, '../../lua-stdlib/meta')
-const engine = new FengariEngine()
+const engine = new VmEngine()
 
 /** `json.encode`, `fs.type.FILE` … of a module's table, and `Store:get` … of its classes. */
 function offered(module: (typeof libraryModules)[number]): string[] {

@@ -7,8 +7,8 @@ import { CodeHashes } from '../../runtime/app/code-hash.ts'
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
 import { ErrorValue, record } from '../../runtime/base/value.ts'
-import { FengariEngine } from '../../runtime/lua/fengari.ts'
 import type { CodeEntry } from '../../runtime/lua/sandbox.ts'
+import { VmEngine } from '../../runtime/lua/vm/engine.ts'
 import { NamesService } from '../../runtime/names-service.ts'
 import { NodeServices } from '../../runtime/node-services.ts'
 import { LuaHost } from '../../runtime/process/lua-host.ts'
@@ -134,7 +134,7 @@ export class TestNode {
       },
       hostPort,
       this.driver,
-      new FengariEngine(),
+      new VmEngine(),
       this.#libraries,
       expressionTester(),
     )

@@ -44,6 +44,8 @@ const INDEX_HOPS_MAX = 100
 export interface VmOptions {
   /** Told about exceptions of our own code that a script met as an `Internal` error. */
   onFault?(error: unknown): void
+  /** Whether hot code is made into JavaScript; it is by default. */
+  jit?: boolean
   /** What a process may hold, in bytes; half of what the thread has by default. */
   memoryBytesMax?: number
 }
@@ -93,7 +95,7 @@ class VmCall implements Call {
 }
 
 export class VmEngine implements Engine {
-  readonly name = 'vm'
+  readonly name = 'moonmesh'
   readonly integerBits = 64
   readonly machine: Machine
   readonly standardLibrary: Engine['standardLibrary']
@@ -112,6 +114,7 @@ export class VmEngine implements Engine {
     this.#options = options
     this.machine = new Machine((thrown) => this.#valueOf(thrown))
     this.#memoryBytesMax = options.memoryBytesMax ?? defaultLimit()
+    this.machine.isCompiling = options.jit ?? true
     this.machine.allocationLimit = this.#memoryBytesMax
     this.#call = new VmCall(this, this.machine)
     const globals = baseLibrary()

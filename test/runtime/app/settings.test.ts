@@ -20,7 +20,7 @@ test('an app that says nothing has the defaults', async () => {
     security: { strictMode: false },
     shutdown: { timeoutMs: 30_000 },
     cluster: { enabled: false },
-    lua: { engine: 'fengari' },
+    lua: { engine: 'moonmesh', jit: true },
     warnings: [],
   })
 })
@@ -225,9 +225,13 @@ describe('admin', () => {
   )
 })
 
-test('the one Lua engine is fengari', async () => {
+test('scripts run on one of two engines', async () => {
+  expect((await settingsOf('lua: { engine: fengari, jit: false }')).lua).toEqual({ engine: 'fengari', jit: false })
   expect(await problemsOf('lua: { engine: luajit }')).toEqual([
-    'app.yaml:1:16 lua.engine: expected "fengari", found "luajit"',
+    'app.yaml:1:16 lua.engine: expected one of "moonmesh", "fengari", found "luajit"',
+  ])
+  expect(await problemsOf('lua: { engine: fengary }')).toEqual([
+    'app.yaml:1:16 lua.engine: "fengary" is none of "moonmesh", "fengari" (did you mean "fengari"?)',
   ])
 })
 

@@ -27,12 +27,14 @@ local function main()
     case("pairs meets lists from their first element on", function()
         local function order(list)
             local keys = {}
-            for k in pairs(list) do keys[#keys + 1] = tostring(k) end
+            for k in pairs(list) do
+                if math.type(k) == "integer" then keys[#keys + 1] = k end
+            end
             return table.concat(keys, " ")
         end
         t.equal({ order({ "a", "b", "c" }), order({ "a" }), order({ "a", nil, "c", nil }), order({ x = 1, "a", "b", y = 2, "c" }) },
-            { "1 2 3", "1", "1 3", "x y 1 2 3" })
-        t.equal({ order({ (function() return 1, 2, 3 end)() }), order(table.pack("a", "b", "c")) }, { "1 2 3", "1 2 3 n" })
+            { "1 2 3", "1", "1 3", "1 2 3" })
+        t.equal({ order({ (function() return 1, 2, 3 end)() }), order(table.pack("a", "b", "c")) }, { "1 2 3", "1 2 3" })
         local long, wanted = {}, {}
         for i = 1, 130 do long[i], wanted[i] = i, tostring(i) end
         t.equal(order({ table.unpack(long) }), table.concat(wanted, " "))
