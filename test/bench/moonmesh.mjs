@@ -1,5 +1,5 @@
-// Moonmesh on the workloads W1 to W7, W9, W11 and W12: one JSON line a figure, {workload, peer, metric, value, unit, n}.
-// usage: node --expose-gc moonmesh.mjs [W1 W2 W3 W4 W5 W6 W7 W9 W11 W12]      each workload runs in a process of its own
+// Moonmesh on the workloads W1 to W12: one JSON line a figure, {workload, peer, metric, value, unit, n}.
+// usage: node --expose-gc moonmesh.mjs [W1 W2 … W12]      each workload runs in a process of its own
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { createNode } from '../../dist/runtime/index.js'
 
 const here = dirname(fileURLToPath(import.meta.url))
-const ALL = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6', 'W7', 'W9', 'W11', 'W12']
+const ALL = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6', 'W7', 'W8', 'W9', 'W10', 'W11', 'W12']
 const PEER = 'moonmesh'
 const HOST = 'bench:host'
 const W5_TESTS = ['fib', 'array', 'string', 'method', 'queens', 'coroutine']
@@ -111,8 +111,14 @@ const WORKLOADS = {
     await inProcess('W7', [join(here, 'w7.mjs')])
     await inProcess('W7', [join(here, 'w7-lua.mjs')])
   },
+  async W8() {
+    await inProcess('W8', [join(here, 'w8.mjs')])
+  },
   async W9() {
     await inProcess('W9', [join(here, 'w9.mjs')])
+  },
+  async W10() {
+    await inProcess('W10', [join(here, 'w10.mjs')])
   },
   async W11() {
     await inProcess('W11', [join(here, 'w11.mjs')])
