@@ -272,7 +272,8 @@ export class GlobalNames {
     const released: string[] = []
     for (const event of events) {
       if (event.kind === 'binding') changes.push(changeOf(event))
-      else if (event.kind === 'strong-opened') this.#driver?.look()
+      else if (event.kind === 'strong-opened') this.#driver?.opened(event.name)
+      else if (event.kind === 'session-opened') this.#driver?.joined()
       else if (event.kind === 'strong-ended' && !event.active) {
         const name = toBytes(event.name)
         if (this.#exclusions.released(name, event.revision)) released.push(name)

@@ -8,23 +8,37 @@ import type { Consensus } from '../raft/consensus.ts'
 import type { Command } from '../state/core/commands.ts'
 import { Fields } from '../state/core/fields.ts'
 import { encodeEnvelope } from '../state/wire/commands.ts'
+import type { Reservation } from './core/bindings.ts'
 
 export const CHECK = 'strong.check'
 const AGAIN_MS = 500
-/** Answers that come together are one command. */
+/** How often is looked whom to ask again. */
+const ROUND_MS = 100
+/** Answers that come together are one command, unless nobody else is missing. */
 const BATCH_MS = 5
 const REQUEST_MS = 2000
 /** Questions that are out at one time. */
 const ASKING_MAX = 1024
 
+/** What one reservation was asked for, as far as this leader did. */
+interface Asked {
+  readonly revision: number
+  /** By session, when it was asked last. */
+  readonly atMs: Map<number, number>
+  /** Agreed, and not in the log yet. */
+  readonly acks: Set<number>
+  /** Nobody has to be asked before this, unless somebody joins. */
+  nextAtMs: number
+}
+
 export class StrongDriver {
   readonly #fabric: Fabric
   readonly #consensus: Consensus
   readonly #own: (body: Uint8Array) => Uint8Array
-  /** By name and session, when it was asked last. */
-  readonly #asked = new Map<string, number>()
-  readonly #acks = new Map<string, { revision: number; sessions: Set<number> }>()
+  readonly #asked = new Map<string, Asked>()
   #asking = 0
+  /** There was no room to ask everybody. */
+  #isShort = false
   #cancelTick: (() => void) | undefined
   #cancelFlush: (() => void) | undefined
   #isClosed = false
@@ -38,7 +52,20 @@ export class StrongDriver {
 
   /** Something may be reserved, or this server may lead now. */
   look(): void {
-    if (this.#isClosed || this.#cancelTick !== undefined) return
+    if (!this.#isClosed && this.#cancelTick === undefined) this.#round()
+  }
+
+  /** This name is reserved now. */
+  opened(name: string): void {
+    if (this.#isClosed || !this.#leads) return
+    this.#askAll(name, this.#fabric.env.nowMs())
+    this.#cancelTick ??= this.#fabric.after(ROUND_MS, () => this.#round())
+  }
+
+  /** A node has joined, and has to agree to whatever is reserved. */
+  joined(): void {
+    if (this.#isClosed || this.#cancelTick === undefined) return
+    for (const asked of this.#asked.values()) asked.nextAtMs = 0
     this.#round()
   }
 
@@ -54,40 +81,61 @@ export class StrongDriver {
   }
 
   #round(): void {
+    this.#cancelTick?.()
     this.#cancelTick = undefined
+    this.#isShort = false
     const { names } = this.#consensus.machine
     const reserved = this.#leads ? names.reservations() : []
-    if (reserved.length === 0) {
-      this.#asked.clear()
-      return
+    if (reserved.length < this.#asked.size) {
+      const current = new Set(reserved)
+      for (const name of this.#asked.keys()) if (!current.has(name)) this.#asked.delete(name)
     }
+    if (reserved.length === 0) return
     const nowMs = this.#fabric.env.nowMs()
-    const current = new Set<string>()
-    for (const name of reserved) {
-      const reservation = names.reservation(name)
-      if (reservation === undefined) continue
-      for (const session of [...reservation.required].sort((a, b) => a - b)) {
-        if (reservation.acked.has(session)) continue
-        const key = `${session} ${reservation.revision}`
-        current.add(key)
-        if (nowMs - (this.#asked.get(key) ?? Number.NEGATIVE_INFINITY) < AGAIN_MS || this.#asking >= ASKING_MAX)
-          continue
-        this.#asked.set(key, nowMs)
-        void this.#check({ name, pid: reservation.pid, revision: reservation.revision }, session)
+    for (const name of reserved) this.#askAll(name, nowMs)
+    this.#cancelTick = this.#fabric.after(ROUND_MS, () => this.#round())
+  }
+
+  /** Those who have to agree and did not yet, unless they were asked just now. */
+  #askAll(name: string, nowMs: number): void {
+    const reservation = this.#consensus.machine.names.reservation(name)
+    if (reservation === undefined) return
+    const asked = this.#askedOf(name, reservation.revision)
+    if (nowMs < asked.nextAtMs) return
+    asked.nextAtMs = nowMs + AGAIN_MS
+    for (const session of [...reservation.required].sort((a, b) => a - b)) {
+      if (reservation.acked.has(session)) continue
+      const atMs = asked.atMs.get(session) ?? Number.NEGATIVE_INFINITY
+      if (nowMs - atMs < AGAIN_MS) {
+        asked.nextAtMs = Math.min(asked.nextAtMs, atMs + AGAIN_MS)
+        continue
       }
+      if (this.#asking >= ASKING_MAX) {
+        this.#isShort = true
+        asked.nextAtMs = nowMs
+        return
+      }
+      asked.atMs.set(session, nowMs)
+      void this.#check({ name, pid: reservation.pid, revision: reservation.revision }, session)
     }
-    for (const key of this.#asked.keys()) if (!current.has(key)) this.#asked.delete(key)
-    this.#cancelTick = this.#fabric.after(AGAIN_MS / 5, () => this.#round())
+  }
+
+  #askedOf(name: string, revision: number): Asked {
+    const known = this.#asked.get(name)
+    if (known?.revision === revision) return known
+    const asked = { revision, atMs: new Map<number, number>(), acks: new Set<number>(), nextAtMs: 0 }
+    this.#asked.set(name, asked)
+    return asked
   }
 
   async #check(check: { name: string; pid: string; revision: number }, session: number): Promise<void> {
     const node = this.#consensus.machine.sessions.get(session)
     if (node === undefined) return
-    const { name, revision } = check
+    const { name, pid, revision } = check
     this.#asking++
     try {
       const to = { name: node.node, epoch: node.epoch }
-      const body = pack({ ...check, rev: revision })
+      const body = pack({ name, pid, rev: revision })
       const isOwn = to.name === this.#fabric.name && to.epoch === this.#fabric.epoch
       const options = { deadlineMs: REQUEST_MS }
       const bytes = isOwn ? this.#own(body) : await this.#fabric.request(to, CHECK, body, options)
@@ -102,23 +150,33 @@ export class StrongDriver {
       if (!(error instanceof MoonmeshError || error instanceof UnpackError)) throw error
     } finally {
       this.#asking--
+      if (this.#isShort && !this.#isClosed) {
+        this.#isShort = false
+        this.#round()
+      }
     }
   }
 
   #acked(name: string, revision: number, session: number): void {
-    const known = this.#acks.get(name)
-    if (known?.revision === revision) known.sessions.add(session)
-    else this.#acks.set(name, { revision, sessions: new Set([session]) })
-    this.#cancelFlush ??= this.#fabric.after(BATCH_MS, () => this.#flush())
+    const asked = this.#asked.get(name)
+    const reservation = this.#consensus.machine.names.reservation(name)
+    // It is over, or another one.
+    if (asked?.revision !== revision || reservation?.revision !== revision) return
+    asked.acks.add(session)
+    // Whoever registers waits for the last answer alone.
+    if (isAgreed(reservation, asked.acks)) this.#bring(name, asked)
+    else this.#cancelFlush ??= this.#fabric.after(BATCH_MS, () => this.#flush())
   }
 
   #flush(): void {
     this.#cancelFlush = undefined
-    const acks = [...this.#acks]
-    this.#acks.clear()
-    for (const [name, { revision, sessions }] of acks) {
-      this.#propose({ kind: 'strong-ack', name, revision, sessions: [...sessions].sort((a, b) => a - b) })
-    }
+    for (const [name, asked] of this.#asked) if (asked.acks.size > 0) this.#bring(name, asked)
+  }
+
+  #bring(name: string, { revision, acks }: Asked): void {
+    const sessions = [...acks].sort((a, b) => a - b)
+    acks.clear()
+    this.#propose({ kind: 'strong-ack', name, revision, sessions })
   }
 
   /** What does not get into the log is asked for again. */
@@ -126,4 +184,11 @@ export class StrongDriver {
     if (this.#isClosed || !this.#leads) return
     this.#consensus.propose(encodeEnvelope({ session: 0, seq: 0, floor: 0, command })).catch(() => {})
   }
+}
+
+/** Whether these answers are the last that were missing. */
+function isAgreed({ required, acked }: Reservation, acks: ReadonlySet<number>): boolean {
+  let missing = required.size - acked.size
+  for (const session of acks) if (required.has(session) && !acked.has(session)) missing--
+  return missing <= 0
 }

@@ -280,6 +280,22 @@ describe('strong names', () => {
     expect(at('b').names.statistics().pending).toBe(0)
   })
 
+  test('one after the other wait for nothing but the answers', async () => {
+    const fromMs = net.env.nowMs()
+    for (const name of ['x', 'y', 'z']) expect(await done(register(name, 'a', 'strong'), 1)).toBe('ok')
+    expect(net.env.nowMs() - fromMs).toBeLessThan(60)
+  })
+
+  test('a node that joins while one is reserved is asked at once', async () => {
+    net.cut('m', 'b')
+    const waiting = register('x', 'a', 'strong')
+    await net.advance(300)
+    const late = await start('late')
+    expect([...(server.machine.names.reservation('x')?.acked ?? [])]).toContain(late.state.session().session)
+    net.heal('m', 'b')
+    expect(await done(waiting, 10)).toBe('ok')
+  })
+
   test('are refused by a node where another process has the name in a smaller scope', async () => {
     at('b').local.set('x', pidOf('b', 1))
     expect(await done(register('x', 'a', 'strong'))).toBe(
