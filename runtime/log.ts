@@ -31,6 +31,8 @@ export interface LogOptions {
   format: 'auto' | 'pretty' | 'json'
   /** Default: standard error. */
   stream?: LogStream
+  /** How many lines are kept for whoever asks later. Default: 1000. */
+  recentLinesMax?: number
   /** Only for the pretty format. Default: when the stream is a terminal and NO_COLOR is not set. */
   color?: boolean
 }
@@ -39,7 +41,7 @@ export interface Log {
   readonly format: 'pretty' | 'json'
   /** Fields named like a line's own parts (`level`, `time`, `msg`) get a `_` behind their name. */
   write(level: LogLevel, fields: Record<string, unknown>, text: string): void
-  /** The last 1000 lines, oldest first. */
+  /** The last lines, oldest first: as many as the options say, and of long ones fewer. */
   recent(): LogLine[]
   /** Calls `listener` with each line to come, until the returned function is called. */
   subscribe(listener: (line: LogLine) => void): () => void
@@ -50,7 +52,10 @@ export interface Log {
   close(): Promise<void>
 }
 
-const RECENT_LINES_MAX = 1000
+const RECENT_LINES = 1000
+/** Of all lines that are kept; the oldest go first. */
+const RECENT_CHARS_MAX = 8 * 1024 * 1024
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 const RANKS: Record<LogLevel | 'silent', number> = { trace: 10, debug: 20, info: 30, warn: 40, error: 50, silent: 100 }
 const LINE_PARTS = ['level', 'time', 'msg']
 
@@ -63,9 +68,7 @@ class PinoLog implements Log {
   readonly #stream: LogStream
   readonly #pino: pino.Logger
   readonly #listeners = new Set<(line: LogLine) => void>()
-  readonly #recent: LogLine[] = []
-  /** Where the next line goes once `#recent` is full: the place of the oldest. */
-  #oldest = 0
+  readonly #recent: Recent
   #rank: number
   #isQuiet = false
 
@@ -73,6 +76,7 @@ class PinoLog implements Log {
     const stream = options.stream ?? process.stderr
     const isTerminal = stream.isTTY === true
     this.#stream = stream
+    this.#recent = new Recent(options.recentLinesMax ?? RECENT_LINES)
     this.#rank = RANKS[options.level]
     this.format = options.format === 'auto' ? (isTerminal ? 'pretty' : 'json') : options.format
     const color = options.color ?? (isTerminal && (process.env['NO_COLOR'] ?? '') === '')
@@ -96,11 +100,7 @@ class PinoLog implements Log {
   }
 
   #keep(line: LogLine): void {
-    if (this.#recent.length < RECENT_LINES_MAX) this.#recent.push(line)
-    else {
-      this.#recent[this.#oldest] = line
-      this.#oldest = (this.#oldest + 1) % RECENT_LINES_MAX
-    }
+    this.#recent.add(line)
     for (const listener of this.#listeners) {
       try {
         listener(line)
@@ -113,7 +113,7 @@ class PinoLog implements Log {
   }
 
   recent(): LogLine[] {
-    return [...this.#recent.slice(this.#oldest), ...this.#recent.slice(0, this.#oldest)]
+    return this.#recent.lines()
   }
 
   subscribe(listener: (line: LogLine) => void): () => void {
@@ -136,6 +136,62 @@ class PinoLog implements Log {
     })
   }
 }
+
+/** The last lines, within a number of them and of their characters. */
+class Recent {
+  readonly #countMax: number
+  /** Those before `#first` are gone. */
+  #kept: { readonly line: LogLine; readonly chars: number }[] = []
+  #first = 0
+  #chars = 0
+
+  constructor(countMax: number) {
+    this.#countMax = countMax
+  }
+
+  add(line: LogLine): void {
+    if (this.#countMax === 0) return
+    const chars = charsOf(line)
+    this.#kept.push({ line, chars })
+    this.#chars += chars
+    while (this.#kept.length - this.#first > this.#countMax || this.#chars > RECENT_CHARS_MAX) this.#drop()
+    if (this.#first > this.#countMax) {
+      this.#kept = this.#kept.slice(this.#first)
+      this.#first = 0
+    }
+  }
+
+  /** What is gone is not kept alive until the list is made anew. */
+  #drop(): void {
+    this.#chars -= this.#kept[this.#first]?.chars ?? 0
+    this.#kept[this.#first] = GONE
+    this.#first++
+  }
+
+  lines(): LogLine[] {
+    return this.#kept.slice(this.#first).map(({ line }) => line)
+  }
+}
+
+const GONE = { line: { timeMs: 0, level: 'trace' as const, text: '', fields: {} }, chars: 0 }
+
+/** About as many as the line has; what fields hold within tables counts little, since a script's line is bounded before. */
+function charsOf({ text, fields }: LogLine): number {
+  const values = Object.entries(fields).map(
+    ([key, value]) => key.length + (typeof value === 'string' ? value.length : 64),
+  )
+  return values.reduce((sum, chars) => sum + chars, text.length + 64)
+}
+
+/** A line in the form that JSON logs have. */
+export function logRecord({ timeMs, level, text, fields }: LogLine): Record<string, unknown> {
+  return { level, time: timeMs, ...fields, msg: text }
+}
+
+/** How people read a line of a JSON log; the text ends with a line break. */
+export const prettyLine = (color: boolean): ((line: string) => string) => prettyShape(color)
+
+export const logRank = (level: LogLevel): number => RANKS[level]
 
 function withoutLineParts(fields: Record<string, unknown>): Record<string, unknown> {
   if (!LINE_PARTS.some((part) => Object.hasOwn(fields, part))) return fields
@@ -185,7 +241,7 @@ function prettyMessage(line: Record<string, unknown>, text: string, colors: Colo
 }
 
 /** `{shop:processes|mh2k9z3c.1f}` -> `#1f`: what differs between the processes of one run. */
-function compactPid(pid: string): string {
+export function compactPid(pid: string): string {
   const dot = pid.lastIndexOf('.')
   return dot > 0 && pid.endsWith('}') ? `#${pid.slice(dot + 1, -1)}` : pid
 }

@@ -49,6 +49,7 @@ import { compileProblem } from './lua/check.ts'
 import { Metrics } from './metrics.ts'
 import { NamesService } from './names-service.ts'
 import { type DirectoryState, NodeDirectory } from './node-dir.ts'
+import { type NodeEvent, NodeEvents, type NodeEventType } from './node-events.ts'
 import { registerNodeMetrics } from './node-metrics.ts'
 import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
@@ -61,6 +62,7 @@ import {
   type SpawnRequest,
   type ToHost,
 } from './process/port.ts'
+import { registerProcessMetrics } from './process-metrics.ts'
 import { Queues } from './queue/queues.ts'
 import { EventBus, EventService } from './registry/event-bus.ts'
 import { Registry } from './registry/registry.ts'
@@ -140,6 +142,11 @@ export class Node {
   readonly #nodeServices = new NodeServices()
   readonly #resources = new Resources()
   readonly #bus = new EventBus()
+  readonly #events = new NodeEvents({
+    bus: this.#bus,
+    wallMs: systemEnv.wallMs,
+    observe: (isObserved) => this.#relay?.observe(isObserved),
+  })
   readonly #groups: Groups
   readonly #metrics = new Metrics((text) => this.#log.write('warn', {}, text))
   readonly #registry: Registry
@@ -153,6 +160,7 @@ export class Node {
   #directory: NodeDirectory | undefined
   #loopLag: LoopLag | undefined
   #relay: Relay | undefined
+  #peers: Peers | undefined
   #actors: ActorHost | undefined
   #codeHashes: CodeHashes | undefined
   #supervisor: Supervisor | undefined
@@ -304,6 +312,13 @@ export class Node {
           undelivered: () => this.#relay?.undelivered ?? { stale_epoch: 0, noproc: 0 },
         }),
       )
+      this.#metrics.addSource((prom, registry) =>
+        registerProcessMetrics(prom, registry, {
+          hosts: async () =>
+            ((await this.#relay?.inspect()) ?? []).map((report) => ({ ...report, host: toText(report.host) })),
+          peers: () => this.#peers?.counts ?? { sent: 0, received: 0 },
+        }),
+      )
       for (const warning of settings.warnings) this.#log.write('warn', {}, formatProblem(warning))
       this.#directory = await NodeDirectory.open({ dataDir: settings.node.dataDir, nodeName: this.name })
       this.#directory.watch((state) => this.#directoryChanged(state))
@@ -367,6 +382,8 @@ export class Node {
       clientsLost: (isLost) => this.#nodeServices.clientsLost(isLost),
       sharedHolder: (name) => this.#names?.holder(name),
       namesReady: (name) => (this.#names?.isReady(name) === false ? this.#names.whenReady(name) : undefined),
+      nameChanged: (name, pid) => this.#events.name(name, pid),
+      processNews: (news) => this.#events.process(news),
       undeliverable: (notice) => void this.#sendAgain(notice),
       codeHash: this.#cluster?.settings.strictCode === true ? (id) => this.#codeHash(id) : undefined,
     })
@@ -563,7 +580,7 @@ export class Node {
     const cluster = this.#cluster
     if (cluster === undefined) return
     const crdt = await this.#restoreCrdt()
-    const peers = new Peers({
+    this.#peers = new Peers({
       relay,
       messageBytesMax: cluster.settings.internode.messageBytesMax,
       queueBytesMax: cluster.settings.internode.queueBytesMax,
@@ -572,6 +589,7 @@ export class Node {
       send: (session, bytes) => cluster.send(session, bytes),
       defer: (run) => process.nextTick(run),
     })
+    const peers = this.#peers
     await cluster.connect({
       up: (peer) => peers.up(peer),
       down: (peer) => peers.down(peer),
@@ -941,6 +959,16 @@ export class Node {
   /** Reads keys and certificates anew, where there are any. */
   async reload(): Promise<void> {
     await this.#cluster?.reload()
+  }
+
+  /** The last lines, and those to come. */
+  get log(): Pick<Log, 'recent' | 'subscribe'> {
+    return this.#log
+  }
+
+  /** Tells what happens from now on. @returns ends it */
+  watch(types: ReadonlySet<NodeEventType>, listener: (event: NodeEvent) => void): () => void {
+    return this.#events.watch(types, listener)
   }
 
   /** Undefined: clustering is off. */

@@ -9,13 +9,16 @@ import type { FastifyInstance } from 'fastify'
 import { codeOf, MoonmeshError, messageOf } from '../base/errors.ts'
 import type { Log } from '../log.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
+import { Connections } from './connections.ts'
 import { isLoopback, refusal } from './guard.ts'
 import { explained, listen } from './listen.ts'
 import { entriesRoute } from './routes/entries.ts'
+import { eventsRoute } from './routes/events.ts'
 import { groupsRoute } from './routes/groups.ts'
 import { healthRoutes } from './routes/health.ts'
 import { kvRoutes } from './routes/kv.ts'
 import { locksRoute } from './routes/locks.ts'
+import { logsRoute } from './routes/logs.ts'
 import { memberRoutes } from './routes/members.ts'
 import { metricsRoute } from './routes/metrics.ts'
 import { namesRoute } from './routes/names.ts'
@@ -45,14 +48,23 @@ export interface AdminServerOptions {
   log: Pick<Log, 'write'>
 }
 
-/** Connections to one listener at once; further ones are closed. */
-const CONNECTIONS_MAX = 128
+/** Connections to one listener at once. */
+const CONNECTIONS_MAX = 256
+/** Who sends a request in drips: how long its head may take, and all of it. A body of 16 MiB has its time even on a slow line. */
+const TIMES = {
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 10_000,
+  connectionsCheckingInterval: 2_000,
+}
 const PARAMETER_LENGTH_MAX = 8192
 const REMEDY = 'choose another port, ":0" for any free one, or off: --set admin.http=127.0.0.1:0'
 
 export class AdminServer {
   readonly #options: AdminServerOptions
   readonly #local: Server
+  /** What came through the Unix socket: whoever can open that may do everything. */
+  readonly #ofSocket = new WeakSet<IncomingMessage>()
   #network: Server | undefined
   #address: string | undefined
   #app: Promise<FastifyInstance> | undefined
@@ -60,7 +72,13 @@ export class AdminServer {
 
   constructor(options: AdminServerOptions) {
     this.#options = options
-    this.#local = createServer((request, response) => void this.#answer(request, response))
+    const connections = new Connections(CONNECTIONS_MAX)
+    this.#local = createServer((request, response) => {
+      response.once('close', connections.began(request.socket))
+      this.#ofSocket.add(request)
+      void this.#answer(request, response)
+    })
+    this.#local.on('connection', (socket: Socket) => connections.add(socket))
   }
 
   /** `host:port` of the TCP listener; undefined when it is off. */
@@ -74,8 +92,12 @@ export class AdminServer {
     directory.serve((socket) => this.#local.emit('connection', socket))
     if (settings.http === 'off') return
     const wanted = parseAddress(settings.http)
-    const network = createServer((request, response) => this.#answerNetwork(request, response, wanted.host))
-    network.maxConnections = CONNECTIONS_MAX
+    const connections = new Connections(CONNECTIONS_MAX)
+    const network = createServer(TIMES, (request, response) => {
+      response.once('close', connections.began(request.socket))
+      this.#answerNetwork(request, response, wanted.host)
+    })
+    network.on('connection', (socket: Socket) => connections.add(socket))
     this.#network = network
     await this.#listen(network, wanted)
     const { port } = network.address() as AddressInfo
@@ -110,15 +132,18 @@ export class AdminServer {
     if (reason !== undefined) {
       refuse(response, reason)
     } else if (request.method !== 'GET' && request.method !== 'HEAD' && !this.#mayChange(request)) {
-      const { directory, settings } = this.#options
-      const remedy =
-        settings.token === undefined
-          ? `the admin interface is read-only here, since admin.token is not set; changes are made through the Unix socket ${directory.socketPath}`
-          : 'changes need the header "Authorization: Bearer TOKEN", with the token that admin.token says'
-      refuse(response, remedy)
+      refuse(response, this.#remedy())
     } else {
       void this.#answer(request, response)
     }
+  }
+
+  /** What somebody on the TCP listener lacks. */
+  #remedy(): string {
+    const { directory, settings } = this.#options
+    return settings.token === undefined
+      ? `the admin interface is read-only here, and shows no logs, since admin.token is not set; the Unix socket ${directory.socketPath} takes everything`
+      : 'changes and logs need the header "Authorization: Bearer TOKEN", with the token that admin.token says'
   }
 
   #mayChange({ headers }: IncomingMessage): boolean {
@@ -150,6 +175,17 @@ export class AdminServer {
         send(reply.raw, asMoonmeshError(thrown))
       },
     })
+    app.addHook('onRequest', (request, _reply, done) => {
+      const isPrivate = (request.routeOptions.config as { isPrivate?: boolean }).isPrivate === true
+      const isKnown = !isPrivate || this.#ofSocket.has(request.raw) || this.#mayChange(request.raw)
+      done(isKnown ? undefined : new MoonmeshError('PermissionDenied', this.#remedy()))
+    })
+    // `?prefix=a&prefix=b`: every parameter is one text, and routes may rely on it.
+    app.addHook('preHandler', (request, _reply, done) => {
+      const query = request.query as Record<string, unknown>
+      const repeated = Object.keys(query).find((name) => typeof query[name] !== 'string')
+      done(repeated === undefined ? undefined : new MoonmeshError('Invalid', `${repeated} is given more than once`))
+    })
     app.addHook('onSend', (_request, reply, _payload, done) => {
       reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
       done()
@@ -167,6 +203,8 @@ export class AdminServer {
     servicesRoute(app, node)
     processesRoute(app, node)
     entriesRoute(app, node)
+    eventsRoute(app, node)
+    logsRoute(app, node)
     healthRoutes(app, node)
     metricsRoute(app, node)
     memberRoutes(app, node)

@@ -3,6 +3,8 @@
 
 import { MoonmeshError } from '../base/errors.ts'
 import { parsePid } from '../base/pid.ts'
+import type { Log } from '../log.ts'
+import type { NodeEvent, NodeEventType } from '../node-events.ts'
 import type { HostFigures, ProcessInfo } from '../process/port.ts'
 import type { ServiceState, ServiceStatus } from '../supervisor/supervisor.ts'
 
@@ -22,6 +24,9 @@ export interface AdminNode {
   readonly cluster: AdminCluster | undefined
   readonly stores: AdminStores
   readonly groups: AdminGroups
+  readonly log: Pick<Log, 'recent' | 'subscribe'>
+  /** @returns ends it */
+  watch(types: ReadonlySet<NodeEventType>, listener: (event: NodeEvent) => void): () => void
   /** Begins the graceful end of the node; resolves when it has begun. */
   leave(): Promise<void>
 }
@@ -374,7 +379,17 @@ export function nameRow({ name, scope, pid }: KnownName, own: string): NameRow {
 
 export function hostRow(figures: HostFigures & { readonly host: string }): HostRow {
   const { host, processes, spawns, exits, messages, runQueue, slices, busyMs } = figures
-  return { host, processes, spawns, exits, messages, run_queue: runQueue, slices, busy_ms: Math.round(busyMs) }
+  const failed = exits.failed + exits.linked + exits.terminated
+  return {
+    host,
+    processes,
+    spawns,
+    exits: { ok: exits.ok, failed },
+    messages,
+    run_queue: runQueue,
+    slices,
+    busy_ms: Math.round(busyMs),
+  }
 }
 
 const STATUSES: Record<string, number> = {

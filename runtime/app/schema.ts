@@ -144,6 +144,7 @@ export const settingsSchema = z.strictObject({
       level: choice(LOG_LEVELS).optional(),
       format: choice(LOG_FORMATS).optional(),
       encoding: choice(LOG_ENCODINGS).optional(),
+      recent_lines: whole(0, 100_000).default(1000),
     })
     .prefault({}),
   logmanager: z

@@ -24,6 +24,8 @@ export interface Settings {
     readonly format: (typeof LOG_FORMATS)[number]
     /** Lines are written; those who listen get them either way. */
     readonly isWritten: boolean
+    /** Lines that are kept for `runtime logs`. */
+    readonly recentLinesMax: number
     /** Lines are events on the bus as well. */
     readonly isStreamed: boolean
   }
@@ -137,6 +139,7 @@ function loggerOf({ logger, logmanager }: z.output<typeof settingsSchema>): Sett
   return {
     level: logger.level ?? numbered ?? 'info',
     format: logger.format ?? encoded ?? 'auto',
+    recentLinesMax: logger.recent_lines,
     isWritten,
     isStreamed,
   }

@@ -3,6 +3,16 @@
 /** Upper bounds of what takes from half a millisecond to half a minute. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
+/** What a histogram has counted, as plain data: per bound (not cumulative), in all, and the sum in seconds. */
+export interface HistogramCounts {
+  readonly perBound: readonly number[]
+  readonly count: number
+  readonly sum: number
+}
+
+/** What can be read of a histogram. */
+export type HistogramReading = Pick<Histogram, 'bounds' | 'count' | 'sum' | 'cumulative'>
+
 export class Histogram {
   /** Upper bounds in seconds, ascending; what is longer than the last is in the count alone. */
   readonly bounds: readonly number[]
@@ -29,8 +39,25 @@ export class Histogram {
     const value = seconds > 0 && Number.isFinite(seconds) ? seconds : 0
     this.#count++
     this.#sum += value
-    const at = this.bounds.findIndex((bound) => value <= bound)
-    if (at >= 0) this.#counts[at] = (this.#counts[at] as number) + 1
+    const { bounds } = this
+    for (let at = 0; at < bounds.length; at++) {
+      if (value > (bounds[at] as number)) continue
+      this.#counts[at] = (this.#counts[at] as number) + 1
+      return
+    }
+  }
+
+  get counts(): HistogramCounts {
+    return { perBound: [...this.#counts], count: this.#count, sum: this.#sum }
+  }
+
+  /** Takes over what another histogram with the same bounds counted from `before` to `now`; `before` undefined: all of it. */
+  add(now: HistogramCounts, before: HistogramCounts | undefined): void {
+    for (let at = 0; at < this.#counts.length; at++) {
+      this.#counts[at] = (this.#counts[at] as number) + (now.perBound[at] ?? 0) - (before?.perBound[at] ?? 0)
+    }
+    this.#count += now.count - (before?.count ?? 0)
+    this.#sum += now.sum - (before?.sum ?? 0)
   }
 
   /** How many were within each bound. */
@@ -52,6 +79,8 @@ export interface HistogramSample {
   readonly value: number
 }
 
+type Readings = readonly (readonly [labels: Labels, histogram: HistogramReading])[]
+
 /** A metric of type histogram in the form that a registry of prom-client takes. */
 export interface HistogramMetric {
   readonly name: string
@@ -67,10 +96,10 @@ export function histogramMetric(
   name: string,
   help: string,
   labelNames: readonly string[],
-  read: () => readonly (readonly [labels: Labels, histogram: Histogram])[],
+  read: () => Readings | Promise<Readings>,
 ): HistogramMetric {
-  const samples = (): HistogramSample[] =>
-    read().flatMap(([labels, histogram]) => {
+  const samples = async (): Promise<HistogramSample[]> =>
+    (await read()).flatMap(([labels, histogram]) => {
       const within = histogram.cumulative()
       return [
         ...histogram.bounds.map((le, i) => ({
@@ -88,7 +117,7 @@ export function histogramMetric(
     help,
     type: 'histogram',
     labelNames,
-    get: async () => ({ name, help, type: 'histogram', aggregator: 'sum', values: samples() }),
+    get: async () => ({ name, help, type: 'histogram', aggregator: 'sum', values: await samples() }),
     reset() {},
   }
 }

@@ -13,6 +13,7 @@ import { addInit } from './commands/init.ts'
 import { addKeygen } from './commands/keygen.ts'
 import { addKv } from './commands/kv.ts'
 import { addLocks } from './commands/locks.ts'
+import { addLogs } from './commands/logs.ts'
 import { addNames } from './commands/names.ts'
 import { addPs } from './commands/ps.ts'
 import { addRun, splitExec } from './commands/run.ts'
@@ -41,6 +42,7 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addInit(command('init'), end)
   addTest(command('test'), end)
   addPs(command('ps'), end)
+  addLogs(command('logs'), stdoutGone, end)
   addGroups(command('groups'), end)
   addNames(command('names'), end)
   addLocks(command('locks'), end)

@@ -48,6 +48,15 @@ export class Output {
     this.#stdout.write(`${text}\n`)
   }
 
+  /** As it is. */
+  text(text: string): void {
+    this.#stdout.write(text)
+  }
+
+  get hasColor(): boolean {
+    return this.#color
+  }
+
   json(value: unknown): void {
     this.#stdout.write(`${JSON.stringify(value, undefined, 2)}\n`)
   }

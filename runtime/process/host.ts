@@ -11,6 +11,7 @@ import { ErrorValue, record, type TableValue, type Value } from '../base/value.t
 import type { Answer, LifecycleEvent, LocalNames, LogLevel, Outcome, Timer } from '../services.ts'
 import { Allowances, aheadBytesOf } from './core/ahead.ts'
 import {
+  exitReason,
   LINKED_PROCESS_FAILED,
   linkedProcessFailed,
   onLinkDown,
@@ -20,6 +21,7 @@ import {
 import { Links } from './core/links.ts'
 import { Names, nameProblem } from './core/names.ts'
 import type {
+  ExitCounts,
   FromHost,
   HostFigures,
   Port,
@@ -111,7 +113,9 @@ export abstract class Host implements ProcessHost {
   #stopping: { reason: string; isDone: boolean } | undefined
   readonly #lines = new RateLimit(LOGGED_LINES_MAX)
   readonly #failures = new RateLimit(LOGGED_FAILURES_MAX)
-  #figures = { spawns: 0, ok: 0, failed: 0, messages: 0 }
+  #figures = { spawns: 0, messages: 0 }
+  #isObserved = false
+  readonly #exits: ExitCounts = { ok: 0, failed: 0, linked: 0, terminated: 0 }
 
   constructor(options: HostOptions, port: Port<FromHost, ToHost>, driver: SchedulerDriver) {
     this.options = options
@@ -287,6 +291,7 @@ export abstract class Host implements ProcessHost {
       if (request.monitor) this.#links.monitor(request.from, process.pid)
       if (request.link) this.#links.link(request.from, process.pid)
     }
+    if (this.#isObserved) this.port.post({ kind: 'process-started', pid: process.pid, entry: process.entryId })
     if (ended !== undefined) this.#enders.set(process.pid, ended)
     done({ ok: true, value: process.pid })
     if (request.link && spawner?.outcome?.ok === false) this.kill(process, linkedProcessFailed())
@@ -321,7 +326,12 @@ export abstract class Host implements ProcessHost {
   #tellEnd(process: Process, outcome: Outcome): void {
     const { pid } = process
     const atMs = this.env.wallMs()
-    this.#figures[outcome.ok ? 'ok' : 'failed']++
+    const reason = exitReason(outcome)
+    this.#exits[reason]++
+    if (this.#isObserved) {
+      const message = outcome.ok ? {} : { message: outcome.error.message }
+      this.port.post({ kind: 'process-ended', pid, entry: process.entryId, reason, ...message })
+    }
     this.#releaseNames(pid)
     this.#leaveServices(process)
     if (!outcome.ok && this.reportsFailure(process)) this.#logFailure(process, outcome.error)
@@ -637,6 +647,9 @@ export abstract class Host implements ProcessHost {
       case 'inspect':
         this.port.post({ kind: 'inspected', ref: message.ref, ...this.inspect() })
         break
+      case 'observe':
+        this.#isObserved = message.isObserved
+        break
       case 'stop':
         this.#stop(message.reason, message.timeoutMs)
         break
@@ -726,16 +739,17 @@ export abstract class Host implements ProcessHost {
       reductions: process.reductions,
       ageMs: Math.round(now - process.bornAtMs),
     }))
-    const { spawns, ok, failed, messages } = this.#figures
-    const { runQueueCount, slices, busyMs } = this.scheduler
+    const { spawns, messages } = this.#figures
+    const { runQueueCount, slices, busyMs, sliceTimes } = this.scheduler
     const figures = {
       processes: this.#processes.size,
       spawns,
-      exits: { ok, failed },
+      exits: { ...this.#exits },
       messages,
       runQueue: runQueueCount,
       slices,
       busyMs: Math.round(busyMs),
+      sliceTimes: sliceTimes.counts,
     }
     return { processes, figures }
   }

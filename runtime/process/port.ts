@@ -1,6 +1,7 @@
 // What hosts and the node say to each other. A host knows its own processes; everything else goes through here. Messages are data only, so
 // that the other side may be another thread; they are handed over in batches, one a turn of the event loop.
 
+import type { HistogramCounts } from '../base/histogram.ts'
 import type { ErrorValue, TableValue, Value } from '../base/value.ts'
 import type { CodeEntry } from '../lua/sandbox.ts'
 import type { Identity, PolicySet } from '../security/core/policies.ts'
@@ -109,14 +110,37 @@ export interface LogRecord {
   fields: TableValue | undefined
 }
 
+/** A process has started, or ended; said while somebody observes. */
+export interface ProcessNews {
+  kind: 'process-started' | 'process-ended'
+  pid: string
+  entry: string
+  /** Of an end. */
+  reason?: keyof ExitCounts
+  /** Of a failure. */
+  message?: string
+}
+
+/** Ends of processes, by why: `linked` and `terminated` are failures that came from outside. */
+export interface ExitCounts {
+  ok: number
+  failed: number
+  linked: number
+  terminated: number
+}
+
+/** Counted from the start of the host, or of its worker; but for `processes` and `runQueue`, which are of the moment. */
 export interface HostFigures {
   processes: number
   spawns: number
-  exits: { ok: number; failed: number }
+  exits: ExitCounts
+  /** Put into mailboxes. */
   messages: number
   runQueue: number
   slices: number
   busyMs: number
+  /** How long slices took. */
+  sliceTimes: HistogramCounts
 }
 
 export type ToHost =
@@ -146,6 +170,8 @@ export type ToHost =
   /** Whoever asked for the spawn `ref` does not wait any more: a process that still loads is dropped. */
   | { kind: 'abandon'; ref: number }
   | { kind: 'inspect'; ref: number }
+  /** Whether somebody wants to hear of every process that starts or ends. */
+  | { kind: 'observe'; isObserved: boolean }
   /** CANCEL to every process, force after `timeoutMs`, then `stopped`. */
   | { kind: 'stop'; reason: string; timeoutMs: number }
 
@@ -169,6 +195,7 @@ export type FromHost =
   | LogRecord
   | TerminalMessage
   | { kind: 'inspected'; ref: number; processes: readonly ProcessInfo[]; figures: HostFigures }
+  | ProcessNews
   | { kind: 'ready' }
   | { kind: 'stopped' }
 

@@ -2,6 +2,7 @@
 
 import type { Env } from '../base/env.ts'
 import { Heap } from '../base/heap.ts'
+import { Histogram } from '../base/histogram.ts'
 import type { Timer } from '../services.ts'
 import { RunQueue } from './core/run-queue.ts'
 import type { Process } from './process.ts'
@@ -20,6 +21,10 @@ const SLICE_BUDGET = 10_000
 /** How long a turn may keep the event loop, and how many slices it has at most, whatever the clock says. */
 const TURN_MS = 4
 const TURN_SLICES_MAX = 256
+/** Seconds. Most slices are over in a few microseconds; one that takes milliseconds keeps the others waiting. */
+export const SLICE_BOUNDS: readonly number[] = [
+  0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1, 10,
+]
 const LATER_MAX_MS = 2 ** 31 - 1
 
 interface Due {
@@ -36,6 +41,7 @@ export class Scheduler {
   #wakeAtMs = Number.POSITIVE_INFINITY
   #cancelWake: (() => void) | undefined
   slices = 0
+  readonly sliceTimes = new Histogram(SLICE_BOUNDS)
   busyMs = 0
 
   constructor(driver: SchedulerDriver) {
@@ -75,8 +81,10 @@ export class Scheduler {
       if (!process.isEnded) {
         this.slices++
         process.slice(SLICE_BUDGET)
+        const afterMs = env.nowMs()
+        this.sliceTimes.observe((afterMs - nowMs) / 1000)
+        nowMs = afterMs
       }
-      nowMs = env.nowMs()
       if (nowMs >= endMs || --left === 0) break
       this.#fireDue(nowMs)
     }

@@ -43,6 +43,8 @@ const AHEAD_HOSTS = 64
 export class Peers {
   readonly #options: PeersOptions
   readonly #lines = new Map<PeerSession, Outgoing>()
+  /** Messages between processes, and not what nodes tell each other about them. */
+  readonly counts = { sent: 0, received: 0 }
   /** Those with something to send. */
   #waiting: Outgoing[] = []
 
@@ -51,7 +53,10 @@ export class Peers {
   }
 
   up(session: PeerSession): void {
-    const line = new Outgoing(session, this.#options, () => this.#schedule(line))
+    const line = new Outgoing(session, this.#options, {
+      scheduled: () => this.#schedule(line),
+      sent: () => void this.counts.sent++,
+    })
     this.#lines.set(session, line)
     this.#options.relay.openPeer(line)
   }
@@ -75,8 +80,11 @@ export class Peers {
       Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
     )
     try {
-      do this.#options.relay.receive(line, readPeerMessage(reader))
-      while (!reader.isAtEnd)
+      do {
+        const message = readPeerMessage(reader)
+        if (message.kind === 'send') this.counts.received++
+        this.#options.relay.receive(line, message)
+      } while (!reader.isAtEnd)
     } catch (error) {
       if (!(error instanceof WireError)) throw error
       return `a message of the relay: ${error.message}`
@@ -96,6 +104,13 @@ export class Peers {
   }
 }
 
+interface Owner {
+  /** Something waits for the end of the turn. */
+  scheduled(): void
+  /** A message between processes was accepted. */
+  sent(): void
+}
+
 /**
  * What is said to one node in one session with it. A message is accepted or refused when it is said; the accepted ones of a turn travel as one,
  * beyond the bound of the queue if it filled up meanwhile.
@@ -107,18 +122,18 @@ class Outgoing implements PeerLine {
   readonly #session: PeerSession
   readonly #options: PeersOptions
   readonly #writer: ValueWriter
-  readonly #scheduled: () => void
+  readonly #owner: Owner
   #isClosed = false
   #isScheduled = false
 
-  constructor(session: PeerSession, options: PeersOptions, scheduled: () => void) {
+  constructor(session: PeerSession, options: PeersOptions, owner: Owner) {
     this.node = toBytes(session.name)
     this.epoch = session.epoch
     this.aheadBytes = Math.min(AHEAD_BYTES_MAX, Math.floor(options.queueBytesMax / AHEAD_HOSTS))
     this.#session = session
     this.#options = options
     this.#writer = new ValueWriter(options.messageBytesMax)
-    this.#scheduled = scheduled
+    this.#owner = owner
   }
 
   /** The same run of the node may be reached again, in another session that knows nothing of this one. */
@@ -150,8 +165,9 @@ class Outgoing implements PeerLine {
     if (writer.length > BATCH_BYTES_MAX) this.flush()
     else if (!this.#isScheduled) {
       this.#isScheduled = true
-      this.#scheduled()
+      this.#owner.scheduled()
     }
+    if (message.kind === 'send') this.#owner.sent()
     return 'sent'
   }
 

@@ -18,6 +18,7 @@ import type {
   LogRecord,
   Port,
   ProcessInfo,
+  ProcessNews,
   ProcessQuestion,
   Question,
   Reply,
@@ -93,6 +94,10 @@ export interface RelayHooks {
   clientsLost(isLost: (pid: string) => boolean): void
   /** Who holds, or is about to hold, the name in a scope that is larger than the node. */
   sharedHolder?: ((name: string) => string | undefined) | undefined
+  /** A name of this node alone was bound, or released. */
+  nameChanged?(name: string, pid: string | undefined): void
+  /** A process has started or ended; said while `observe` is on. */
+  processNews?(news: ProcessNews): void
   /** Set while names must not be registered yet: when they may, or that they may not. @throws MoonmeshError */
   namesReady?: ((name: string) => Promise<void> | undefined) | undefined
   /** A message that was sent to a name did not find its process on the other node, or not in the run that it belongs to. cluster.md §1.3 */
@@ -123,7 +128,9 @@ interface Pending {
   isAnswered: boolean
 }
 
-interface Inspection {
+export interface Inspection {
+  /** The host, or the worker of it, that was asked. */
+  line: HostLine
   host: string
   processes: readonly ProcessInfo[]
   figures: HostFigures
@@ -138,6 +145,7 @@ export class Relay {
   readonly #lines = new Map<string, HostLine[]>()
   readonly #slots = new Map<number, HostLine>()
   readonly #turns = new Map<string, number>()
+  #isObserved = false
   /** By node; only those that are reached. */
   readonly #peers = new Map<string, PeerLine>()
   readonly #peerStates = new Map<PeerLine, PeerState>()
@@ -218,7 +226,14 @@ export class Relay {
     if (shared.length > 0) line.port.post({ kind: 'shared-names', names: shared })
     for (const { node, epoch, aheadBytes } of this.#peers.values())
       line.port.post({ kind: 'node', node, epoch, aheadBytes })
+    if (this.#isObserved) line.port.post({ kind: 'observe', isObserved: true })
     line.port.onMessage((message) => this.#handle(line, message))
+  }
+
+  /** Whether hosts tell of every process that starts or ends, those that are opened later included. */
+  observe(isObserved: boolean): void {
+    this.#isObserved = isObserved
+    this.#broadcast({ kind: 'observe', isObserved })
   }
 
   linesOf(hostId: string): readonly HostLine[] {
@@ -475,7 +490,7 @@ export class Relay {
           new Promise<Inspection>((resolve) => {
             const ref = this.#nextRef++
             const question: Question = { kind: 'terminate', to: '', from: '' }
-            const empty: Inspection = { host: line.hostId, processes: [], figures: NO_FIGURES }
+            const empty: Inspection = { line, host: line.hostId, processes: [], figures: NO_FIGURES }
             const answered = (): void => resolve(empty)
             this.#pending.set(ref, {
               origin: undefined,
@@ -542,7 +557,7 @@ export class Relay {
 
   /** Takes a local name from its holder. */
   releaseName(name: string): void {
-    if (this.#names.release(name)) this.#broadcast({ kind: 'name', name, pid: undefined })
+    if (this.#names.release(name)) this.#tellName(name, undefined)
   }
 
   // ---- questions
@@ -743,9 +758,14 @@ export class Relay {
       case 'inspected': {
         const pending = this.#pending.get(message.ref)
         this.#pending.delete(message.ref)
-        pending?.inspected?.({ host: line.hostId, processes: message.processes, figures: message.figures })
+        const { processes, figures } = message
+        pending?.inspected?.({ line, host: line.hostId, processes, figures })
         break
       }
+      case 'process-started':
+      case 'process-ended':
+        this.#hooks.processNews?.(message)
+        break
       case 'log':
         this.#hooks.log(message)
         break
@@ -1007,7 +1027,7 @@ export class Relay {
       const error = new MoonmeshError('AlreadyExists', 'name already registered', { retryable: false, details })
       return this.#reply(origin, { ok: false, error })
     }
-    this.#broadcast({ kind: 'name', name, pid })
+    this.#tellName(name, pid)
     this.#reply(origin, { ok: true, value: undefined })
   }
 
@@ -1018,7 +1038,12 @@ export class Relay {
   }
 
   #releaseNames(pid: string): void {
-    for (const name of this.#names.releaseAll(pid)) this.#broadcast({ kind: 'name', name, pid: undefined })
+    for (const name of this.#names.releaseAll(pid)) this.#tellName(name, undefined)
+  }
+
+  #tellName(name: string, pid: string | undefined): void {
+    this.#broadcast({ kind: 'name', name, pid })
+    this.#hooks.nameChanged?.(name, pid)
   }
 
   #broadcast(message: ToHost): void {
@@ -1032,11 +1057,12 @@ const NEVER_ABORTED = new AbortController().signal
 const NO_FIGURES: HostFigures = {
   processes: 0,
   spawns: 0,
-  exits: { ok: 0, failed: 0 },
+  exits: { ok: 0, failed: 0, linked: 0, terminated: 0 },
   messages: 0,
   runQueue: 0,
   slices: 0,
   busyMs: 0,
+  sliceTimes: { perBound: [], count: 0, sum: 0 },
 }
 
 /** Spawns that one other node may have under way here. */

@@ -14,12 +14,20 @@ import type { Names } from '../../cluster/names/names.ts'
 import { registerGroupMetrics } from '../../cluster/pg/metrics.ts'
 import type { ProcessGroups } from '../../cluster/pg/pg.ts'
 import { type NodeFigures, registerNodeMetrics } from '../../runtime/node-metrics.ts'
+import { type ProcessFigures, registerProcessMetrics } from '../../runtime/process-metrics.ts'
 import { registerStoreMetrics } from '../../runtime/store/metrics.ts'
 import type { Stores } from '../../runtime/store/stores.ts'
 
 test.each<[string, string, (registry: prom.Registry) => void]>([
   // Nothing is read before it is asked for.
-  ['## The node', '## The cluster', (registry) => registerNodeMetrics(prom, registry, {} as NodeFigures)],
+  [
+    '## The node',
+    '## The cluster',
+    (registry) => {
+      registerNodeMetrics(prom, registry, {} as NodeFigures)
+      registerProcessMetrics(prom, registry, {} as ProcessFigures)
+    },
+  ],
   ['## The cluster', '## Names', (registry) => registerClusterMetrics(prom, registry, {} as Cluster)],
   ['## Names', '## Locks', (registry) => registerNamesMetrics(prom, registry, {} as Names)],
   ['## Locks', '## Stores', (registry) => registerLocksMetrics(prom, registry, {} as Locks)],

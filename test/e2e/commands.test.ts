@@ -323,6 +323,7 @@ test('version', async () => {
     node: process.version,
     engine: 'moonmesh',
     fengari: expect.stringMatching(/^\d/),
+    wire: { gossip: { speaks: 2, min: 1, max: 5 }, mesh: { min: 1, max: 1 } },
   })
   expect((await cli.run(['version'])).stdout).toContain(`moonmesh  ${version}\n`)
   expect((await cli.run(['--version'])).stdout).toBe(`${version}\n`)

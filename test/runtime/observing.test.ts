@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { createNode, type EntryDefinition, type Node } from '../../runtime/index.ts'
 import { createLog } from '../../runtime/log.ts'
+import type { NodeEventType } from '../../runtime/node-events.ts'
 import { eventually } from '../tools/eventually.ts'
 
 const closers: (() => Promise<void> | void)[] = []
@@ -101,6 +102,62 @@ test('every node shows how late its event loop is, and what it could not deliver
   expect(text).toMatch(/event_loop_lag_seconds_bucket\{le="\+Inf"\} [1-9]/)
   expect(text).toContain('messages_undeliverable_total{why="stale_epoch"} 0')
   expect(text).toContain('messages_undeliverable_total{why="noproc"} 0')
+})
+
+test('every node shows its processes, their ends, their messages and the scheduler', async () => {
+  const busy = script(
+    'process.lua',
+    'busy',
+    [],
+    `return { main = function(command)
+       if command == "fail" then error("no") end
+       if command == "wait" then process.inbox():receive() end
+     end }`,
+  )
+  const node = await nodeWith([], [busy])
+  await node.start()
+  await node.exec('t:busy', { host: 't:host' })
+  await node.exec('t:busy', { host: 't:host', args: ['fail'] }).catch(() => {})
+  const pid = await node.spawn('t:busy', { host: 't:host', args: ['wait'] })
+  await eventually(async () =>
+    expect((await node.metrics()).text).toContain('processes{host="t:host",state="waiting"} 1'),
+  )
+  const { text } = await node.metrics()
+  expect(text).toContain('process_spawns_total 3')
+  expect(text).toContain('process_exits_total{reason="ok"} 1')
+  expect(text).toContain('process_exits_total{reason="failed"} 1')
+  expect(text).toContain('mailbox_messages 0')
+  expect(text).toContain('scheduler_run_queue 0')
+  expect(text).toMatch(/scheduler_slice_seconds_count [1-9]/)
+  await node.send(pid, 'end')
+  await eventually(async () => {
+    const after = (await node.metrics()).text
+    expect(after).toContain('process_exits_total{reason="ok"} 2')
+    expect(after).toContain('messages_total{kind="delivered"} 1')
+  })
+})
+
+test('what happens on a node is told to those who watch, and processes only to those who want them', async () => {
+  const done = script('process.lua', 'done', [], 'return { main = function(name) process.registry.register(name) end }')
+  const node = await nodeWith([], [done])
+  await node.start()
+  const seen: string[] = []
+  const all = new Set<NodeEventType>(['process', 'name', 'service'])
+  const end = node.watch(all, ({ type, kind, subject }) => seen.push(`${type} ${kind} ${subject}`))
+  const services: string[] = []
+  node.watch(new Set<NodeEventType>(['service']), ({ kind }) => services.push(kind))
+  await node.exec('t:done', { host: 't:host', args: ['till'] })
+  await eventually(() => expect(seen).toHaveLength(4))
+  expect(seen.map((line) => line.replace(/\{.*\}/, 'PID')).sort()).toEqual([
+    'name name.bound till',
+    'name name.released till',
+    'process process.ended PID',
+    'process process.started PID',
+  ])
+  end()
+  await node.stop()
+  expect(seen).toHaveLength(4)
+  expect(services).toEqual(['service.stopping', 'service.stopped'])
 })
 
 async function freePort(): Promise<number> {

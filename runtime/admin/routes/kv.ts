@@ -22,7 +22,7 @@ export function kvRoutes(app: FastifyInstance, { stores }: AdminNode): void {
   app.get('/v1/kv', (_request, reply) => void sendJson(reply, stores.all()))
   app.get<
     OfStore & { Querystring: { prefix?: string; after?: string; limit?: string; watch?: string; from?: string } }
-  >('/v1/kv/:store', async (request, reply) => {
+  >('/v1/kv/:store', { exposeHeadRoute: false }, async (request, reply) => {
     const { prefix = '', after = '', limit, watch, from } = request.query
     if (watch !== undefined) {
       const following = await stores.watch(request.params.store, prefix, fromOf(from))

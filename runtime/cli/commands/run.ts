@@ -92,8 +92,8 @@ async function run(path: string, options: RunOptions, context: RunContext): Prom
   const program = options.exec === undefined ? undefined : programIn(app, options.exec)
   const [{ Node }, { createLog }] = await Promise.all([import('../../node.ts'), import('../../log.ts')])
   requireAddress(app.settings.admin.http)
-  const { level, format } = app.settings.logger
-  const log = createLog({ level, format, ...(options.color ? {} : { color: false }) })
+  const { level, format, recentLinesMax } = app.settings.logger
+  const log = createLog({ level, format, recentLinesMax, ...(options.color ? {} : { color: false }) })
   let askForExit: (exitCode: number) => void = () => {}
   const exitAsked = new Promise<number>((resolve) => {
     askForExit = resolve

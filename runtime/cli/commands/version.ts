@@ -8,12 +8,13 @@ import { type CommonOptions, Output } from '../output.ts'
 
 export function addVersion(command: Command, end: (exitCode: number) => void): void {
   command
-    .description('versions of moonmesh, Node.js, Lua and its engines')
-    .action((options: CommonOptions) => end(version(options)))
+    .description('versions of moonmesh, Node.js, Lua and its engines, and the protocols between nodes')
+    .action(async (options: CommonOptions) => end(await version(options)))
 }
 
-function version(options: CommonOptions): number {
+async function version(options: CommonOptions): Promise<number> {
   const output = Output.standard(options)
+  const { WIRE } = await import('../../../cluster/wire-versions.ts')
   const { version: moonmesh, dependencies } = packageInfo()
   const versions = {
     moonmesh,
@@ -22,7 +23,12 @@ function version(options: CommonOptions): number {
     engine: DEFAULT_LUA.engine,
     fengari: dependencies['fengari'],
   }
-  if (output.isJson) output.json(versions)
+  if (output.isJson) output.json({ ...versions, wire: WIRE })
   else for (const [name, text] of Object.entries(versions)) output.line(`${name.padEnd(9)} ${text}`)
+  if (!output.isJson) {
+    const { gossip, mesh } = WIRE
+    output.line(`gossip    ${gossip.speaks} (understands ${gossip.min} to ${gossip.max})`)
+    output.line(`mesh      ${mesh.max} (understands ${mesh.min} to ${mesh.max})`)
+  }
   return EXIT_OK
 }

@@ -33,6 +33,13 @@ export const linkedProcessFailed = (): ProcessOutcome => ({
   error: new ErrorValue('Internal', LINKED_PROCESS_FAILED),
 })
 
+/** Why a process ended, as it is counted: by itself, or by what came from outside. */
+export function exitReason(outcome: ProcessOutcome): 'ok' | 'failed' | 'linked' | 'terminated' {
+  if (outcome.ok) return 'ok'
+  const { message } = outcome.error
+  return message === LINKED_PROCESS_FAILED ? 'linked' : message === PROCESS_TERMINATED ? 'terminated' : 'failed'
+}
+
 export const deadlock = (): ProcessOutcome => ({
   ok: false,
   error: new ErrorValue('Internal', 'deadlock: every coroutine of the process waits for something that cannot happen'),

@@ -13,10 +13,12 @@ import { follow } from '../../../runtime/cli/client.ts'
 import { systemDriver, systemEnv } from '../../../runtime/driver.ts'
 import { createLog, type Log } from '../../../runtime/log.ts'
 import { NodeDirectory } from '../../../runtime/node-dir.ts'
+import type { NodeEvent, NodeEventType } from '../../../runtime/node-events.ts'
 import { PlainStores } from '../../../runtime/store/admin-stores.ts'
 import { MemoryStoreKeeper, Stores } from '../../../runtime/store/stores.ts'
 import type { WatchEvent } from '../../../runtime/store/watches.ts'
 import type { ServiceStatus } from '../../../runtime/supervisor/supervisor.ts'
+import { eventually } from '../../tools/eventually.ts'
 
 const HOST = 'shop:processes'
 const running: ServiceStatus = { id: HOST, kind: 'process.host', state: 'running', attempts: 1, sinceMs: 1000.4 }
@@ -64,6 +66,13 @@ class FakeNode implements AdminNode {
     this.left.push('left')
   }
 
+  readonly log = log
+  readonly watchers: ((event: NodeEvent) => void)[] = []
+  watch(_types: ReadonlySet<NodeEventType>, listener: (event: NodeEvent) => void): () => void {
+    this.watchers.push(listener)
+    return () => void this.watchers.splice(this.watchers.indexOf(listener), 1)
+  }
+
   async metrics(): ReturnType<AdminNode['metrics']> {
     return { contentType: 'text/plain; version=0.0.4', text: 'orders_total 3\n' }
   }
@@ -78,8 +87,10 @@ class FakeNode implements AdminNode {
   }
 
   async figures(): ReturnType<AdminNode['figures']> {
-    const exits = { ok: 1, failed: 2 }
-    return [{ host: HOST, processes: 1, spawns: 4, exits, messages: 5, runQueue: 0, slices: 9, busyMs: 1.5 }]
+    const exits = { ok: 1, failed: 1, linked: 1, terminated: 0 }
+    const sliceTimes = { perBound: [], count: 9, sum: 0.0015 }
+    const counts = { spawns: 4, messages: 5, slices: 9 }
+    return [{ host: HOST, processes: 1, exits, runQueue: 0, busyMs: 1.5, sliceTimes, ...counts }]
   }
 }
 
@@ -411,6 +422,102 @@ describe('routes (operations.md §3)', () => {
     await start()
     expect(await ask('/v1/%zz')).toMatchObject({ status: 400, body: { error: { kind: 'Invalid' } } })
   })
+})
+
+/** Reads what a stream says, piece by piece, until it is told to stop. */
+async function streamOf(path: string, at?: string): Promise<{ status: number; text: () => string; stop: () => void }> {
+  let text = ''
+  const place =
+    at === undefined
+      ? { socketPath: directory.socketPath }
+      : { host: parseAddress(at).host, port: parseAddress(at).port }
+  return new Promise((done, fail) => {
+    const sent = request({ ...place, path, agent: false }, (response) => {
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        text += piece
+      })
+      response.on('error', () => {})
+      done({ status: response.statusCode ?? 0, text: () => text, stop: () => void sent.destroy() })
+    })
+    sent.on('error', fail)
+    sent.end()
+  })
+}
+
+describe('streams', () => {
+  const joined: NodeEvent = { type: 'membership', kind: 'node.joined', subject: 'n2', timeMs: 7.6, data: { epoch: 3n } }
+
+  test('/v1/events tells what happens from now on, as server-sent events', async () => {
+    await start()
+    const { text, stop } = await streamOf('/v1/events')
+    await eventually(() => expect(text()).toBe('retry: 2000\n: node n1\n\n'))
+    node.watchers[0]?.(joined)
+    const data = '{"kind":"node.joined","subject":"n2","time_ms":8,"data":{"epoch":"3"}}'
+    await eventually(() => expect(text()).toContain(`id: 1\nevent: membership\ndata: ${data}\n\n`))
+    stop()
+    await eventually(() => node.watchers.length === 0)
+    expect(await ask('/v1/events?types=service,prices')).toMatchObject({
+      status: 400,
+      body: { error: { kind: 'Invalid', message: expect.stringContaining('"prices"') } },
+    })
+    expect((await ask('/v1/events', { method: 'HEAD' })).status).toBe(404)
+  })
+
+  test('a bound for streams of events, and one that ends makes room', async () => {
+    await start()
+    const streams = await Promise.all(Array.from({ length: 64 }, () => streamOf('/v1/events')))
+    expect((await ask('/v1/events')).status).toBe(429)
+    streams[0]?.stop()
+    await eventually(() => node.watchers.length === 63)
+    const another = await streamOf('/v1/events')
+    expect(another.status).toBe(200)
+    for (const { stop } of [...streams, another]) stop()
+  })
+
+  test('/v1/logs: the last lines, by level, entry and process, and those to come', async () => {
+    await start()
+    log.write('info', { entry: 'shop:a', pid: '{shop:h|1.2}' }, 'one')
+    log.write('warn', { entry: 'shop:b', pid: '{shop:h|1.3}' }, 'two')
+    log.write('error', {}, 'three')
+    const lines = async (query: string): Promise<unknown[]> =>
+      ((await ask(`/v1/logs?${query}`)).body as { msg: string }[]).map(({ msg }) => msg)
+    expect(await lines('')).toEqual(['one', 'two', 'three'])
+    expect(await lines('limit=2')).toEqual(['two', 'three'])
+    expect(await lines('limit=0')).toEqual([])
+    expect(await lines('level=warn')).toEqual(['two', 'three'])
+    expect(await lines('entry=shop:a')).toEqual(['one'])
+    expect(await lines(`pid=${encodeURIComponent('{shop:h|1.3}')}`)).toEqual(['two'])
+    expect(await lines(`pid=${encodeURIComponent('#3')}`)).toEqual(['two'])
+    expect((await ask('/v1/logs?level=loud')).status).toBe(400)
+    expect((await ask('/v1/logs?limit=-1')).status).toBe(400)
+    const { text, stop } = await streamOf('/v1/logs?follow=true&limit=1&level=warn')
+    await eventually(() => expect(text()).toMatch(/^\{"level":"error","time":\d+,"msg":"three"\}\n$/))
+    log.write('info', {}, 'four')
+    log.write('warn', {}, 'five')
+    await eventually(() => expect(text()).toMatch(/"three"\}\n.*"five"\}\n$/))
+    stop()
+  })
+
+  test('over TCP logs need the token, by whatever spelling of the path they are asked for', async () => {
+    const settings = { http: '127.0.0.1:0', httpIsDefault: false }
+    const { address } = await start({ ...settings, token: 'secret' })
+    const spellings = ['/v1/logs', '/v1/logs?limit=1', '/v1/logs#a', '/v1/%6cogs', `http://${address}/v1/logs`]
+    for (const path of spellings) expect([path, (await ask(path, { at: address })).status]).toEqual([path, 403])
+    const headers = { authorization: 'Bearer secret' }
+    expect((await ask('/v1/logs', { at: address, headers })).status).toBe(200)
+    expect((await ask('/v1/events?types=nothing', { at: address })).status).toBe(400)
+  })
+})
+
+test('a parameter that is given twice is the asker’s mistake', async () => {
+  await start()
+  for (const path of [
+    '/v1/names?prefix=a&prefix=b',
+    '/v1/kv/shop:none?limit=1&limit=2',
+    '/v1/processes?host=a&host=b',
+  ]) {
+    expect([path, (await ask(path)).status]).toEqual([path, 400])
+  }
 })
 
 describe('the TCP listener', () => {

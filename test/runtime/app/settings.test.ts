@@ -14,7 +14,7 @@ test('an app that says nothing has the defaults', async () => {
   const { settings, dir } = await appOf('')
   expect(settings).toEqual({
     node: { name: nodeNameOf(hostname()), dataDir: join(dir, '.runtime') },
-    logger: { level: 'info', format: 'auto', isWritten: true, isStreamed: false },
+    logger: { level: 'info', format: 'auto', recentLinesMax: 1000, isWritten: true, isStreamed: false },
     metrics: { recordsFunctions: false, prometheus: undefined },
     admin: { http: '127.0.0.1:7960', httpIsDefault: true, token: undefined },
     security: { strictMode: false },

@@ -1,0 +1,128 @@
+// What an operator has of a running node: its log, its events, its metrics. One node for the whole file. operations.md §2, §3, §5.
+
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Cli, type CliResult, type Program } from '../tools/cli.ts'
+import { eventually } from '../tools/eventually.ts'
+
+let cli: Cli
+let node: Program
+
+beforeAll(async () => {
+  cli = new Cli()
+  cli.write({ 'app.yaml': APP, 'clerk.lua': CLERK, 'errands.lua': ERRANDS })
+  node = cli.start(['run', 'app.yaml', '--log-format', 'json'])
+  await node.until('"event":"ready"')
+})
+
+afterAll(() => cli.close())
+
+const APP = `version: "1.0"
+namespace: shop
+node: { name: n1 }
+entries:
+  - { name: processes, kind: process.host, lifecycle: { auto_start: true } }
+  - { name: clerk, kind: process.lua, source: "file://clerk.lua", modules: [process, logger] }
+  - { name: clerk.service, kind: process.service, process: clerk, host: processes, lifecycle: { auto_start: true } }
+  - { name: errand, kind: process.lua, source: "return { main = function() process.send('clerk', 'hello') end }" }
+  - { name: errands, kind: process.lua, source: "file://errands.lua", modules: [time] }
+  - { name: errands.service, kind: process.service, process: errands, host: processes, lifecycle: { auto_start: true } }
+`
+/** Something to see: a process that starts, says something and ends, again and again. */
+const ERRANDS = `local time = require("time")
+local function main()
+    local ends = process.events()
+    while true do
+        local later = time.after("50ms")
+        if channel.select({ later:case_receive(), ends:case_receive() }).channel == ends then return end
+        process.spawn("shop:errand", "shop:processes")
+    end
+end
+return { main = main }
+`
+/** Logs what it is told. */
+const CLERK = `local process, logger = require("process"), require("logger")
+local function main()
+    process.registry.register("clerk")
+    logger:info("clerk is here")
+    local inbox, ends = process.inbox(), process.events()
+    while true do
+        local got = channel.select({ inbox:case_receive(), ends:case_receive() })
+        if got.channel == ends then return end
+        logger:warn("told " .. got.value:topic())
+    end
+end
+return { main = main }
+`
+
+const socketPath = (): string => join(cli.dir, '.runtime/n1/admin.sock')
+const ok = async (...args: string[]): Promise<CliResult> => {
+  const result = await cli.run(args)
+  expect(result).toMatchObject({ code: 0, stderr: '' })
+  return result
+}
+
+function stream(path: string): { text: () => string; stop: () => void } {
+  let text = ''
+  const sent = request({ socketPath: socketPath(), path, agent: false }, (response) => {
+    response.setEncoding('utf8').on('data', (piece: string) => {
+      text += piece
+    })
+    response.on('error', () => {})
+  })
+  sent.on('error', () => {})
+  sent.end()
+  return { text: () => text, stop: () => void sent.destroy() }
+}
+
+test('logs: the last lines, chosen by level, entry and process; those to come with --follow', async () => {
+  const { stdout } = await ok('logs', '--json', '-n', '1000')
+  const records = JSON.parse(stdout) as { msg: string; entry?: string; pid?: string; line?: string }[]
+  const own = records.find(({ msg }) => msg === 'clerk is here')
+  expect(own).toMatchObject({
+    entry: 'shop:clerk',
+    line: 'shop:clerk:4',
+    pid: expect.stringMatching(/^\{shop:processes\|/),
+  })
+  expect((await ok('logs', '-n', '1000')).stdout).toMatch(
+    /^\d\d:\d\d:\d\d\.\d{3} +INFO: shop:clerk:4 #\w+ clerk is here$/m,
+  )
+  expect(JSON.parse((await ok('logs', '--json', '--level', 'error')).stdout)).toEqual([])
+  expect((await ok('logs', '--entry', 'shop:clerk', '-n', '1')).stdout.trim().split('\n')).toHaveLength(1)
+  expect(JSON.parse((await ok('logs', '--json', '--pid', own?.pid ?? '', '-n', '1')).stdout)).toHaveLength(1)
+  expect(await cli.run(['logs', '--level', 'loud'])).toMatchObject({ code: 2 })
+
+  const following = cli.start(['logs', '-f', '--json', '-n', '0', '--entry', 'shop:clerk'])
+  await following.until(/("msg":"told hello".*\n.*){3}/)
+  following.signal('SIGINT')
+  expect((await following.exit()).code).toBe(0)
+  for (const line of following.stdout.trim().split('\n')) expect(JSON.parse(line)).toMatchObject({ level: 'warn' })
+})
+
+test('events: what happens is told as it happens', async () => {
+  const events = stream('/v1/events?types=process')
+  await eventually(() => expect(events.text()).toContain('"kind":"process.ended"'))
+  events.stop()
+  const [, text = '{}'] = /event: process\ndata: (\{"kind":"process.ended".*\})\n/.exec(events.text()) ?? []
+  const { subject, data } = JSON.parse(text) as { subject: string; data: unknown }
+  expect(subject).toMatch(/^\{shop:processes\|/)
+  expect(data).toEqual({ entry: 'shop:errand', reason: 'ok' })
+})
+
+test('metrics: the figures of the runtime under their names', async () => {
+  const { text, stop } = stream('/metrics')
+  await eventually(() => expect(text()).toContain('scheduler_run_queue'))
+  stop()
+  for (const line of [
+    'processes{host="shop:processes",state="waiting"}',
+    'process_spawns_total ',
+    'process_exits_total{reason="failed"} 0',
+    'mailbox_messages ',
+    'messages_total{kind="delivered"} ',
+    'scheduler_slice_seconds_count',
+    'event_loop_lag_seconds_count',
+    'kv_watchers',
+  ])
+    expect(text()).toContain(line)
+})
