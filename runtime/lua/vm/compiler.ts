@@ -20,6 +20,8 @@ import type { Val } from './value.ts'
 
 const REGISTERS_MAX = 250
 const LIST_FLUSH = 50
+/** Instructions that a jump may pass. */
+const JUMP_MAX = 131_071
 const OPERATORS: readonly Binary[] = ['+', '-', '*', '%', '^', '/', '//', '&', '|', '~', '<<', '>>']
 /** The most that a call may cost of the budget, whatever the function's length. */
 const CALL_COST_MAX = 16
@@ -116,6 +118,7 @@ class FunctionCompiler {
   }
 
   #patch(jump: number, target: number): void {
+    if (Math.abs(target - jump) > JUMP_MAX) this.#fail('control structure too long', this.#lines[jump] ?? 0)
     this.#code[jump] = OP.JMP | ((target - jump - 1) << 8)
   }
 

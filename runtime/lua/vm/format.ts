@@ -72,8 +72,12 @@ function write(m: Machine, S: Val[], at: number, count: number, index: number, d
   switch (kind) {
     case 'c':
       return padded(String.fromCharCode(Number(integerArgument(m, S, at, count, index)) & 255), flags, width)
-    case 's':
-      return padded(toText(m, S[at + index]).slice(0, precision), flags, width)
+    case 's': {
+      const text = toText(m, S[at + index])
+      if (flags === '' && width === 0 && precision === undefined) return text
+      if (text.includes('\0')) throw m.argumentError(index, 'string contains zeros')
+      return padded(text.slice(0, precision), flags, width)
+    }
     case 'q':
       if (flags !== '' || width !== 0 || precision !== undefined)
         throw m.error(

@@ -542,7 +542,7 @@ class Generator {
     const call = `m.call2(${f},base+${a + 3},${list},${control})`
     this.#out.push(
       `fr.pc=${pc + 1};` +
-        `if(${f}===m.ipairsNative&&typeof ${control}==='number'&&${list} instanceof Table&&(t=${list}.arr[${control}+1])!==undefined){${key}=${control}+1;${value}t;${others}}` +
+        `if(${f}===m.ipairsNative&&typeof ${control}==='number'&&${control}>=0&&${list} instanceof Table&&(t=${list}.arr[${control}+1])!==undefined){${key}=${control}+1;${value}t;${others}}` +
         `else if(${f}===m.nextNative&&m.step(${list},${control})){${key}=m.stepKey;${value}m.stepValue;${others}}else{` +
         `t=${f} instanceof Closure&&${f}.proto.entry!==undefined?${f}.proto.entry(m,${f},base+${a + 4},${list},${control}):${call};` +
         `if(t===UNWIND){${this.#spill(a + 3)}}if(t===MULTI){t=m.many;${several}}else{${key}=t;${one}}}`,

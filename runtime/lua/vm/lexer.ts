@@ -32,6 +32,12 @@ const SYMBOLS: Readonly<Record<string, readonly string[]>> = {
 }
 const SINGLE = new Set('+-*/%^#&~|<>=(){}[];:,.'.split(''))
 
+/** A character that is no symbol, by its number if it cannot be shown. */
+function printable(kind: string, text: string): string {
+  const code = text.charCodeAt(0)
+  return kind.startsWith('<bad>') && (code < 32 || code > 126) ? `<\\${code}>` : text
+}
+
 const LF = 10
 const CR = 13
 
@@ -116,7 +122,10 @@ export class Lexer {
 
   /** An error at the current token. */
   failNear(text: string): never {
-    const shown = this.kind === '<eof>' ? '<eof>' : `'${this.#source.slice(this.#tokenStart, this.#tokenEnd)}'`
+    const shown =
+      this.kind === '<eof>'
+        ? '<eof>'
+        : `'${printable(this.kind, this.#source.slice(this.#tokenStart, this.#tokenEnd))}'`
     return this.fail(`${text} near ${shown}`)
   }
 

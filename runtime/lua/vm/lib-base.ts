@@ -90,7 +90,8 @@ export function baseLibrary(): Natives {
           S.copyWithin(at, at + 1, at + 1 + count)
           return count
         }
-        throw new LuaError(count > 1 ? S[at + 2] : 'assertion failed!')
+        const text = count > 1 ? S[at + 2] : 'assertion failed!'
+        throw typeof text === 'string' ? m.error(text) : new LuaError(text)
       },
       error(m, S, at, count) {
         const level = positionArgument(m, S, at, count, 2, 1)

@@ -65,6 +65,8 @@ const INDEX_HOPS_MAX = 2000
 export const STRING_BYTES_MAX = 256 * 1024 * 1024
 /** How far a slice may overrun its budget where it cannot be suspended, before the script is stopped: some seconds. */
 const OVERRUN_MAX = 50_000_000
+/** Errors in the handler of an `xpcall` that it is given itself, one after the other. */
+const HANDLINGS_MAX = 220
 /** A stack that once was this large is cut back when the coroutine waits. */
 const FRAMES_KEPT = 64
 
@@ -995,8 +997,10 @@ export class Machine {
         if (isCatching) {
           const { base } = frame
           const { S } = co
-          if (frame.kind === XPCALL) {
+          if (frame.kind === XPCALL || (frame.kind === HANDLER && frame.heat < HANDLINGS_MAX)) {
+            // What fails in the handler is handled, too.
             frame.kind = HANDLER
+            frame.heat++
             S[base + 1] = frame.extra
             S[base + 2] = error.value
             try {
@@ -1010,7 +1014,7 @@ export class Machine {
           co.depth--
           co.protections--
           S[base] = false
-          S[base + 1] = error.value
+          S[base + 1] = frame.kind === HANDLER ? 'error in error handling' : error.value
           return this.deliver(base, 2)
         }
         if (frame.kind === BARRIER || frame.kind === ENTRY) throw error

@@ -270,6 +270,8 @@ class Parser {
     if (lexer.kind !== ',' && lexer.kind !== 'in') lexer.failNear("'=' or 'in' expected")
     while (this.#take(',')) names.push(this.#name())
     this.#expect('in')
+    // What is called stands in this line.
+    const { line: callLine } = lexer
     const values = this.#expressions()
     this.#expect('do')
     const variables = names.map((name) => this.#variable(name))
@@ -278,7 +280,7 @@ class Parser {
     const body = this.#block()
     visible.length = before
     this.#close('end', 'for', line)
-    return { kind: 'genericFor', variables, values, body, line }
+    return { kind: 'genericFor', variables, values, body, line: callLine }
   }
 
   #function(line: number): Statement {
@@ -414,9 +416,10 @@ class Parser {
 
   #suffixed(): Expression {
     const lexer = this.#lexer
+    // Calls stand in the line in which the expression begins.
+    const { line } = lexer
     let left = this.#primary()
     for (;;) {
-      const { line } = lexer
       switch (lexer.kind) {
         case '.': {
           lexer.next()
@@ -439,7 +442,7 @@ class Parser {
         case ':': {
           lexer.next()
           const method = this.#name()
-          left = this.#call(left, method, lexer.line)
+          left = this.#call(left, method, line)
           break
         }
         case '(':
@@ -457,7 +460,7 @@ class Parser {
     const lexer = this.#lexer
     let args: Expression[]
     if (lexer.kind === '<string>') {
-      args = [{ kind: 'constant', value: lexer.text, line }]
+      args = [{ kind: 'constant', value: lexer.text, line: lexer.line }]
       lexer.next()
     } else if (lexer.kind === '{') args = [this.#table()]
     else {
@@ -472,7 +475,6 @@ class Parser {
   #table(): TableNode {
     const lexer = this.#lexer
     const { line } = lexer
-    this.#enter()
     lexer.next()
     const items: { key: Expression | undefined; value: Expression }[] = []
     while (lexer.kind !== '}') {
@@ -491,14 +493,12 @@ class Parser {
       if (!this.#take(',') && !this.#take(';')) break
     }
     this.#close('}', '{', line)
-    this.#depth--
     return { kind: 'table', items, line }
   }
 
   #functionBody(line: number, isMethod: boolean): FunctionNode {
     const node: FunctionNode = { parameters: [], isVararg: false, upvalues: [], body: [], line, endLine: line }
     const outer = this.#scope
-    this.#enter()
     this.#scope = { node, parent: outer, visible: [] }
     if (isMethod) node.parameters.push(this.#variable('self'))
     this.#expect('(')
@@ -517,7 +517,6 @@ class Parser {
     node.endLine = this.#lexer.line
     this.#close('end', 'function', line)
     this.#scope = outer
-    this.#depth--
     return node
   }
 }

@@ -66,7 +66,7 @@ class Hash {
 export class Table {
   shape: Shape = EMPTY_SHAPE
   slots: Val[] = NO_VALUES
-  /** The value of key k at k; slot 0 is not used. */
+  /** The value of key k at k; slot 0 is no value, see `#shorten`. */
   arr: Val[] = NO_VALUES
   hash: Hash | undefined = undefined
   meta: Table | undefined = undefined
@@ -193,7 +193,9 @@ export class Table {
     this.#setHash(hashNumber(key), value)
   }
 
+  /** Keys that were in the list stay known to `position`: what is traversed may be emptied. Slot 0 says how far it went. */
   #shorten(arr: Val[]): void {
+    if (((arr[0] as number | undefined) ?? 0) < arr.length) arr[0] = arr.length
     arr.pop()
     while (arr.length > 1 && arr[arr.length - 1] === undefined) arr.pop()
   }
@@ -309,12 +311,14 @@ export class Table {
   /** The position behind that of the key in the order of traversal; -1 for a key that the table does not know. */
   position(key: Val): number {
     if (key === undefined) return 1
-    const listLength = (this.cold ?? this.arr).length
+    const list = this.cold ?? this.arr
+    const listLength = list.length
     const fieldCount = this.shape.keys.length
     const plain = typeof key === 'object' && key instanceof Float ? key.value : key
     if (typeof plain === 'number' && plain > 0 && Math.floor(plain) === plain) {
       if (plain < listLength) return plain + 1
-      if (this.hash?.map.has(hashNumber(plain)) !== true) return listLength
+      if (this.hash?.map.has(hashNumber(plain)) !== true)
+        return plain < ((list[0] as number | undefined) ?? 0) ? listLength : -1
     }
     if (typeof plain === 'string' && !this.shape.isDictionary) {
       const slot = this.shape.index.get(plain)

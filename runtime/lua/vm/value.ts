@@ -92,7 +92,7 @@ export class Frame {
   /** Where its registers begin; of other kinds: where its results go. */
   base = 0
   varargs: Val[] = NO_ARGS
-  /** Rounds of loops since it began, or came back from JavaScript. */
+  /** Rounds of loops since it began, or came back from JavaScript. Of HANDLER: how often it was called. */
   heat = 0
   /** Of XPCALL: the handler. Of NATIVE: what goes on. */
   extra: Val = undefined
