@@ -13,7 +13,7 @@ import type {
   TableNode,
 } from './ast.ts'
 import { ArithmeticError, arithmetic, isInteger, type Num, negate, toDouble } from './number.ts'
-import { OP } from './opcodes.ts'
+import { FOR_ITERATOR, OP } from './opcodes.ts'
 import { parse } from './parser.ts'
 import { Proto } from './proto.ts'
 import type { Val } from './value.ts'
@@ -506,7 +506,7 @@ class FunctionCompiler {
     this.#close()
     this.#patch(enter, this.#pc)
     const call = this.#emit(OP.TFORCALL, base, 0, variables.length, line)
-    this.#named(call, "for iterator 'for iterator'")
+    this.#named(call, FOR_ITERATOR)
     const loop = this.#emitX(OP.TFORLOOP, base, 0, line)
     this.#patchLoop(loop, start, line)
     this.#close()

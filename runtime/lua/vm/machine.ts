@@ -23,6 +23,7 @@ import {
   toInteger,
   toNumber,
 } from './number.ts'
+import { FOR_ITERATOR } from './opcodes.ts'
 import type { Cache, Entry, Proto } from './proto.ts'
 import { Cache as NewCache } from './proto.ts'
 import { epoch, Table } from './table.ts'
@@ -160,9 +161,9 @@ export class Machine {
     const top = this.co.frames[this.co.depth] as Frame
     const described = this.co.depth > 0 && top.kind === LUA ? top.fn?.proto.names[top.pc - 1]?.[0] : undefined
     if (described === undefined) return { name: native.qualifiedName, isMethod: false }
-    const quoted = /^(\w+) '(.*)'$/s.exec(described)
+    const quoted = /^([\w ]+) '(.*)'$/s.exec(described)
     const op = ((top.fn as Closure).proto.code[top.pc - 1] as number) & 255
-    if (quoted === null || (op !== 58 && op !== 59)) return { name: native.qualifiedName, isMethod: false }
+    if (quoted === null || (op !== 58 && op !== 59 && op !== 63)) return { name: native.qualifiedName, isMethod: false }
     return { name: quoted[2] as string, isMethod: quoted[1] === 'method' }
   }
 
@@ -170,7 +171,7 @@ export class Machine {
   #nameOf(operand: number): string {
     const frame = this.co.frames[this.co.depth] as Frame
     const name = frame.kind === LUA ? frame.fn?.proto.names[frame.pc - 1]?.[operand] : undefined
-    return name === undefined ? '' : ` (${name})`
+    return name === undefined || name === FOR_ITERATOR ? '' : ` (${name})`
   }
 
   /** As error texts call the type of the value. */

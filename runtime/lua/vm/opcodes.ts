@@ -54,3 +54,6 @@ export const OP = {
   /** R[A] = R[B][C], a small integer */ GETI: 70,
   /** R[A][B] = R[C] */ SETI: 71,
 } as const
+
+/** How errors and tracebacks call what a generic `for` calls. */
+export const FOR_ITERATOR = "for iterator 'for iterator'"
