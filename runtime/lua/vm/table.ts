@@ -1,7 +1,8 @@
 // Tables: a list part, fields under constant names by shape, and a hash for all other keys.
 //
 // Invariant: a string key stands in the fields, or, once the shape is `dictionary`, in the hash; never in both. So a shape that lacks a key
-// says that the table lacks it. The last value of the list is not nil, and no key that continues the list stands in the hash.
+// says that the table lacks it. The last value of the list is not nil, and no key that continues the list stands in the hash, unless the
+// whole list moved there.
 
 import { Float } from '../../base/value.ts'
 import type { Val } from './value.ts'
@@ -61,6 +62,16 @@ class Hash {
   keys: Val[] = [undefined]
   values: Val[] = [undefined]
   live = 0
+}
+
+/** What a table holds. Slot 0 of each list is not used. */
+export interface TableParts {
+  readonly list: Val[]
+  readonly isDictionary: boolean
+  readonly names: readonly string[]
+  readonly fields: readonly Val[]
+  readonly keys: readonly Val[]
+  readonly values: readonly Val[]
 }
 
 export class Table {
@@ -204,6 +215,15 @@ export class Table {
   append(value: Val): void {
     let arr = this.arr
     const { length } = arr
+    const { hash } = this
+    if (hash !== undefined && hash.live > 0) {
+      // A list that moved to the hash as a whole stays there, or a traversal would meet its keys twice.
+      const at = hash.map.get(length)
+      if (at !== undefined && hash.values[at] !== undefined) {
+        hash.values[at] = value
+        return
+      }
+    }
     if (arr === NO_VALUES) {
       this.arr = arr = [undefined, value]
     } else {
@@ -276,6 +296,75 @@ export class Table {
     hash.live = hash.keys.length - 1
     this.hash = hash
     return hash
+  }
+
+  // ---- everything in it, for a copy that goes on being traversed as it would
+
+  /** In the order of traversal, with the keys whose values are gone: somebody may stand at one of them. */
+  parts(): TableParts {
+    const { shape, slots, hash } = this
+    return {
+      list: this.cold ?? this.arr,
+      isDictionary: shape.isDictionary,
+      names: shape.keys,
+      fields: slots,
+      keys: hash?.keys ?? NO_VALUES,
+      values: hash?.values ?? NO_VALUES,
+    }
+  }
+
+  /**
+   * Puts into an empty table what `parts` gave; each list begins with a value that does not count.
+   * @param mayCreate as for `setStr`   @returns false when no table has such parts
+   */
+  refill(parts: TableParts, mayCreate: (key: string) => boolean): boolean {
+    const { list, isDictionary, names, fields, keys, values } = parts
+    if (list.length > 1) {
+      if (list[list.length - 1] === undefined) return false
+      this.arr = list
+    }
+    if (isDictionary) {
+      if (names.length > 1) return false
+      this.shape = DICTIONARY
+    }
+    for (let i = 1; i < names.length; i++) if (!this.#adoptField(names[i] as string, fields[i], mayCreate)) return false
+    for (let i = 1; i < keys.length; i++) {
+      const key = keys[i]
+      const isKey = typeof key === 'string' ? isDictionary : key !== undefined && !Number.isNaN(key)
+      if (!isKey || (typeof key === 'object' && key instanceof Float)) return false
+      if (!this.#adopt(key, values[i])) return false
+    }
+    return true
+  }
+
+  #adoptField(name: string, value: Val, mayCreate: (key: string) => boolean): boolean {
+    const { shape } = this
+    if (shape.isDictionary) return this.#adopt(name, value)
+    if (shape.index.has(name)) return false
+    const next = shape.next(name, mayCreate(name))
+    if (next === undefined) {
+      const { keys } = shape
+      const { slots } = this
+      this.slots = NO_VALUES
+      this.shape = DICTIONARY
+      for (let i = 1; i < keys.length; i++) this.#adopt(keys[i], slots[i])
+      return this.#adopt(name, value)
+    }
+    this.addSlot(value)
+    this.shape = next
+    return true
+  }
+
+  /** A pair into the hash, with or without a value, unless the key is there. */
+  #adopt(key: Val, value: Val): boolean {
+    this.hash ??= new Hash()
+    const { hash } = this
+    if (hash.map.has(key)) return false
+    hash.map.set(key, hash.keys.length)
+    hash.keys.push(key)
+    hash.values.push(value)
+    if (value !== undefined) hash.live++
+    return true
   }
 
   /** A border. */

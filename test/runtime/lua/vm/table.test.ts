@@ -88,4 +88,17 @@ describe('a table', () => {
   })
 
   test('refuses unknown keys in a traversal', () => expect(new Table().position('x')).toBe(-1))
+
+  test('whose list has moved to the hash gets no key twice', () => {
+    const table = new Table()
+    for (let i = 1; i < 128; i++) table.setNum(i, i)
+    for (let i = 2; i < 121; i++) table.setNum(i, undefined)
+    table.setNum(128, 128)
+    table.setNum(1, 100)
+    expect(pairs(table).slice(0, 2)).toEqual([
+      [1, 100],
+      [121, 121],
+    ])
+    expect(pairs(table)).toHaveLength(9)
+  })
 })
