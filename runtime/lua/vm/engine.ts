@@ -35,7 +35,7 @@ import { Machine } from './machine.ts'
 import { Account, defaultLimit } from './memory.ts'
 import type { Proto } from './proto.ts'
 import { Table } from './table.ts'
-import { Box, CALLING, Closure, Coroutine, LuaError, Native, SUSPENDING, typeName, type Val } from './value.ts'
+import { Box, CALLING, Closure, LuaError, Native, Root, SUSPENDING, typeName, type Val } from './value.ts'
 
 const NO_VALUES: readonly LuaValue[] = []
 /** How far a chain of `__index` tables is followed. */
@@ -426,14 +426,6 @@ export class VmEngine implements Engine {
     this.machine.classMetas.clear()
     this.machine.stringMeta = undefined
   }
-}
-
-/** A thread of the scheduler. */
-class Root extends Coroutine {
-  /** The coroutine that goes on when the thread runs again: it, or one that it resumed. */
-  active: Coroutine = this
-  isStarted = false
-  waitsFor: RunStatus = 'suspended'
 }
 
 const asModule = (functions: Record<string, Native>): ModuleTable => functions as unknown as ModuleTable

@@ -12,7 +12,18 @@ import {
 import { type Machine, NESTING_MAX, PENDING } from './machine.ts'
 import { isNumber, parseNumber, rawEqual, wrap } from './number.ts'
 import { epoch, Table } from './table.ts'
-import { Coroutine, LuaError, NATIVE, Native, PCALL, SUSPENDING, typeName, type Val, XPCALL } from './value.ts'
+import {
+  type Continuation,
+  Coroutine,
+  LuaError,
+  NATIVE,
+  Native,
+  PCALL,
+  SUSPENDING,
+  typeName,
+  type Val,
+  XPCALL,
+} from './value.ts'
 
 function anyArgument(m: Machine, count: number, index: number): void {
   if (index > count) throw m.argumentError(index, 'value expected')
@@ -32,6 +43,16 @@ function next(m: Machine, S: Val[], at: number, table: Table, key: Val): number 
   return 2
 }
 
+/** What natives do when what they called has returned; by name, so that a saved frame can say which. */
+export const CONTINUATIONS = {
+  ipairs(_m, S, at, count, i) {
+    const found = count > 0 ? S[at] : undefined
+    S[at] = found === undefined ? undefined : i
+    S[at + 1] = found
+    return found === undefined ? 1 : 2
+  },
+} satisfies Record<string, Continuation>
+
 export const ipairsIterator = new Native('ipairs_iterator', (m, S, at, count) => {
   const t = S[at + 1]
   const i = positionArgument(m, S, at, count, 2) + 1
@@ -39,12 +60,8 @@ export const ipairsIterator = new Native('ipairs_iterator', (m, S, at, count) =>
   if (t instanceof Table) value = t.getNum(i)
   if (value === undefined && !(t instanceof Table && t.meta === undefined)) {
     const frame = m.pushFrame(NATIVE, at + 2)
-    frame.goOn = (_m, stack, from, results) => {
-      const found = results > 0 ? stack[from] : undefined
-      stack[from] = found === undefined ? undefined : i
-      stack[from + 1] = found
-      return found === undefined ? 1 : 2
-    }
+    frame.goOn = CONTINUATIONS.ipairs
+    frame.extra = i
     value = m.index(t, i)
     if (value === PENDING) return m.pending
     m.co.depth--
@@ -274,6 +291,20 @@ function resume(m: Machine, S: Val[], _at: number, first: number, count: number,
   }
 }
 
+/** What `coroutine.wrap` gives. */
+export class Wrap extends Native {
+  declare readonly held: Coroutine
+  constructor(co: Coroutine) {
+    super('wrap', (m, S, at, count) => {
+      co.isWrapped = true
+      const results = resume(m, S, at, at + 1, count, co)
+      if (typeof results === 'number') return results
+      throw m.error(results)
+    })
+    this.held = co
+  }
+}
+
 export function coroutineLibrary(): Natives {
   return natives('coroutine.', {
     create(m, S, at, count) {
@@ -290,15 +321,7 @@ export function coroutineLibrary(): Natives {
       return 2
     },
     wrap(m, S, at, count) {
-      const co = newCoroutine(m, functionArgument(m, S, at, count, 1))
-      const wrapped = new Native('wrap', (machine, stack, base, argumentCount) => {
-        co.isWrapped = true
-        const results = resume(machine, stack, base, base + 1, argumentCount, co)
-        if (typeof results === 'number') return results
-        throw machine.error(results)
-      })
-      wrapped.held = co
-      S[at] = wrapped
+      S[at] = new Wrap(newCoroutine(m, functionArgument(m, S, at, count, 1)))
       return 1
     },
     yield(m, S, at, count) {

@@ -162,28 +162,43 @@ function expand(m: Machine, template: string, matcher: Matcher, source: string, 
 function gmatch(m: Machine, S: Val[], at: number, count: number): number {
   const source = stringArgument(m, S, at, count, 1)
   const pattern = stringArgument(m, S, at, count, 2)
-  const matcher = new Matcher(source, pattern)
-  let s = 0
-  let last = -1
   m.allocate(200)
-  S[at] = new Native('for iterator', (machine, stack, base) =>
-    matching(machine, matcher, () => {
-      matcher.steps = 0
-      for (; s <= source.length; s++) {
-        matcher.reset()
-        const end = matcher.match(s, 0)
-        // No match is empty where the one before it ended.
-        if (end < 0 || end === last) continue
-        const from = s
-        s = end
-        last = end
-        return pushCaptures(machine, stack, base, matcher, from, end, true)
-      }
-      stack[base] = undefined
-      return 1
-    }),
-  )
+  S[at] = new GlobalMatch(source, pattern, 0, -1)
   return 1
+}
+
+/** What `string.gmatch` gives. */
+export class GlobalMatch extends Native {
+  readonly source: string
+  readonly pattern: string
+  /** Where it looks next. */
+  from: number
+  /** Where the last match ended; -1: there was none. */
+  last: number
+  constructor(source: string, pattern: string, from: number, last: number) {
+    const matcher = new Matcher(source, pattern)
+    super('for iterator', (m, S, at) =>
+      matching(m, matcher, () => {
+        matcher.steps = 0
+        for (; this.from <= source.length; this.from++) {
+          matcher.reset()
+          const end = matcher.match(this.from, 0)
+          // No match is empty where the one before it ended.
+          if (end < 0 || end === this.last) continue
+          const begin = this.from
+          this.from = end
+          this.last = end
+          return pushCaptures(m, S, at, matcher, begin, end, true)
+        }
+        S[at] = undefined
+        return 1
+      }),
+    )
+    this.source = source
+    this.pattern = pattern
+    this.from = from
+    this.last = last
+  }
 }
 
 function rep(m: Machine, S: Val[], at: number, count: number): number {

@@ -32,6 +32,7 @@ import {
   Box,
   CALLING,
   Closure,
+  type Continuation,
   Coroutine,
   ENTRY,
   Frame,
@@ -500,7 +501,7 @@ export class Machine {
         }
         case NATIVE: {
           co.depth--
-          const results = (frame.goOn as NonNullable<Frame['goOn']>)(this, S, from, n)
+          const results = (frame.goOn as Continuation)(this, S, from, n, frame.extra)
           if (results < 0) return results
           n = results
           break

@@ -94,10 +94,14 @@ export class Frame {
   varargs: Val[] = NO_ARGS
   /** Rounds of loops since it began, or came back from JavaScript. Of HANDLER: how often it was called. */
   heat = 0
-  /** Of XPCALL: the handler. Of NATIVE: what goes on. */
+  /** Of XPCALL: the handler. Of NATIVE: what the continuation is given. */
   extra: Val = undefined
-  goOn: ((machine: Machine, S: Val[], at: number, count: number) => number) | undefined = undefined
+  /** Of NATIVE: what goes on. */
+  goOn: Continuation | undefined = undefined
 }
+
+/** What a native function does with the results of what it called; `extra` is the frame's. */
+export type Continuation = (machine: Machine, S: Val[], at: number, count: number, extra: Val) => number
 
 export const NO_ARGS: Val[] = []
 
@@ -128,6 +132,14 @@ export class Coroutine {
     this.S = [undefined, undefined, undefined, undefined]
     this.frames = [new Frame()]
   }
+}
+
+/** A thread of the scheduler. */
+export class Root extends Coroutine {
+  /** The coroutine that goes on when the thread runs again: it, or one that it resumed. */
+  active: Coroutine = this
+  isStarted = false
+  waitsFor: 'suspended' | 'yielded' | 'preempted' = 'suspended'
 }
 
 /** Thrown for an error that a script may catch. */

@@ -13,6 +13,7 @@ export class WireError extends Error {
 export const DEPTH_MAX = 500
 const EXT_ERROR = 1
 const EXT_SEEN = 2
+const EXT_REFERENCE = 3
 const SHORT = 24
 /** Up to here a loop writes faster than the platform. */
 const SHORT_WRITE = 48
@@ -110,6 +111,13 @@ export class ValueWriter {
   flag(value: boolean): this {
     this.#u8(value ? 0xc3 : 0xc2)
     return this
+  }
+
+  /** A number that stands for something: the reader says for what. */
+  reference(number: number): this {
+    if (number < 0x100) return this.#u8(0xd4).#u8(EXT_REFERENCE).#u8(number)
+    if (number < 0x10000) return this.#u8(0xd5).#u8(EXT_REFERENCE).#u16(number)
+    return this.#u8(0xd6).#u8(EXT_REFERENCE).#u32(number)
   }
 
   list<T>(items: readonly T[], write: (item: T) => void): this {
@@ -384,8 +392,15 @@ export class ValueReader {
         return this.#take(4).readInt32BE()
       case 0xd3:
         return integerValue(this.#take(8).readBigInt64BE())
-      case 0xd6:
-        return this.#seen()
+      case 0xd4:
+        return this.#reference(this.#u8(), this.#u8())
+      case 0xd5:
+        return this.#reference(this.#u8(), this.#u16())
+      case 0xd6: {
+        const type = this.#u8()
+        const number = this.#u32()
+        return type === EXT_SEEN ? this.#seen(number) : this.#reference(type, number)
+      }
       case 0xdc:
         return this.#array(this.#u16(), depth)
       case 0xdd:
@@ -430,11 +445,20 @@ export class ValueReader {
     return table
   }
 
-  #seen(): TableValue {
-    if (this.#u8() !== EXT_SEEN) throw new WireError('an extension of an unknown type')
-    const table = this.#tables[this.#u32()]
+  #seen(number: number): TableValue {
+    const table = this.#tables[number]
     if (table === undefined) throw new WireError('a table that was not met before')
     return table
+  }
+
+  #reference(type: number, number: number): Value {
+    if (type !== EXT_REFERENCE) throw new WireError('an extension of an unknown type')
+    return this.referred(number)
+  }
+
+  /** What a reference stands for. */
+  protected referred(_number: number): Value {
+    throw new WireError('a reference to nothing')
   }
 
   #extension(length: number, depth: number): ErrorValue {
