@@ -12,6 +12,7 @@ import { type Fabric, NodeFabric } from './fabric.ts'
 import { Group, type GroupEvent } from './group.ts'
 import { VersionedStores } from './kv/raft-store.ts'
 import { LatestWins } from './latest-wins.ts'
+import { logText } from './log-events.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
 import { ProtocolError } from './mesh/wire/protocol-error.ts'
 import type { Consensus } from './raft/consensus.ts'
@@ -174,7 +175,7 @@ export class Cluster {
           handlers.log('warn', { event: 'epoch_raised', epoch: raised }, EPOCH_TEXT)
           if (cluster !== undefined) cluster.#epochRaised(raised)
         },
-        log: (level, event, fields) => handlers.log(level, { event, ...fields }, textOf(event)),
+        log: (level, event, fields) => handlers.log(level, { event, ...fields }, logText(event)),
       },
     })
     cluster = new Cluster(options, gossip, own)
@@ -234,7 +235,7 @@ export class Cluster {
       },
       env: this.#env,
       pauses: this.#pauses,
-      log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
+      log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, logText(event)),
     })
     if (this.#closing !== undefined) await mesh.close()
     this.#assertOpen()
@@ -266,7 +267,7 @@ export class Cluster {
       epoch: () => this.#epoch,
       setTag: (key, value) => this.#setTag(key, value),
       converged: (ageMs) => this.convergence.observe(ageMs / 1000),
-      log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, textOf(event)),
+      log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, logText(event)),
     })
     if (settings.raft.role === 'server') await this.#openConsensus(this.#fabric, mesh)
     this.#group = new Group({
@@ -571,77 +572,4 @@ function roleOf(member: Member): ClusterMember['role'] {
 function nameInUse(name: string, address: string): MoonmeshError {
   const text = `node name "${name}" is in use at ${address}; give this node another one, with node.name`
   return new MoonmeshError('AlreadyExists', text, { retryable: false, details: { address } })
-}
-
-/** What a person reads; the fields say about whom. */
-function textOf(event: string): string {
-  return TEXTS[event] ?? event.replaceAll('_', ' ')
-}
-
-const TEXTS: Readonly<Record<string, string>> = {
-  session_opened: 'this node has a session: it may own names and locks of the cluster',
-  session_suspended:
-    'no renewal of the session was acknowledged in time: locks count as lost until there is contact again',
-  session_resumed: 'the session of this node goes on',
-  session_lost: 'the session of this node has ended, and with it all that it owned in the cluster',
-  session_node_down: 'the session of a node is ended: nothing was heard of it for too long',
-  node_fenced: 'the cluster knows a later run of this node: this one can own nothing any more; stop it',
-  leader_unreachable: 'the leader is not reached: writes wait',
-  leader_reached: 'the leader is reached again',
-  state_request_forgotten: 'the log no longer knows a request of this node: do two runs of it share a session?',
-  gossip_decrypt_failed:
-    'gossip that no key of this node decrypts; do all nodes have the same cluster.membership.secret_key?',
-  gossip_unreadable: 'gossip that cannot be read',
-  gossip_join_failed: 'joining through an address failed; those of cluster.membership.join_addrs are tried again',
-  gossip_resolve_failed:
-    'a name to join through cannot be resolved; those of cluster.membership.join_addrs are tried again',
-  gossip_name_conflict: 'two nodes have the same name',
-  gossip_ping_for_other: 'a ping meant another node: who sent it has an old address of that one',
-  gossip_merge_refused: 'a node speaks gossip that not all others understand',
-  gossip_udp_blocked: 'a node answers over TCP and not over UDP: is UDP blocked between the two?',
-  gossip_crash_found:
-    'a node has crashed: its connections broke, its ports are closed and it is silent, for another member too',
-  gossip_socket: 'a socket of gossip is in trouble',
-  foreign_cluster_id: 'a node of another cluster was told of; it is passed over. See cluster.id',
-  mesh_up: 'a node is reached',
-  mesh_down: 'a node is not reached any more',
-  mesh_refused: 'a connection to or from another node was refused',
-  mesh_accept_failed: 'a connection of another node could not be taken; is this program out of file descriptors?',
-  mesh_dial_failed: 'a node cannot be reached; it is tried again',
-  mesh_protocol_error: 'a connection was closed: the other end breaks the protocol of the mesh',
-  mesh_cert_expires: "this node's certificate ends soon; `runtime cert issue` makes another",
-  mesh_cert_expired: 'a connection was closed: the certificate of the other node has ended',
-  mesh_handler_failed: 'a message or request of another node could not be handled here',
-  duplicate_or_stale_self: 'others know a later run of this node: is there another with the same name?',
-  local_pause: 'the event loop stood still',
-  raft_bootstrapped: 'a group has begun',
-  raft_bootstrap_waiting: 'this node is in no group yet',
-  raft_bootstrap_failed: 'founding a group did not work out this time; it is tried again',
-  raft_bootstrap_too_many:
-    'more servers wait to found a group than cluster.raft.bootstrap_expect says, so none of them does',
-  raft_bootstrap_disagreement: 'servers that wait to found a group differ in cluster.raft.bootstrap_expect',
-  raft_formation_given_up: 'the store of this node is made anew: the group it was to found will never be',
-  formation_conflict:
-    'two groups have the same cluster id; `runtime cluster reset-store` on the nodes of one makes them join the other',
-  raft_step: 'the leader changes the members of the group',
-  raft_transfer: 'the leader hands over',
-  raft_transfer_failed: 'this node led and could not hand over before it stops',
-  raft_leave_failed: 'this node could not be taken out of the group; remove it there: runtime cluster remove',
-  raft_member_leaves: 'a node asks to be taken out of the group',
-  raft_voter_churn_burst: 'the voters change often; what can wait, waits',
-  raft_joined: 'this node is wanted as a member of the group',
-  raft_leader_elected: 'there is a leader',
-  raft_leader_lost: 'there is no leader that this node knows of',
-  raft_config_changed: 'the members of the group have changed',
-  raft_step_refused: 'a change of the members of the group is not possible now',
-  raft_log_regression: 'a member has lost entries that it had acknowledged; it needs a new store',
-  raft_storage_failed: 'the disk under the log has failed: this node says nothing in consensus until it works again',
-  raft_storage_recovered: 'the disk under the log works again',
-  raft_store_reset: 'the store was made anew',
-  raft_snapshot_arrives: 'a snapshot of the state begins to arrive',
-  raft_snapshot_written: 'a snapshot of the state was written',
-  raft_snapshot_installed: 'the state was replaced by a snapshot of the leader',
-  raft_malformed: 'a message of consensus that no member sends was dropped',
-  raft_refused: 'a node refuses what this one tells it in consensus: it is of another group, or has another store',
-  fsm_halted: 'the log cannot be applied here: this node stops taking part in consensus',
 }

@@ -13,6 +13,7 @@ import type {
   MemberEvent,
   Names,
 } from '../cluster/index.ts'
+import { logText } from '../cluster/log-events.ts'
 import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
 import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
@@ -278,8 +279,7 @@ export class Node {
       env: systemEnv,
       fabric: this.#cluster?.fabric,
       defer: systemDriver.defer,
-      log: (level, event, fields) =>
-        this.#log.write(level, { event, ...fields, node: this.name }, GROUP_TEXTS[event] ?? event.replaceAll('_', ' ')),
+      log: (level, event, fields) => this.#log.write(level, { event, ...fields, node: this.name }, logText(event)),
     })
     this.#metrics.addSource((prom, registry) => registerGroupMetrics(prom, registry, groups))
     return groups
@@ -550,7 +550,7 @@ export class Node {
       dataDir: join(node.dataDir, this.name),
       env: systemEnv,
       log: (level, event, fields) => {
-        const text = CRDT_TEXTS[event] ?? event.replaceAll('_', ' ')
+        const text = logText(event)
         this.#log.write(level, { event, ...fields, node: this.name }, text)
       },
     })
@@ -1046,25 +1046,6 @@ export class Node {
     if (entry.where !== '') fields['line'] = toText(entry.where)
     this.#log.write(entry.level, fields, toText(entry.text))
   }
-}
-
-const CRDT_TEXTS: Readonly<Record<string, string>> = {
-  crdt_full_sync: 'a replicated store was compared with that of another node, and they differed',
-  crdt_storage_failed: 'a replicated store cannot be written to the disk; it is tried again',
-  crdt_snapshot_damaged: 'a snapshot of a replicated store is damaged; the one before it is used',
-  crdt_log_cut: 'the log of a replicated store ends in the middle of a change, which is dropped',
-  crdt_clock_damaged: 'the saved clock of the replicated stores is damaged; the time of day is used',
-  crdt_unreadable: 'a message about replicated stores that cannot be read; does a node run another version?',
-}
-
-const GROUP_TEXTS: Readonly<Record<string, string>> = {
-  pg_queue_crowded: 'a scope of process groups has much to do; beyond action_queue_max_size operations are refused',
-  pg_full_sync: 'all members of a node were taken over anew',
-  pg_breaker_open: 'a node cannot be reached: broadcasts pass it over for a while',
-  pg_breaker_closed: 'broadcasts reach a node again',
-  pg_subscription_overflow: 'a process left too many events of its groups unread; its subscription has ended',
-  pg_broadcast_dropped: 'a broadcast does not fit a message between nodes; only processes of this node get it',
-  pg_unreadable: 'a message of process groups that cannot be read; does the node run another version?',
 }
 
 /** The loader knows no more of them than that they are the cluster's; clusterOfThisMachine made them. */
