@@ -2,11 +2,13 @@
 
 import { canonicalPid, parsePid } from '../runtime/base/pid.ts'
 import type { Call, LuaTable, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
+import type { ScriptProcess } from '../runtime/services.ts'
 import { isNumber, optionalString, processOf, stringArg, toNumber } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
 import { fail, failWith } from './support/fail.ts'
 import { refusal } from './support/permit.ts'
 import { wait, waitAlone } from './support/wait.ts'
+import { WatchObject, watchClass } from './support/watch.ts'
 
 const SCOPES = { LOCAL: 0, EVENTUAL: 1, CONSISTENT: 2, STRONG: 3 }
 /** What a scope adds to the name of a permission, by its number. */
@@ -106,4 +108,31 @@ function unregister(call: Call): Returns {
   )
 }
 
-export const registryModule: ModuleTable = { ...SCOPES, register, lookup, unregister, names }
+class NameWatch extends WatchObject {
+  constructor(process: ScriptProcess) {
+    super(process, 'names')
+  }
+  override get className(): string {
+    return NAME_WATCH
+  }
+}
+
+const NAME_WATCH = 'NameWatch'
+
+/** What a name, or all names with a prefix, stand for: now, and whenever that changes. */
+function watch(call: Call): Returns {
+  const name = stringArg(call, 1, 'watch')
+  const isPrefix = isWanted(call, 'prefix')
+  const process = processOf(call)
+  return waitAlone(call, (done) => {
+    const watching = new NameWatch(process)
+    process.request('names', 'watch', [name, isPrefix, watching.feed.topic], (answer) => {
+      if (!answer.ok) watching.close()
+      done(answer.ok ? [watching, undefined] : failWith(answer.error))
+    })
+  })
+}
+
+export const nameWatchClass = watchClass(NAME_WATCH, NameWatch)
+
+export const registryModule: ModuleTable = { ...SCOPES, register, lookup, unregister, names, watch }

@@ -24,7 +24,7 @@ import type {
 } from '../runtime/services.ts'
 import { ChannelObject, newChannel } from './channel.ts'
 import { PayloadObject } from './payload.ts'
-import { registryModule } from './process-registry.ts'
+import { nameWatchClass, registryModule } from './process-registry.ts'
 import { isNumber, objectArg, optionalString, processOf, raise, stringArg, tableArg, toNumber } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
 import { contextArg } from './support/context.ts'
@@ -482,6 +482,7 @@ export const processModule: LibraryModule = {
     registry: registryModule,
   }),
   classes: [
+    nameWatchClass,
     {
       name: 'Message',
       methods: {

@@ -9,9 +9,9 @@ import { isNumber, objectArg, optionalNumber, processOf, raise, stringArg } from
 import { blocking } from './support/blocking.ts'
 import { toStored } from './support/convert.ts'
 import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
-import { Feed } from './support/feed.ts'
 import { isAllowed, refusal } from './support/permit.ts'
 import { wait, waitAlone } from './support/wait.ts'
+import { WatchObject, watchClass } from './support/watch.ts'
 
 const PAGE_DEFAULT = 100
 const PAGE_MAX = 1000
@@ -29,46 +29,12 @@ class StoreObject extends HostObject {
   }
 }
 
-/** Events that a watch's channel holds before further ones wait in the mailbox. */
-const WATCH_CAPACITY = 64
-/** Events that are reported as read in one go. */
-const REPORT_EVERY = 64
-
-class WatchObject extends HostObject {
-  readonly feed: Feed
-  readonly #process: ScriptProcess
-  readonly #forget: () => void
-  #unreported = 0
-  #isClosed = false
-
+class StoreWatch extends WatchObject {
   constructor(process: ScriptProcess) {
-    super()
-    this.#process = process
-    const take = ([event, isLast]: readonly Value[]): LuaValue => {
-      // The node has let go of it: this was the last one.
-      if (isLast === true) this.close()
-      return process.engine.copyIn(event)
-    }
-    this.feed = new Feed(process, WATCH_CAPACITY, take, () => this.#taken())
-    this.#forget = process.onEnd(() => this.close())
+    super(process, 'store')
   }
-
   override get className(): string {
     return 'store.Watch'
-  }
-
-  close(): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#forget()
-    this.#process.note('store', 'unwatch', [this.feed.topic])
-    this.feed.close()
-  }
-
-  #taken(): void {
-    if (this.#isClosed || ++this.#unreported < REPORT_EVERY) return
-    this.#process.note('store', 'consumed', [this.feed.topic, this.#unreported])
-    this.#unreported = 0
   }
 }
 
@@ -442,15 +408,13 @@ function watch(call: Call): Returns {
   if (refused !== undefined) return refused
   const process = processOf(call)
   return wait(call, (done) => {
-    const watching = new WatchObject(process)
+    const watching = new StoreWatch(process)
     process.request('store', 'watch', [store.id, prefix.text, from, watching.feed.topic], (answer) => {
       if (!answer.ok) watching.close()
       done(answer.ok ? [watching, undefined] : failWith(answer.error))
     })
   })
 }
-
-const watchArg = (call: Call, fn: string): WatchObject => objectArg(call, 1, fn, WatchObject, 'store.Watch')
 
 export const storeModule: LibraryModule = {
   name: 'store',
@@ -484,15 +448,6 @@ export const storeModule: LibraryModule = {
         tostring: (call) => (self(call, 'tostring').isReleased ? 'store.Store{released}' : 'store.Store{}'),
       },
     },
-    {
-      name: 'store.Watch',
-      methods: {
-        channel: (call) => watchArg(call, 'channel').feed.handle,
-        close: (call) => {
-          watchArg(call, 'close').close()
-          return true
-        },
-      },
-    },
+    watchClass('store.Watch', StoreWatch),
   ],
 }

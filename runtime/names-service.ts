@@ -2,8 +2,10 @@
 
 import { MoonmeshError } from './base/errors.ts'
 import { Float, list, record, type Value } from './base/value.ts'
+import { type NameEvent, type NamePattern, nameEventValue } from './name-watches.ts'
 import type { NodeService } from './node-services.ts'
 import { nameProblem } from './process/core/names.ts'
+import { type FeedProcess, Watches, type Watching } from './watches.ts'
 
 export type ClusterScope = 'eventual' | 'consistent' | 'strong'
 
@@ -39,21 +41,22 @@ export interface UnregisterRequest {
 
 const SCOPES: readonly (ClusterScope | undefined)[] = [undefined, 'eventual', 'consistent', 'strong']
 
+export interface NamesServiceParts {
+  /** Undefined: clustering is off. */
+  names(): ClusterNames | undefined
+  /** Names of scope local that begin with this. */
+  local(prefix: string): readonly (readonly [name: string, pid: string])[]
+  watch(pattern: NamePattern): Watching<NameEvent>
+  readonly feed: FeedProcess
+}
+
 export class NamesService implements NodeService {
-  readonly #names: () => ClusterNames | undefined
+  readonly #parts: NamesServiceParts
+  readonly watches: Watches<NameEvent>
 
-  readonly #local: (prefix: string) => readonly (readonly [name: string, pid: string])[]
-
-  /**
-   * @param names undefined: clustering is off
-   * @param local names of scope local that begin with this
-   */
-  constructor(
-    names: () => ClusterNames | undefined,
-    local: (prefix: string) => readonly (readonly [name: string, pid: string])[],
-  ) {
-    this.#names = names
-    this.#local = local
+  constructor(parts: NamesServiceParts) {
+    this.#parts = parts
+    this.watches = new Watches(parts.feed, 'the registry of names', nameEventValue)
   }
 
   readonly methods: NodeService['methods'] = {
@@ -72,26 +75,47 @@ export class NamesService implements NodeService {
     },
     /** Beyond this node. */
     find: ([name, isLinearizable]) => {
-      const names = this.#names()
+      const names = this.#parts.names()
       if (names !== undefined) return names.find(String(name), { isLinearizable: isLinearizable === true })
       if (isLinearizable === true) return this.#of('consistent').find(String(name), { isLinearizable })
       return undefined
     },
     names: ([prefix]) => {
-      const local = this.#local(String(prefix)).map(([name, pid]) => ({ name, pid, scope: 'local' }))
-      const all = [...(this.#names()?.entries(String(prefix)) ?? []), ...local]
+      const local = this.#parts.local(String(prefix)).map(([name, pid]) => ({ name, pid, scope: 'local' }))
+      const all = [...(this.#parts.names()?.entries(String(prefix)) ?? []), ...local]
       return list(
         all.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)).map((each) => record({ ...each })),
       )
     },
+    /** name, whether names that begin with it are meant, topic of the feed */
+    watch: ([name, isPrefix, topic], { pid, signal }) => {
+      this.watches.assertRoom(pid)
+      const pattern = { name: String(name), isPrefix: isPrefix === true }
+      const problem = pattern.isPrefix ? undefined : nameProblem(pattern.name)
+      if (problem !== undefined) throw new MoonmeshError('Invalid', problem, { retryable: false })
+      const watching = this.#parts.watch(pattern)
+      // The process did not wait for it.
+      if (signal.aborted) watching.close()
+      else this.watches.add(pid, topic as string, '', watching)
+      return undefined
+    },
+    unwatch: ([topic], { pid }) => {
+      this.watches.close(pid, topic as string)
+      return undefined
+    },
+    consumed: ([topic, count], { pid }) => {
+      this.watches.consumed(pid, topic as string, Number(count))
+      return undefined
+    },
   }
 
   clientEnded(pid: string): void {
-    this.#names()?.exited(pid)
+    this.watches.closeOf(pid)
+    this.#parts.names()?.exited(pid)
   }
 
   #of(scope: ClusterScope): ClusterNames {
-    const names = this.#names()
+    const names = this.#parts.names()
     if (names !== undefined) return names
     const which = scope === 'eventual' ? 'eventual' : 'global'
     throw new MoonmeshError('Internal', `${which} registry not available`, { retryable: false })

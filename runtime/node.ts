@@ -48,6 +48,7 @@ import type { Log } from './log.ts'
 import { LoopLag } from './loop-lag.ts'
 import { compileProblem } from './lua/check.ts'
 import { Metrics } from './metrics.ts'
+import { NameWatches } from './name-watches.ts'
 import { NamesService } from './names-service.ts'
 import { type DirectoryState, NodeDirectory } from './node-dir.ts'
 import { type NodeEvent, NodeEvents, type NodeEventType } from './node-events.ts'
@@ -171,6 +172,17 @@ export class Node {
   /** With a cluster from the start, without one from the first entry on that needs it. */
   #crdt: Promise<CrdtService> | undefined
   #names: Names | undefined
+  readonly #nameWatches = new NameWatches({
+    resolve: (name) => {
+      const pid = this.#relay?.lookup(name)
+      return pid === undefined ? undefined : { pid, scope: this.#names?.scopeOf(name) ?? 'local' }
+    },
+    names: (prefix) => {
+      const local = [...(this.#relay?.localNames() ?? [])].flatMap(([name]) => (name.startsWith(prefix) ? [name] : []))
+      const shared = this.#names?.entries(prefix).map(({ name }) => name) ?? []
+      return [...new Set([...local, ...shared])].sort()
+    },
+  })
   #locks: Locks | undefined
   #admin: AdminServer | undefined
   #prometheus: PrometheusListener | undefined
@@ -200,13 +212,13 @@ export class Node {
     this.stores = this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
     this.#nodeServices.add('locks', new LocksService(() => this.#locks))
-    this.#nodeServices.add(
-      'names',
-      new NamesService(
-        () => this.#names,
-        (prefix) => [...(this.#relay?.localNames() ?? [])].filter(([name]) => name.startsWith(prefix)),
-      ),
-    )
+    const names = new NamesService({
+      names: () => this.#names,
+      local: (prefix) => [...(this.#relay?.localNames() ?? [])].filter(([name]) => name.startsWith(prefix)),
+      watch: (pattern) => this.#nameWatches.watch(pattern),
+      feed: (...message) => this.#relay?.feed(...message),
+    })
+    this.#nodeServices.add('names', names)
     this.#nodeServices.add(
       'events',
       new EventService(this.#bus, (pid, topic, values) => this.#relay?.deliver(pid, topic, values)),
@@ -384,6 +396,7 @@ export class Node {
       namesReady: (name) => (this.#names?.isReady(name) === false ? this.#names.whenReady(name) : undefined),
       nameChanged: (name, pid) => this.#events.name(name, pid),
       processNews: (news) => this.#events.process(news),
+      nameTurned: (name, before) => this.#nameWatches.changed(name, before),
       undeliverable: (notice) => void this.#sendAgain(notice),
       codeHash: this.#cluster?.settings.strictCode === true ? (id) => this.#codeHash(id) : undefined,
     })
@@ -723,6 +736,7 @@ export class Node {
     await this.#nodeServices.close()
     await (await this.#crdt?.catch(() => undefined))?.close()
     this.#locks?.close()
+    this.#nameWatches.close()
     this.#names?.close()
     await this.#cluster?.close()
     await this.#admin?.close()

@@ -263,6 +263,14 @@ export class Names {
     return resolveShared(this.#holders(name))
   }
 
+  /** The scope of what `lookup` finds. */
+  scopeOf(name: string): ClusterScope | undefined {
+    const found = this.lookup(name)
+    if (found === undefined) return undefined
+    const global = this.#global?.lookup(name)
+    return global?.pid === found ? global.scope : 'eventual'
+  }
+
   /**
    * The same, and where this node cannot know, or `isLinearizable` is asked for, as the log has it.
    * @throws MoonmeshError `Unavailable` (no answer of the log)

@@ -165,10 +165,26 @@ function process.registry.lookup(name, options) end
 ---@return { name: string, pid: string, scope: string }[]
 function process.registry.names(prefix) end
 
+---What a name, or with `prefix` all names that begin with it, stand for on this node: now, and whenever that changes.
+---@param name string
+---@param options? { prefix?: boolean }
+---@return NameWatch?
+---@return Error?
+function process.registry.watch(name, options) end
+
 ---@param name string
 ---@param scope? integer
 ---@return boolean
 function process.registry.unregister(name, scope) end
+
+---@class NameWatch
+local NameWatch = {}
+
+---@return Channel of `{ type = "bound", name, pid, scope }`, `{ type = "released", name, pid }`, `{ type = "synced" }`, `{ type = "resync" }`
+function NameWatch:channel() end
+
+---@return boolean
+function NameWatch:close() end
 
 ---@class Message
 local Message = {}

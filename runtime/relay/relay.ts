@@ -100,6 +100,8 @@ export interface RelayHooks {
   processNews?(news: ProcessNews): void
   /** Set while names must not be registered yet: when they may, or that they may not. @throws MoonmeshError */
   namesReady?: ((name: string) => Promise<void> | undefined) | undefined
+  /** The name stands for something else now than for `before`, in any scope, or for nobody. */
+  nameTurned?(name: string, before: string | undefined): void
   /** A message that was sent to a name did not find its process on the other node, or not in the run that it belongs to. cluster.md §1.3 */
   undeliverable?(notice: Undeliverable): void
   /**
@@ -537,11 +539,15 @@ export class Relay {
 
   /** What names stand for from now on in larger scopes. */
   setShared(names: readonly SharedName[]): void {
+    const changed: [name: string, before: string | undefined][] = []
     for (const { name, pid } of names) {
+      const before = this.lookup(name)
       if (pid === undefined) this.#sharedNames.release(name)
       else this.#sharedNames.bind(name, pid)
+      if (this.lookup(name) !== before) changed.push([name, before])
     }
     this.#broadcast({ kind: 'shared-names', names })
+    for (const [name, before] of changed) this.#hooks.nameTurned?.(name, before)
   }
 
   /**
@@ -557,7 +563,8 @@ export class Relay {
 
   /** Takes a local name from its holder. */
   releaseName(name: string): void {
-    if (this.#names.release(name)) this.#tellName(name, undefined)
+    const before = this.#names.lookup(name)
+    if (this.#names.release(name)) this.#tellName(name, undefined, before)
   }
 
   // ---- questions
@@ -1021,13 +1028,14 @@ export class Relay {
   #bindName(origin: Origin, name: string, pid: string): void {
     const shared = this.#hooks.sharedHolder?.(name)
     const isTaken = shared !== undefined && shared !== pid
+    const before = this.#names.lookup(name)
     if (isTaken || !this.#names.register(name, pid)) {
       const holder = isTaken ? shared : (this.#names.lookup(name) as string)
       const details = { name: toText(name), existing_pid: toText(holder) }
       const error = new MoonmeshError('AlreadyExists', 'name already registered', { retryable: false, details })
       return this.#reply(origin, { ok: false, error })
     }
-    this.#tellName(name, pid)
+    this.#tellName(name, pid, before)
     this.#reply(origin, { ok: true, value: undefined })
   }
 
@@ -1038,12 +1046,15 @@ export class Relay {
   }
 
   #releaseNames(pid: string): void {
-    for (const name of this.#names.releaseAll(pid)) this.#tellName(name, undefined)
+    for (const name of this.#names.releaseAll(pid)) this.#tellName(name, undefined, pid)
   }
 
-  #tellName(name: string, pid: string | undefined): void {
+  /** @param before of scope local */
+  #tellName(name: string, pid: string | undefined, before: string | undefined): void {
     this.#broadcast({ kind: 'name', name, pid })
     this.#hooks.nameChanged?.(name, pid)
+    // A larger scope hides it.
+    if (pid !== before && this.#sharedNames.lookup(name) === undefined) this.#hooks.nameTurned?.(name, before)
   }
 
   #broadcast(message: ToHost): void {

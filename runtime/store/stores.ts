@@ -9,8 +9,9 @@ import { Float, list, record, TableValue, type Value } from '../base/value.ts'
 import type { NodeService } from '../node-services.ts'
 import { neverEnds, type ResourceKeeper } from '../resources.ts'
 import type { Timers } from '../supervisor/supervisor.ts'
+import { type FeedProcess, Watches } from '../watches.ts'
 import { MemoryStore, type Page, type PutOptions, type StoreEntry } from './core/memory-store.ts'
-import { type BackendWatch, type FeedProcess, Watches } from './watches.ts'
+import { type BackendWatch, eventValue, type WatchEvent } from './watches.ts'
 
 export type DeleteOptions = Pick<PutOptions, 'ifVersion' | 'fence'>
 
@@ -76,7 +77,7 @@ export class Stores implements NodeService {
   readonly #counts = new Map<string, Map<string, Map<string, number>>>()
   readonly #entryKind: (id: string) => string | undefined
 
-  readonly watches: Watches
+  readonly watches: Watches<WatchEvent>
 
   /**
    * @param entryKind the kind of an entry of the app; undefined when there is none
@@ -84,7 +85,7 @@ export class Stores implements NodeService {
    */
   constructor(entryKind: (id: string) => string | undefined, feed: FeedProcess = () => {}) {
     this.#entryKind = entryKind
-    this.watches = new Watches(feed)
+    this.watches = new Watches(feed, 'store', eventValue)
   }
 
   add(id: string, backend: StoreBackend): void {
@@ -93,7 +94,7 @@ export class Stores implements NodeService {
 
   remove(id: string): void {
     this.#running.delete(id)
-    this.watches.closeStore(id)
+    this.watches.closeSource(id)
   }
 
   readonly methods: NodeService['methods'] = {

@@ -9,6 +9,7 @@ import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
 import { ErrorValue, record } from '../../runtime/base/value.ts'
 import type { CodeEntry } from '../../runtime/lua/sandbox.ts'
 import { VmEngine } from '../../runtime/lua/vm/engine.ts'
+import { NameWatches } from '../../runtime/name-watches.ts'
 import { NamesService } from '../../runtime/names-service.ts'
 import { NodeServices } from '../../runtime/node-services.ts'
 import { LuaHost } from '../../runtime/process/lua-host.ts'
@@ -67,6 +68,15 @@ export class TestNode {
   readonly undeliverable: Undeliverable[] = []
   readonly rawModes: boolean[] = []
   rawError: ErrorValue | undefined
+  readonly nameWatches = new NameWatches({
+    resolve: (name) => {
+      const pid = this.relay.lookup(name)
+      return pid === undefined
+        ? undefined
+        : { pid, scope: pid === this.relay.lookupLocal(name) ? 'local' : 'consistent' }
+    },
+    names: (prefix) => [...this.relay.localNames()].flatMap(([name]) => (name.startsWith(prefix) ? [name] : [])).sort(),
+  })
   readonly #entries: readonly CodeEntry[]
 
   readonly #libraries: readonly LibraryModule[]
@@ -103,16 +113,22 @@ export class TestNode {
       clientEnded: (pid) => this.services.clientEnded(pid),
       clientsLost: (isLost) => this.services.clientsLost(isLost),
       undeliverable: (notice) => this.undeliverable.push(notice),
+      nameTurned: (each, before) => this.nameWatches.changed(each, before),
       sharedHolder,
       codeHash: isStrict ? (id) => hashes.of(id) : undefined,
     }
     this.relay = new Relay({ node: name, epoch }, this.driver.env, hooks, peerPairsMax)
     this.services.add(
       'names',
-      new NamesService(
-        () => undefined,
-        (prefix) => [...this.relay.localNames()].filter(([each]) => each.startsWith(prefix)),
-      ),
+      new NamesService({
+        names: () => undefined,
+        local: (prefix) => [...this.relay.localNames()].filter(([each]) => each.startsWith(prefix)),
+        watch: (pattern) => this.nameWatches.watch(pattern),
+        feed: (...message) => {
+          this.relay.feed(...message)
+          this.driver.settle()
+        },
+      }),
     )
     for (const id of ['app:a', 'app:b', 'app:term']) this.startHost(id)
   }

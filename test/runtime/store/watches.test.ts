@@ -4,7 +4,8 @@ import { expect, test } from 'vitest'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { toPlain } from '../../../runtime/base/plain.ts'
 import type { Value } from '../../../runtime/base/value.ts'
-import { type BackendWatch, type WatchEvent, Watches } from '../../../runtime/store/watches.ts'
+import { type BackendWatch, eventValue, type WatchEvent } from '../../../runtime/store/watches.ts'
+import { Watches } from '../../../runtime/watches.ts'
 
 const turn = async (): Promise<void> => {
   for (let i = 0; i < 5; i++) await new Promise((done) => setImmediate(done))
@@ -42,9 +43,10 @@ class Source implements BackendWatch {
 
 function rig() {
   const sent: unknown[] = []
-  const watches = new Watches((pid, topic, [event, isLast]: readonly Value[]) =>
-    sent.push([pid, topic, toPlain(event), ...(isLast === undefined ? [] : [isLast])]),
-  )
+  const feed = (pid: string, topic: string, [event, isLast]: readonly Value[]): void => {
+    sent.push([pid, topic, toPlain(event), ...(isLast === undefined ? [] : [isLast])])
+  }
+  const watches = new Watches(feed, 'store', eventValue)
   const source = new Source()
   watches.add('p', 't', 's:s', source)
   return { watches, source, sent }
@@ -94,7 +96,7 @@ test('a process that ends, or closes it, hears no more', async () => {
 
 test('a store that stops, or a watch that cannot go on, is the last event', async () => {
   const { watches, source, sent } = rig()
-  watches.closeStore('s:s')
+  watches.closeSource('s:s')
   await turn()
   expect(sent).toEqual([
     ['p', 't', { type: 'closed', error: expect.objectContaining({ message: 'store is closed' }) }, true],
