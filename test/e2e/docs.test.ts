@@ -132,7 +132,10 @@ class Reader {
     } else if (program === 'runtime' && args[0] === 'run' && !args.includes('--exec') && exitCode === 0) {
       await this.#serve(args, expected)
     } else if (program === 'runtime') {
-      check(await this.cli.run(args, { cwd: this.#cwd, env: this.#env }), exitCode, expected)
+      const file = args.at(-2) === '>' ? args.splice(-2)[1] : undefined
+      const result = await this.cli.run(args, { cwd: this.#cwd, env: this.#env })
+      check(result, exitCode, expected)
+      if (file !== undefined) writeFileSync(join(this.#cwd, file), result.stdout)
     } else if (program === 'node') {
       check(await this.#node(args), exitCode, expected)
     } else if (program !== 'npm') throw new Error(`no reader knows how to run: ${line.join(' ')}`)
