@@ -32,7 +32,7 @@ export interface SimFabricOptions {
   readonly epoch: number
   readonly clock: ClockOptions
   readonly Failure: typeof MoonmeshError
-  /** Of requests that arrive once more, long after. */
+  /** Of requests that arrive once more, long after, though they were taken or lost. */
   readonly repeats: number
 }
 
@@ -170,7 +170,10 @@ export class SimFabric {
         return reject(new Failure('NotFound', `no session with ${to.name}`))
       }
       const request = { id: 1, epoch: to.epoch, from: this, method, body: body.slice(), remainingMs }
+      const again = this.#world.chance.chance(repeats) ? this.#world.chance.between(1, 8000) : undefined
       const done = (reply: FabricReply | undefined): void => {
+        // The mesh brings a request once: what was refused does not come again later, to be taken then.
+        if (again !== undefined && reply?.ok !== false) this.#world.after(again, () => this.#repeat(to.name, request))
         this.later(() => {
           if (reply === undefined) return reject(new Failure('Unavailable', `${to.name} is down or silent`))
           if (reply.ok) resolve(reply.body)
@@ -181,12 +184,12 @@ export class SimFabric {
         })
       }
       this.#network.request(this.name, to.name, request, { timeoutMs: remainingMs / this.#rate, bytes: 1, done })
-      if (!this.#world.chance.chance(repeats)) return
-      this.#world.after(this.#world.chance.between(1, 8000), () => {
-        const nobody = { timeoutMs: 1000, bytes: 1, done: () => {} }
-        this.#network.request(this.name, to.name, { ...request, remainingMs: 3000 }, nobody)
-      })
     })
+  }
+
+  #repeat(to: string, request: FabricRequest): void {
+    const nobody = { timeoutMs: 1000, bytes: 1, done: () => {} }
+    this.#network.request(this.name, to, { ...request, remainingMs: 3000 }, nobody)
   }
 
   notify(to: Run, method: string, body: Uint8Array): undefined {
