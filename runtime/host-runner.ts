@@ -2,6 +2,7 @@
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import { consoleModule } from '../lua-stdlib/console.ts'
 import { expressionTester } from '../lua-stdlib/expr/condition.ts'
 import { libraryModules } from '../lua-stdlib/index.ts'
 import { toBytes } from './base/bytes.ts'
@@ -26,6 +27,8 @@ export interface HostDefinition {
   /** Heap of one worker; undefined: the engine's own limit. */
   memoryBytesMax: number | undefined
   hasTerminal: boolean
+  /** Default: no. */
+  isConsole?: boolean
 }
 
 export interface RunnerContext {
@@ -86,7 +89,7 @@ export class HostRunner {
   }
 
   #options(threads: number): LuaHostOptions {
-    const { id, processCountMax, mailboxCountMax, hasTerminal } = this.definition
+    const { id, processCountMax, mailboxCountMax, hasTerminal, isConsole = false } = this.definition
     const { node, epoch, relay, recordsFunctions } = this.#context
     return {
       id: toBytes(id),
@@ -98,6 +101,7 @@ export class HostRunner {
       sharesHost: threads > 1,
       hasTerminal,
       recordsFunctions,
+      isConsole,
     }
   }
 
@@ -106,7 +110,8 @@ export class HostRunner {
     if (this.#isStopping) throw new MoonmeshError('Unavailable', `host ${this.definition.id} is shutting down`)
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
     const options = this.#options(0)
-    const host = new LuaHost(options, hostPort, systemDriver, engine, libraryModules, expressionTester())
+    const modules = options.isConsole ? [...libraryModules, consoleModule] : libraryModules
+    const host = new LuaHost(options, hostPort, systemDriver, engine, modules, expressionTester())
     const { relay } = this.#context
     host.sendAway = (...message) => relay.sendAway(...message)
     this.#open({ id: options.id, slot: options.slot, port: nodePort, worker: undefined, host, whenReady: () => {} })

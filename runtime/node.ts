@@ -39,6 +39,7 @@ import { toBytes, toText } from './base/bytes.ts'
 import { MoonmeshError, messageOf } from './base/errors.ts'
 import { errorFrom, errorTo, fromPlain, type Plain, toPlain } from './base/plain.ts'
 import { ErrorValue, record, type TableValue, type Value } from './base/value.ts'
+import { CONSOLE_ENTRY, CONSOLE_HOST, type Console, type ConsoleNews, Consoles, consoleCode } from './consoles.ts'
 import { systemDriver, systemEnv } from './driver.ts'
 import { EnvKeeper } from './env/env.ts'
 import { type GroupScopes, Groups } from './groups/groups.ts'
@@ -114,6 +115,9 @@ const HAND_OVER_MS_MAX = 2000
 const EXIT_OK = 0
 const EXIT_FAILED = 1
 const MAILBOX_COUNT_MAX = 1_000_000
+const CONSOLE_PROCESSES_MAX = 32
+/** Of the thread that all consoles share. */
+const CONSOLE_MEMORY_BYTES_MAX = 128 * 1024 * 1024
 
 interface RunningService {
   pid: string
@@ -148,6 +152,11 @@ export class Node {
     bus: this.#bus,
     wallMs: systemEnv.wallMs,
     observe: (isObserved) => this.#relay?.observe(isObserved),
+  })
+  readonly #consoles = new Consoles({
+    spawn: () => this.#spawnConsole(),
+    terminate: (pid) => this.#relay?.ask({ kind: 'terminate', to: pid, from: '' }, () => {}),
+    idle: () => this.#endConsoleHost(),
   })
   readonly #groups: Groups
   readonly #metrics = new Metrics((text) => this.#log.write('warn', {}, text))
@@ -211,6 +220,7 @@ export class Node {
     this.#groups = this.#makeGroups()
     this.stores = this.#addResources()
     this.#nodeServices.add('registry', this.#registry)
+    this.#nodeServices.add('console', this.#consoles)
     this.#nodeServices.add('locks', new LocksService(() => this.#locks))
     const names = new NamesService({
       names: () => this.#names,
@@ -955,6 +965,58 @@ export class Node {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
     }
+  }
+
+  // ---- consoles
+
+  /** A Lua prompt inside this node. @throws MoonmeshError `LimitExceeded` */
+  openConsole(tell: (news: ConsoleNews) => void): Console {
+    return this.#consoles.open(tell)
+  }
+
+  async #spawnConsole(): Promise<RunningService> {
+    const context = this.#runnerContext
+    if (context === undefined || this.#stopping !== undefined) {
+      throw new MoonmeshError('Unavailable', 'the node does not run', { retryable: true })
+    }
+    this.#consoleHost ??= this.#startConsoleHost(context)
+    await this.#consoleHost
+    return this.#spawn({ ...BASE_REQUEST, host: CONSOLE_HOST, entryId: CONSOLE_ENTRY, wantsEnd: true })
+  }
+
+  #consoleHost: Promise<unknown> | undefined
+
+  /** Gone with the last console; one that crashes is started anew by the next. */
+  async #startConsoleHost(context: RunnerContext): Promise<void> {
+    await this.#consoleEnd
+    const code = consoleCode(moduleNames)
+    const runner = new HostRunner(
+      {
+        id: CONSOLE_HOST,
+        workerCountMax: import.meta.url.endsWith('.ts') ? 0 : 1,
+        processCountMax: CONSOLE_PROCESSES_MAX,
+        mailboxCountMax: MAILBOX_COUNT_MAX,
+        memoryBytesMax: CONSOLE_MEMORY_BYTES_MAX,
+        hasTerminal: false,
+        isConsole: true,
+      },
+      { ...context, code: () => [...context.code(), code] },
+    )
+    this.#runners.set(CONSOLE_HOST, { entry: undefined, runner })
+    const { ended } = await runner.start()
+    void ended.then(() => {
+      this.#consoleHost = undefined
+    })
+  }
+
+  #consoleEnd: Promise<unknown> | undefined
+
+  #endConsoleHost(): void {
+    const starting = this.#consoleHost
+    this.#consoleHost = undefined
+    this.#consoleEnd = starting
+      ?.catch(() => {})
+      .then(() => this.#runners.get(CONSOLE_HOST)?.runner.stop({ timeoutMs: 0, reason: 'nobody has a console' }))
   }
 
   // ---- looking at it

@@ -83,6 +83,9 @@ export interface Evaluation {
   readonly customModules: Readonly<Record<string, TableValue>>
 }
 
+/** How a typed chunk ended. The values are the engine's. */
+export type InputEnd = { ok: true; values: readonly LuaValue[] } | { ok: false; raised: LuaValue; traceback: string }
+
 /** A call under way. */
 export interface RunningCall {
   /** The callee is told to stop; `done` is not called any more. */
@@ -188,6 +191,16 @@ export interface ScriptProcess {
   compileProblem(source: string): string | undefined
   /** Modules that `modules:` can name, and what kind of thing each does. */
   readonly moduleTags: ReadonlyMap<string, readonly ModuleTag[]>
+
+  // ---- what people type (a console alone)
+  /** The globals of its chunk, which typed chunks share. */
+  readonly globals: LuaTable
+  /** What stands behind them, for all that run this code: libraries and modules. */
+  readonly sharedGlobals: LuaTable
+  /** @throws LuaSyntaxError */
+  compileInput(source: string): LuaFunction
+  /** Runs it beside the process's own code; how it ends is told instead of ending the process. */
+  startInput(fn: LuaFunction, done: (end: InputEnd) => void): void
 
   // ---- permissions
   readonly identity: Identity | undefined

@@ -5,10 +5,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { codeOf, MoonmeshError, messageOf } from '../base/errors.ts'
 import type { Log } from '../log.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
+import { CONSOLE_PATH, CONSOLE_PROTOCOL, serveConsole } from './attach.ts'
 import { Connections } from './connections.ts'
 import { isLoopback, refusal } from './guard.ts'
 import { explained, listen } from './listen.ts'
@@ -77,6 +79,13 @@ export class AdminServer {
       response.once('close', connections.began(request.socket))
       this.#ofSocket.add(request)
       void this.#answer(request, response)
+    })
+    this.#local.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      const isConsole = request.url === CONSOLE_PATH && request.headers.upgrade === CONSOLE_PROTOCOL
+      if (isConsole) {
+        connections.began(request.socket)
+        serveConsole(this.#options.node, socket, head)
+      } else socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
     })
     this.#local.on('connection', (socket: Socket) => connections.add(socket))
   }

@@ -3,6 +3,7 @@
 
 import { MoonmeshError } from '../base/errors.ts'
 import { parsePid } from '../base/pid.ts'
+import type { Console, ConsoleNews } from '../consoles.ts'
 import type { Log } from '../log.ts'
 import type { NodeEvent, NodeEventType } from '../node-events.ts'
 import type { HostFigures, ProcessInfo } from '../process/port.ts'
@@ -24,6 +25,8 @@ export interface AdminNode {
   readonly cluster: AdminCluster | undefined
   readonly stores: AdminStores
   readonly groups: AdminGroups
+  /** @throws MoonmeshError `LimitExceeded` */
+  openConsole(tell: (news: ConsoleNews) => void): Console
   readonly log: Pick<Log, 'recent' | 'subscribe'>
   /** @returns ends it */
   watch(types: ReadonlySet<NodeEventType>, listener: (event: NodeEvent) => void): () => void

@@ -164,7 +164,8 @@ function send(socketPath: string, path: string, order?: Order): Promise<{ status
   })
 }
 
-function explained(error: NodeJS.ErrnoException, socketPath: string, timeoutMs: number): CommandFailure {
+/** What a failure to reach a node means. */
+export function explained(error: NodeJS.ErrnoException, socketPath: string, timeoutMs: number): CommandFailure {
   switch (error.code) {
     case 'ENOENT':
     case 'ECONNREFUSED':

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { packageInfo } from '../admin/package.ts'
 import { MoonmeshError, messageOf } from '../base/errors.ts'
+import { addAttach } from './commands/attach.ts'
 import { addCert } from './commands/cert.ts'
 import { addCheck } from './commands/check.ts'
 import { addCluster } from './commands/cluster.ts'
@@ -42,6 +43,7 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addInit(command('init'), end)
   addTest(command('test'), end)
   addPs(command('ps'), end)
+  addAttach(command('attach'), end)
   addLogs(command('logs'), stdoutGone, end)
   addGroups(command('groups'), end)
   addNames(command('names'), end)

@@ -52,6 +52,7 @@ export interface LibraryHolder {
 
 /** The chunk name of source text that is no entry. */
 const AD_HOC_NAME = 'eval'
+const INPUT_NAME = 'input'
 const AD_HOC_CODES_MAX = 256
 
 /** Always-present names that source text does not see: what they do reaches beyond it. */
@@ -217,6 +218,13 @@ export class Sandbox {
   #setTypes(globals: LuaTable, types: ChunkTypes | undefined): void {
     if (types === undefined || this.#declaredTypes === undefined) return
     this.#engine.set(globals, types.global, this.#declaredTypes(this.#engine, types))
+  }
+
+  /** What somebody typed, to be run with these globals. @throws LuaSyntaxError */
+  compileInput(source: string, globals: LuaTable): LuaCode {
+    const { code, types } = compileChunk(this.#engine, INPUT_NAME, source)
+    this.#setTypes(globals, types)
+    return code
   }
 
   /** Fresh globals for one run of the image's chunk. */

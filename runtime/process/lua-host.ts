@@ -6,7 +6,7 @@ import { Float, record, type Value } from '../base/value.ts'
 import type { Engine } from '../lua/engine.ts'
 import { type CodeEntry, Sandbox } from '../lua/sandbox.ts'
 import { type EvaluateExpression, policyConditions } from '../security/conditions.ts'
-import { PolicyTable } from '../security/core/policies.ts'
+import { type PolicySet, PolicyTable } from '../security/core/policies.ts'
 import type { Answer, Envelope, LibraryModule, LifecycleEvent, Outcome, Sink } from '../services.ts'
 import { Calls, type Frame } from './calls.ts'
 import { Host, type HostOptions } from './host.ts'
@@ -21,7 +21,11 @@ export interface LuaHostOptions extends HostOptions {
   hasTerminal: boolean
   /** Calls of functions are counted and timed. */
   recordsFunctions: boolean
+  /** Its processes run what operators type: nothing is refused to them, and only the node starts them. */
+  isConsole: boolean
 }
+
+const NO_POLICIES: PolicySet = { isStrict: false, policies: [] }
 
 export class LuaHost extends Host {
   readonly engine: Engine
@@ -35,6 +39,7 @@ export class LuaHost extends Host {
   /** Runs of functions that were ended from outside. */
   readonly #wasForced = new Set<Process>()
   readonly #recordsFunctions: boolean
+  readonly #isConsole: boolean
 
   constructor(
     options: LuaHostOptions,
@@ -50,6 +55,7 @@ export class LuaHost extends Host {
     this.calls = new Calls(this)
     this.policies = new PolicyTable(policyConditions(evaluateExpression))
     this.#recordsFunctions = options.recordsFunctions
+    this.#isConsole = options.isConsole
     this.terminal = options.hasTerminal ? new TerminalPort(port) : undefined
   }
 
@@ -57,6 +63,11 @@ export class LuaHost extends Host {
     if (this.terminal !== undefined && this.processCount > 0) {
       throw new MoonmeshError('Unavailable', `terminal host ${toText(this.options.id)} already runs a process`, {
         retryable: true,
+      })
+    }
+    if (this.#isConsole && request.from !== '') {
+      throw new MoonmeshError('PermissionDenied', `host ${toText(this.options.id)} runs consoles alone`, {
+        retryable: false,
       })
     }
     this.assertProcessEntry(request.entryId)
@@ -192,7 +203,7 @@ export class LuaHost extends Host {
   protected override handleOther(message: ToHost): void {
     if (message.kind === 'code') this.#newCode(message)
     else if (message.kind === 'outdated') this.#outdated(new Set(message.sources))
-    else if (message.kind === 'policies') this.policies.replace(message.policies)
+    else if (message.kind === 'policies') this.policies.replace(this.#isConsole ? NO_POLICIES : message.policies)
     else if (message.kind === 'terminal-written') this.terminal?.written(message.byteCount)
     else if (message.kind === 'terminal-args') this.terminal?.setArgs(message.args)
     else if (message.kind === 'terminal-data') this.terminal?.arrived(message.ref, message.bytes, message.error)

@@ -23,6 +23,7 @@ import type {
   CallOptions,
   Evaluation,
   Fiber,
+  InputEnd,
   LogLevel,
   Outcome,
   OutdatedEvent,
@@ -120,6 +121,9 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #ends: Set<() => void> | undefined
   /** What the process runs. */
   #image: Image | undefined
+  #globals: LuaTable | undefined
+  /** Fibers of typed chunks, and who hears of their ends. */
+  #inputs: Map<LuaFiber, (end: InputEnd) => void> | undefined
   #feedCount = 0
   #unreadOutdated: OutdatedEvent | undefined
   #upgrade: { entryId: string; args: readonly Value[] } | undefined
@@ -202,6 +206,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #chunkOf(image: Image): LuaFunction {
     const { engine } = this
     const environment = this.#host.sandbox.environment(image)
+    this.#globals = environment
     for (const [alias, id] of Object.entries(image.entry.imports)) {
       engine.set(environment, alias, this.#libraries?.get(id))
     }
@@ -311,7 +316,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       if (status === 'suspended' && fiber.waitsFor === undefined && this.#upgrade === undefined) continue
       if (!this.#isBlocked) this.#current = undefined
       if (status === 'done') this.#fiberDone(fiber, engine.results)
-      else if (status === 'error') this.#fiberFailed(engine.results[0], engine.traceback)
+      else if (status === 'error') this.#fiberFailed(fiber, engine.results[0], engine.traceback)
       else if (status === 'yielded') this.#enqueue(fiber)
       else if (this.#upgrade !== undefined) this.#startOver(this.#upgrade)
     }
@@ -329,7 +334,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   }
 
   #fiberDone(fiber: LuaFiber, results: readonly LuaValue[]): void {
-    if (fiber !== this.#main) return
+    if (fiber !== this.#main) return void this.#inputEnded(fiber, { ok: true, values: [...results] })
     if (this.#loading !== undefined) {
       this.#chunkDone(this.#loading, results[0])
       return
@@ -342,13 +347,41 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     )
   }
 
-  #fiberFailed(raised: LuaValue, traceback: string): void {
+  #fiberFailed(fiber: LuaFiber, raised: LuaValue, traceback: string): void {
+    if (this.#inputEnded(fiber, { ok: false, raised, traceback })) return
     const value = raised instanceof ErrorObject ? raised.error : undefined
     const outcome = outcomeOfRaise(value, value === undefined ? this.#textOf(raised) : '', traceback) as Outcome & {
       ok: false
     }
     if (this.#loading !== undefined) this.#loadFailed(outcome)
     else this.#end(outcome)
+  }
+
+  #inputEnded(fiber: LuaFiber, end: InputEnd): boolean {
+    const told = this.#inputs?.get(fiber)
+    if (told === undefined) return false
+    this.#inputs?.delete(fiber)
+    told(end)
+    return true
+  }
+
+  get globals(): LuaTable {
+    return this.#globals as LuaTable
+  }
+
+  get sharedGlobals(): LuaTable {
+    return (this.#image as Image).base
+  }
+
+  compileInput(source: string): LuaFunction {
+    return this.engine.load(this.#host.sandbox.compileInput(source, this.globals), this.globals)
+  }
+
+  startInput(fn: LuaFunction, done: (end: InputEnd) => void): void {
+    const fiber = new LuaFiber(this, this.engine.newThread(fn), this.#life, NO_INPUT)
+    this.#inputs ??= new Map()
+    this.#inputs.set(fiber, done)
+    this.#enqueue(fiber)
   }
 
   #textOf(raised: LuaValue): string {
@@ -379,6 +412,8 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.#loading = undefined
     this.#cancelTimers()
     this.#image = undefined
+    this.#globals = undefined
+    this.#inputs = undefined
     this.#runEnds()
   }
 

@@ -1,6 +1,7 @@
 // Entry of a host's worker thread: one host, one engine, one port to the node.
 
 import { parentPort, workerData } from 'node:worker_threads'
+import { consoleModule } from '../../lua-stdlib/console.ts'
 import { expressionTester } from '../../lua-stdlib/expr/condition.ts'
 import { libraryModules } from '../../lua-stdlib/index.ts'
 import { assert } from '../base/assert.ts'
@@ -20,5 +21,6 @@ const { lua, ...options } = workerData as WorkerData
 // Before the port: what comes in is kept for the first who listens.
 const engine = await createEngine(lua)
 const port = new ThreadPort<FromHost, ToHost>(parentPort)
-new LuaHost(options, port, systemDriver, engine, libraryModules, expressionTester())
+const modules = options.isConsole ? [...libraryModules, consoleModule] : libraryModules
+new LuaHost(options, port, systemDriver, engine, modules, expressionTester())
 port.post({ kind: 'ready' })

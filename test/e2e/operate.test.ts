@@ -100,6 +100,27 @@ test('logs: the last lines, chosen by level, entry and process; those to come wi
   for (const line of following.stdout.trim().split('\n')) expect(JSON.parse(line)).toMatchObject({ level: 'warn' })
 })
 
+test('attach: Lua inside the running node, typed or piped, and never over TCP', async () => {
+  expect(await cli.run(['attach'], { input: 'return 1+1\n' })).toMatchObject({ code: 0, stdout: '2\n', stderr: '' })
+  const [script, shown] = [
+    'local all = system.hosts.processes("shop:processes")\nprint(#all > 0)\nreturn { host = all[1].host }\n',
+    'true\n{\n',
+  ]
+  const piped = await cli.run(['attach'], { input: script })
+  expect(piped).toMatchObject({ code: 0, stdout: expect.stringContaining(shown) })
+  expect((await ok('attach', '-e', 'process.registry.lookup("clerk")')).stdout).toMatch(/^"\{shop:processes\|/)
+  const failed = await cli.run(['attach', '-e', 'local x = nil\nreturn x.y'])
+  expect(failed).toMatchObject({ code: 1, stdout: '' })
+  expect(failed.stderr).toMatch(/^error: input:2: .*nil value.*\nstack traceback:/s)
+  expect(await cli.run(['attach'], { input: 'for' })).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('<eof>'),
+  })
+  const json = await ok('attach', '--json', '-e', 'print("a") return "b"')
+  expect(JSON.parse(json.stdout)).toEqual({ ok: true, values: ['"b"'], printed: ['a'] })
+  expect((await ok('ps', '--json')).stdout).toContain('shop:clerk')
+})
+
 test('events: what happens is told as it happens', async () => {
   const events = stream('/v1/events?types=process')
   await eventually(() => expect(events.text()).toContain('"kind":"process.ended"'))

@@ -147,6 +147,7 @@ export class TestNode {
         sharesHost: false,
         hasTerminal: id === 'app:term',
         recordsFunctions: false,
+        isConsole: false,
       },
       hostPort,
       this.driver,

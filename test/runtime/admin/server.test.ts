@@ -67,6 +67,9 @@ class FakeNode implements AdminNode {
   }
 
   readonly log = log
+  openConsole(): never {
+    throw new MoonmeshError('LimitExceeded', 'no consoles')
+  }
   readonly watchers: ((event: NodeEvent) => void)[] = []
   watch(_types: ReadonlySet<NodeEventType>, listener: (event: NodeEvent) => void): () => void {
     this.watchers.push(listener)
