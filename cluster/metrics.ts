@@ -5,6 +5,7 @@ import { type Histogram, histogramMetric } from '../runtime/base/histogram.ts'
 import type { Cluster } from './cluster.ts'
 import { registerMeshMetrics } from './mesh/metrics.ts'
 import { registerRaftMetrics } from './raft/metrics.ts'
+import { registerSessionMetrics } from './state/metrics.ts'
 import type { GossipStatistics } from './swim/driver.ts'
 
 type Prom = typeof import('prom-client')
@@ -150,4 +151,5 @@ export function registerClusterMetrics(prom: Prom, registry: Registry, cluster: 
   )
   registerMeshMetrics(prom, registry, () => cluster.meshStatistics())
   registerRaftMetrics(prom, registry, () => cluster.raftFigures())
+  registerSessionMetrics(prom, registry, () => cluster.state)
 }

@@ -19,7 +19,7 @@ import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
 import { PrometheusListener } from './admin/prometheus.ts'
 import { AdminServer } from './admin/server.ts'
-import type { AdminGroups, KnownName } from './admin/shapes.ts'
+import type { AdminGroups, Check, KnownName } from './admin/shapes.ts'
 import { codeOf } from './app/code.ts'
 import { CodeHashes } from './app/code-hash.ts'
 import {
@@ -1048,6 +1048,13 @@ export class Node {
   }
 
   /** Undefined: clustering is off. */
+  /** Of the session in the replicated state, and of names. */
+  readiness(): Check[] {
+    const session = this.#cluster?.state?.check()
+    const names = this.#names?.check()
+    return [...(session === undefined ? [] : [session]), ...(names === undefined ? [] : [names])]
+  }
+
   get cluster(): Cluster | undefined {
     return this.#cluster
   }

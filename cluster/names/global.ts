@@ -457,13 +457,17 @@ export class GlobalNames {
 
   // ---- figures
 
+  /** Since this node heard of the log last; 0 with a replica, Infinity: never. */
+  get ageMs(): number {
+    return this.#state.replica !== undefined ? 0 : this.#cache.ageMs(this.#fabric.env.nowMs())
+  }
+
   figures(): { consistent: number; strong: number; pending: number; cacheAgeMs: number; misses: number; lost: number } {
-    const hasReplica = this.#state.replica !== undefined
     return {
       consistent: this.#cache.countOf('consistent'),
       strong: this.#cache.countOf('strong'),
       pending: this.#exclusions.count,
-      cacheAgeMs: hasReplica ? 0 : this.#cache.ageMs(this.#fabric.env.nowMs()),
+      cacheAgeMs: this.ageMs,
       misses: this.counters.misses,
       lost: this.counters.lost,
     }

@@ -11,6 +11,7 @@ import { epochOf, parsePid } from '../../runtime/base/pid.ts'
 import type { ErrorValue } from '../../runtime/base/value.ts'
 import type { Fabric, Run } from '../fabric.ts'
 import { Fields } from '../state/core/fields.ts'
+import { STALE_MS } from './core/cache.ts'
 import type { Change } from './core/change.ts'
 import { Eventual, type EventualEffect, type EventualInput, type EventualSettings } from './core/eventual.ts'
 import { type Holders, holderAgainst, resolveShared } from './core/resolve.ts'
@@ -309,6 +310,17 @@ export class Names {
     const global = this.#global?.bindings(prefix).map(({ name, pid, scope }) => ({ name, pid, scope })) ?? []
     const eventual = this.#eventual.names(prefix).map(({ name, pid }) => ({ name, pid, scope: 'eventual' as const }))
     return [...global, ...eventual].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  }
+
+  /** Whether lookups and registrations here rest on all that is in the log. For readiness. */
+  check(): { readonly name: 'names'; readonly ok: boolean; readonly detail: string } {
+    const check = (ok: boolean, detail: string) => ({ name: 'names', ok, detail }) as const
+    if (this.#global === undefined || this.#global.isReady) {
+      const ageMs = this.#global?.ageMs ?? 0
+      if (ageMs <= STALE_MS || !Number.isFinite(ageMs)) return check(true, 'strong names are known')
+      return check(true, `what is known of the log is ${Math.round(ageMs / 1000)} s old`)
+    }
+    return check(false, 'strong names of this session are still asked for')
   }
 
   /** How long strong registrations of this node took, by result. */

@@ -3,6 +3,7 @@
 
 import { backoffMs } from '../../runtime/base/backoff.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
+import { Histogram } from '../../runtime/base/histogram.ts'
 import type { Packed } from '../../runtime/base/msgpack.ts'
 import { parsePid } from '../../runtime/base/pid.ts'
 import type { Fabric } from '../fabric.ts'
@@ -62,6 +63,16 @@ export interface SessionStatus {
   readonly isLeaderReachable: boolean
 }
 
+export interface SessionFigures extends SessionStatus {
+  /** Seconds from the sending of a renewal to its acknowledgement. */
+  readonly renewals: Histogram
+  readonly suspensions: number
+  /** Sessions that this node, as the leader, ended because their nodes were silent. */
+  readonly downs: { readonly dead: number; readonly silent: number }
+}
+
+const NO_DOWNS = { dead: 0, silent: 0 }
+
 export class ClusterState {
   readonly #fabric: Fabric
   readonly #consensus: Consensus | undefined
@@ -81,6 +92,8 @@ export class ClusterState {
   readonly #closers: (() => void)[] = []
   #lastId = 0
   #epoch: number
+  readonly #renewals = new Histogram()
+  #suspensions = 0
   #closing: Promise<void> | undefined
 
   constructor({ fabric, consensus, session, role }: StateOptions) {
@@ -153,6 +166,30 @@ export class ClusterState {
   session(): SessionStatus {
     const { state, session, trustedUntilMs, isLeaderReachable } = this.#keeper
     return { state, session, trustedUntilMs, isLeaderReachable }
+  }
+
+  figures(): SessionFigures {
+    const downs = this.#member?.downs ?? NO_DOWNS
+    return { ...this.session(), renewals: this.#renewals, suspensions: this.#suspensions, downs }
+  }
+
+  /** Whether this node has a session that it trusts; while there is no group there is nothing to have it with. For readiness. */
+  check(): { readonly name: 'session'; readonly ok: boolean; readonly detail: string } {
+    const check = (ok: boolean, detail: string) => ({ name: 'session', ok, detail }) as const
+    const { state, session } = this.session()
+    if (state === 'open' && this.isTrusted) return check(true, `session ${session} is open`)
+    if (state === 'none' && !this.#hasGroup) return check(true, 'no group yet')
+    if (state === 'none') return check(false, 'no session: nobody leads, or the leader is out of reach')
+    if (state === 'fenced') return check(false, 'a later run of this node is in the cluster')
+    if (state === 'closed') return check(false, 'this node is stopping')
+    return check(false, `session ${session} is suspended: the leader is out of reach`)
+  }
+
+  /** As far as it is known here. */
+  get #hasGroup(): boolean {
+    if (this.#consensus?.status().formation !== undefined) return true
+    const isMember = (role: string | undefined): boolean => role === 'voter' || role === 'standby'
+    return this.#fabric.live().some(({ tags }) => isMember(tags.get('raft_role')))
   }
 
   /** Whether what this node holds through its session may be trusted at this very moment. */
@@ -385,7 +422,9 @@ export class ClusterState {
       }
       case 'renew': {
         const { renewal, session, timeoutMs } = effect
+        const sentMs = this.#fabric.env.nowMs()
         void this.#leader.ask(METHOD_RENEW, session, timeoutMs).then((answer) => {
+          if (answer.kind === 'answer') this.#renewals.observe((this.#fabric.env.nowMs() - sentMs) / 1000)
           if (answer.kind !== 'answer') return this.#keep({ kind: 'renewal-failed', renewal })
           if (answer.bytes[0] === OVER) return this.#keep({ kind: 'over', session })
           this.#keep({ kind: 'renewed', renewal })
@@ -412,6 +451,7 @@ export class ClusterState {
         this.#propose({ kind: 'session', session: event.session })
         break
       case 'suspended':
+        this.#suspensions++
         fabric.log('warn', 'session_suspended', { session: event.session })
         this.#propose({ kind: 'session', session: undefined })
         break

@@ -7,7 +7,7 @@ export function checksOf(node: AdminNode): Check[] {
   const { cluster } = node
   const gossip = cluster === undefined ? [] : [{ name: 'gossip', ...cluster.health() }]
   const group = cluster?.group?.checks() ?? []
-  return [servicesCheck(node.services()), ...gossip, ...group, ...node.groups.checks()]
+  return [servicesCheck(node.services()), ...gossip, ...group, ...node.readiness(), ...node.groups.checks()]
 }
 
 /**

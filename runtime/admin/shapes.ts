@@ -21,6 +21,8 @@ export interface AdminNode {
   names(): readonly KnownName[]
   /** Held in the cluster, by name, at most a thousand behind `after`. */
   locks(range: { prefix?: string; after?: string }): Promise<readonly KnownLock[]>
+  /** Whether what this node says of names, and holds through its session, may be relied on. */
+  readiness(): readonly Check[]
   /** Undefined: clustering is off. */
   readonly cluster: AdminCluster | undefined
   readonly stores: AdminStores

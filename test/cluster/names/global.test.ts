@@ -387,18 +387,25 @@ describe('strong names', () => {
     const states: string[] = []
     node.state.onSession(({ kind }) => {
       states.push(kind)
-      if (kind === 'opened') net.cut('late', 'm')
+      if (kind !== 'opened') return
+      net.cut('late', 'm')
+      net.after(1000, () => ready.push(node.names.check().ok))
     })
+    const ready: boolean[] = []
     net.heal('late', 'm')
     node.fabric.saw('joined', at('m').fabric)
     at('m').fabric.saw('joined', node.fabric)
     await net.advance(30_000)
     expect([states.at(0), states.at(-1), node.revoked]).toEqual(['opened', 'suspended', []])
+    expect([ready, node.state.check().ok]).toEqual([[false], false])
     net.heal('late', 'm')
     await net.advance(10_000)
     expect(states.at(-1)).toMatch(/resumed|leader-reached/)
     expect(node.revoked).toEqual([`x of ${pidOf('late', 1, 2)}`])
     expect(node.names.isReady('z')).toBe(true)
+    expect([node.names.check().ok, node.state.check().ok]).toEqual([true, true])
+    expect(node.state.figures()).toMatchObject({ state: 'open', suspensions: 1, downs: { dead: 0, silent: 0 } })
+    expect(node.state.figures().renewals.count).toBeGreaterThan(1)
   })
 
   test('a question that cannot be read is refused', async () => {

@@ -24,6 +24,7 @@ const HOST = 'shop:processes'
 const running: ServiceStatus = { id: HOST, kind: 'process.host', state: 'running', attempts: 1, sinceMs: 1000.4 }
 
 class FakeNode implements AdminNode {
+  readonly readiness = (): [] => []
   readonly name = 'n1'
   cluster: AdminNode['cluster']
   readonly memory = new Stores(() => undefined)
