@@ -3,6 +3,7 @@
 import type { Env } from '../runtime/base/env.ts'
 import { MoonmeshError, messageOf } from '../runtime/base/errors.ts'
 import { Histogram } from '../runtime/base/histogram.ts'
+import { Backups } from './backup/backups.ts'
 import { GOSSIP_PORT, isLoopback, parseJoinAddress } from './config/addresses.ts'
 import { readSmallFile } from './config/machine.ts'
 import { type ClusterSettings, gossipEnvelopeOf, swimSettingsOf } from './config.ts'
@@ -113,6 +114,7 @@ export class Cluster {
   #fabric: NodeFabric | undefined
   #state: ClusterState | undefined
   #stores: VersionedStores | undefined
+  #backups: Backups | undefined
   #possessions: Possessions | undefined
   #raft: RaftDriver | undefined
   #group: Group | undefined
@@ -286,6 +288,14 @@ export class Cluster {
     this.#setTag('internode_port', String(mesh.port))
     this.#state = this.#openState(this.#fabric)
     this.#stores = new VersionedStores({ fabric: this.#fabric, state: this.#state, consensus: this.#raft })
+    this.#backups = new Backups({
+      fabric: this.#fabric,
+      consensus: this.#raft,
+      state: this.#state,
+      clusterId: settings.id,
+      version: this.#tags.get('version') ?? '',
+      defer: (run) => setImmediate(run),
+    })
   }
 
   #openState(fabric: Fabric): ClusterState {
@@ -309,6 +319,11 @@ export class Cluster {
   /** The versioned store; undefined before `connect`. */
   get stores(): VersionedStores | undefined {
     return this.#stores
+  }
+
+  /** Takes backups of the replicated state; undefined before `connect`. */
+  get backups(): Backups | undefined {
+    return this.#backups
   }
 
   /** Commands, sessions and reads of the replicated state; undefined before `connect`. */
@@ -534,6 +549,7 @@ export class Cluster {
 
   async #close(): Promise<void> {
     this.#stopWatching()
+    this.#backups?.close()
     this.#stores?.close()
     this.#possessions?.close()
     await this.#state?.close()

@@ -1,5 +1,7 @@
 // What the rest of the program sees of the cluster.
 
+export { type BackupSummary, inspectBackup, restoreBackup, saveBackup } from './backup/files.ts'
+export type { Backup } from './backup/taking.ts'
 export { Cluster, type ClusterMember } from './cluster.ts'
 export type { GroupEvent, GroupStatus } from './group.ts'
 export type { CrdtService } from './kv/crdt-store.ts'
@@ -12,5 +14,5 @@ export { registerNamesMetrics } from './names/metrics.ts'
 export { Names } from './names/names.ts'
 export { registerGroupMetrics } from './pg/metrics.ts'
 export { ProcessGroups } from './pg/pg.ts'
-export { Store, wipeStore } from './raft/store.ts'
+export { holdsState, Store, wipeStore } from './raft/store.ts'
 export type { MemberEvent } from './swim/core/events.ts'

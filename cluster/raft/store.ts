@@ -179,7 +179,7 @@ export class Store {
  */
 export async function wipeStore(path: string, files: Files = diskFiles): Promise<void> {
   const above = dirname(path)
-  const aside = `${path}${WIPED}${randomBytes(6).toString('hex')}`
+  const aside = asideOf(path)
   try {
     await files.rename(path, aside)
   } catch (error) {
@@ -188,6 +188,49 @@ export async function wipeStore(path: string, files: Files = diskFiles): Promise
   }
   await files.syncDirectory(above)
   await files.remove(aside)
+}
+
+/**
+ * Whether the store at `path`, which nobody has open, was ever part of a group or promised to found one. One that cannot be read was.
+ * @throws MoonmeshError `Conflict` when it is open after all
+ */
+export async function holdsState(path: string, files: Files = diskFiles): Promise<boolean> {
+  // Opening makes one where there is none.
+  if (!(await files.list(dirname(path))).includes(basename(path))) return false
+  let store: Store
+  try {
+    // Not to lose anything by looking: no snapshot goes.
+    store = await Store.open({ path, retain: Number.MAX_SAFE_INTEGER, files })
+  } catch (error) {
+    if (failureReason(error) === 'locked') throw error
+    return true
+  }
+  const { meta, recovered, log, snapshots } = store
+  await store.close()
+  const { formation, promise } = meta
+  return (
+    formation !== undefined ||
+    promise !== undefined ||
+    recovered.hardState.term > 0 ||
+    log.lastIndex > 0 ||
+    snapshots.list.length > 0
+  )
+}
+
+/** Puts a store that is closed in the place of another, which is gone from then on. Between the two there is none for a moment. */
+export async function replaceStore(from: string, path: string, files: Files = diskFiles): Promise<void> {
+  const above = dirname(path)
+  const aside = asideOf(path)
+  const hadOne = await files.rename(path, aside).then(
+    () => true,
+    (error) => {
+      if (failureReason(error) === 'missing') return false
+      throw error
+    },
+  )
+  await files.rename(from, path)
+  await files.syncDirectory(above)
+  if (hadOne) await files.remove(aside)
 }
 
 function placeOf(options: StoreOptions): {
@@ -204,6 +247,11 @@ function placeOf(options: StoreOptions): {
   const extras = { ...(onSync === undefined ? {} : { onSync }), ...(nowMs === undefined ? {} : { nowMs }) }
   const { openStorage = (at) => LevelStorage.open({ path: at, files, ...extras }) } = options
   return { path, files, openStorage }
+}
+
+/** What is left of it there the next start removes. */
+function asideOf(path: string): string {
+  return `${path}${WIPED}${randomBytes(6).toString('hex')}`
 }
 
 async function removeWiped(files: Files, path: string): Promise<void> {

@@ -27,6 +27,7 @@ import { namesRoute } from './routes/names.ts'
 import { processesRoute } from './routes/processes.ts'
 import { raftRoutes } from './routes/raft.ts'
 import { servicesRoute } from './routes/services.ts'
+import { snapshotRoute } from './routes/snapshot.ts'
 import { statusRoute } from './routes/status.ts'
 import { type AdminNode, errorBody, httpStatus } from './shapes.ts'
 
@@ -218,6 +219,7 @@ export class AdminServer {
     metricsRoute(app, node)
     memberRoutes(app, node)
     raftRoutes(app, node)
+    snapshotRoute(app, node, log)
     namesRoute(app, node)
     locksRoute(app, node)
     kvRoutes(app, node)

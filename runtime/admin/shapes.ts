@@ -46,6 +46,20 @@ export interface AdminCluster {
   readonly settings: { readonly id: string }
   /** Undefined while the node starts. */
   readonly group: AdminGroup | undefined
+  readonly backups: AdminBackups | undefined
+}
+
+/** Takes backups of the replicated state. */
+export interface AdminBackups {
+  /** @throws MoonmeshError when none can be taken now */
+  take(): Promise<AdminBackup>
+}
+
+/** The bytes of a backup, on their way. */
+export interface AdminBackup {
+  /** Undefined: that was all. @throws MoonmeshError: the rest will not come */
+  next(): Promise<Uint8Array | undefined>
+  close(): void
 }
 
 /** The part that a node has in the group of its cluster. */

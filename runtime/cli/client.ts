@@ -17,6 +17,8 @@ export interface NodeChoice {
 
 const DATA_DIR = '.runtime'
 const ANSWER_MS_MAX = 10_000
+/** Of one part of a long answer: a leader may have to be elected before the first. */
+const SILENCE_MS_MAX = 60_000
 const howToStart = (): string => `start one with: ${commandName()} run app.yaml`
 
 /**
@@ -83,6 +85,12 @@ export function isListening(socketPath: string): Promise<boolean> {
   })
 }
 
+/** Whether the node with its data in `directory` runs. */
+export async function isRunning(directory: string): Promise<boolean> {
+  const socket = await findSocket(directory).catch(() => undefined)
+  return socket !== undefined && (await isListening(socket))
+}
+
 /** What a node is told to do. */
 export interface Order {
   /** Default: POST. */
@@ -134,6 +142,44 @@ export async function follow(
   }
   if ((response.statusCode ?? 0) < 400) return
   const { kind, message } = (parsed(rest, socketPath) as ErrorBody).error
+  throw new MoonmeshError(kind, message)
+}
+
+/** Bytes that a node sends, one part after the other; undefined after the last. */
+export interface Download {
+  /** @throws CommandFailure when the node breaks off */
+  next(): Promise<Uint8Array | undefined>
+  close(): void
+}
+
+/**
+ * Orders something that a node answers with many bytes.
+ * @throws CommandFailure when nobody answers; MoonmeshError what the node answers instead
+ */
+export async function download(socketPath: string, path: string): Promise<Download> {
+  const response = await new Promise<IncomingMessage>((done, fail) => {
+    const sent = request({ socketPath, path, method: 'POST', agent: false, timeout: SILENCE_MS_MAX }, done)
+    sent.on('timeout', () => sent.destroy(new Error(`silent for ${SILENCE_MS_MAX / 1000} s`)))
+    sent.on('error', (error) => fail(explained(error, socketPath, SILENCE_MS_MAX)))
+    sent.end()
+  })
+  const parts: AsyncIterator<Buffer> = response[Symbol.asyncIterator]()
+  let received = 0
+  const next = async (): Promise<Uint8Array | undefined> => {
+    try {
+      const part = await parts.next()
+      if (part.done === true) return undefined
+      received += part.value.length
+      return part.value
+    } catch (error) {
+      const where = `the node at ${socketPath} broke off after ${received} bytes`
+      throw new CommandFailure(EXIT_FAILED, `${where} (${messageOf(error)}); its log says why`)
+    }
+  }
+  if ((response.statusCode ?? 0) < 400) return { next, close: () => response.destroy() }
+  const text: Uint8Array[] = []
+  for (let part = await next(); part !== undefined; part = await next()) text.push(part)
+  const { kind, message } = (parsed(Buffer.concat(text).toString('utf8'), socketPath) as ErrorBody).error
   throw new MoonmeshError(kind, message)
 }
 

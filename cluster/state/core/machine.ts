@@ -40,11 +40,29 @@ export interface Section {
   readonly records: readonly Uint8Array[]
 }
 
+/** How much there is of what. */
+export interface StateCounts {
+  /** Open ones. */
+  readonly sessions: number
+  /** Bindings, consistent and strong. */
+  readonly names: number
+  /** Strong names that are being agreed on. */
+  readonly reservations: number
+  /** Held. */
+  readonly locks: number
+  readonly keys: number
+  /** Of the values of all keys. */
+  readonly valueBytes: number
+}
+
 /** The state of one moment, for a snapshot that is written while the machine goes on. */
 export interface MachineView {
   readonly index: number
   readonly clockMs: number
+  readonly revision: number
   readonly featureLevel: number
+  readonly settings: PackedMap
+  readonly counts: StateCounts
   /** In the order of sections, and of keys within one. Equal states give equal records. */
   records(): Generator<{ readonly section: number; readonly record: Uint8Array }>
   /** Until then the machine copies what it changes. Idempotent. */
@@ -196,6 +214,11 @@ export class Machine {
     return { outcomes, events }
   }
 
+  /** Whether an entry is half applied: there is no view of that. */
+  get isApplying(): boolean {
+    return this.#isApplying
+  }
+
   /** What is applied at this moment. Not while an entry is half applied. */
   view(): MachineView {
     assert(!this.#isApplying, 'between entries')
@@ -203,6 +226,14 @@ export class Machine {
     const head = pack({ index, clock: clockMs, rev: revision, level: featureLevel, settings: sorted(settings) })
     const tables = [sessions.view(), names.namesView(), names.reservationsView(), locks.view()] as const
     const values = store.view()
+    const counts = {
+      sessions: sessions.count,
+      names: tables[1].size,
+      reservations: tables[2].size,
+      locks: tables[3].size,
+      keys: store.keyCount,
+      valueBytes: store.valueBytes,
+    }
     function* records(): Generator<{ section: number; record: Uint8Array }> {
       yield { section: SECTIONS.settings, record: head }
       yield* packed(SECTIONS.sessions, tables[0], sessionRecord)
@@ -215,7 +246,7 @@ export class Machine {
       for (const table of tables) table.close()
       values.close()
     }
-    return { index, clockMs, featureLevel, records, close }
+    return { index, clockMs, revision, featureLevel, settings, counts, records, close }
   }
 
   /** Every section of a view at once. */

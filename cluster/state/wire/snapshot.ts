@@ -30,50 +30,70 @@ export interface SnapshotRecord {
   readonly record: Uint8Array
 }
 
-/** @returns the file, piece by piece, as the records come */
-export function* writeSnapshot(header: SnapshotHeader, records: Iterable<SnapshotRecord>): Generator<Uint8Array> {
-  const hash = createHash('sha256')
-  let gathered: Uint8Array[] = []
-  let bytes = 0
-  const put = (part: Uint8Array): void => {
-    gathered.push(part)
-    bytes += part.length
+/** The file as records are put into it: bytes come out in pieces, none before there is enough for one. */
+export class SnapshotEncoder {
+  readonly #hash = createHash('sha256')
+  #gathered: Uint8Array[] = []
+  #bytes = 0
+  #open = 0
+
+  constructor(header: SnapshotHeader) {
+    this.#put(MAGIC)
+    const { formation, index, term, clockMs: clock, configuration, featureLevel } = header
+    const head = pack({
+      format: FORMAT,
+      formation: Buffer.from(formation, 'hex'),
+      index,
+      term,
+      clock,
+      configuration,
+      feature_level: featureLevel,
+    })
+    this.#put(u32(head.length))
+    this.#put(head)
   }
-  const piece = (): Uint8Array => {
-    const whole = Buffer.concat(gathered)
-    gathered = []
-    bytes = 0
-    hash.update(whole)
+
+  /** Sections ascend. @returns what is to be written, if there is enough of it; nobody may change `record` before */
+  add(section: number, record: Uint8Array): Uint8Array | undefined {
+    if (section !== this.#open) {
+      if (this.#open !== 0) this.#put(u32(0))
+      this.#put(Uint8Array.of(section))
+      this.#open = section
+    }
+    this.#put(u32(record.length))
+    this.#put(record)
+    return this.#bytes >= PIECE_BYTES ? this.#piece() : undefined
+  }
+
+  /** What is left, and the checksum. */
+  finish(): Uint8Array[] {
+    if (this.#open !== 0) this.#put(u32(0))
+    this.#put(Uint8Array.of(0))
+    return [this.#piece(), this.#hash.digest()]
+  }
+
+  #put(part: Uint8Array): void {
+    this.#gathered.push(part)
+    this.#bytes += part.length
+  }
+
+  #piece(): Uint8Array {
+    const whole = Buffer.concat(this.#gathered)
+    this.#gathered = []
+    this.#bytes = 0
+    this.#hash.update(whole)
     return whole
   }
-  put(MAGIC)
-  const { formation, index, term, clockMs: clock, configuration, featureLevel } = header
-  const head = pack({
-    format: FORMAT,
-    formation: Buffer.from(formation, 'hex'),
-    index,
-    term,
-    clock,
-    configuration,
-    feature_level: featureLevel,
-  })
-  put(u32(head.length))
-  put(head)
-  let open = 0
+}
+
+/** @returns the file, piece by piece, as the records come */
+export function* writeSnapshot(header: SnapshotHeader, records: Iterable<SnapshotRecord>): Generator<Uint8Array> {
+  const encoder = new SnapshotEncoder(header)
   for (const { section, record } of records) {
-    if (section !== open) {
-      if (open !== 0) put(u32(0))
-      put(Uint8Array.of(section))
-      open = section
-    }
-    put(u32(record.length))
-    put(record)
-    if (bytes >= PIECE_BYTES) yield piece()
+    const piece = encoder.add(section, record)
+    if (piece !== undefined) yield piece
   }
-  if (open !== 0) put(u32(0))
-  put(Uint8Array.of(0))
-  yield piece()
-  yield hash.digest()
+  yield* encoder.finish()
 }
 
 /**

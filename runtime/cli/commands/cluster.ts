@@ -1,15 +1,16 @@
-// `runtime cluster status|members|join|leave|remove|transfer|reset-store`: the cluster as a running node sees it, and what an operator
+// `runtime cluster status|members|join|leave|remove|transfer|reset-store|snapshot`: the cluster as a running node sees it, and what an operator
 // does about it.
 
 import { existsSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
-import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import type { ClusterStatusBody, JoinBody, MemberRow } from '../../admin/shapes.ts'
 import { MoonmeshError } from '../../base/errors.ts'
-import { ask, findNode, isListening, type NodeChoice } from '../client.ts'
+import { ask, findNode, isListening, isRunning, type NodeChoice } from '../client.ts'
+import { isTyped } from '../confirm.ts'
 import { CommandFailure, EXIT_FAILED, EXIT_OK } from '../exit.ts'
 import { type CommonOptions, Output } from '../output.ts'
+import { addSnapshot } from './snapshot.ts'
 
 type Options = CommonOptions & NodeChoice
 
@@ -66,6 +67,7 @@ export function addCluster(cluster: Command, end: (exitCode: number) => void): v
     .option('--raft-dir <directory>', 'its cluster.raft.data_dir, when that is set')
     .option('--yes', 'do not ask')
     .action(async (options: ResetOptions) => end(await resetStore(options)))
+  addSnapshot(cluster.command('snapshot'), end)
 }
 
 async function status(options: Options & { leader?: boolean }): Promise<number> {
@@ -111,15 +113,6 @@ async function remove(name: string, options: Options & { force?: boolean }): Pro
   return EXIT_OK
 }
 
-/** Nothing of this kind happens by accident: the name is typed once more where somebody can type. */
-async function isTyped(name: string, what: string): Promise<boolean> {
-  if (!process.stdin.isTTY) throw new CommandFailure(EXIT_FAILED, `this asks on a terminal ${what}, and there is none`)
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const typed = await terminal.question(`type ${name} ${what}: `)
-  terminal.close()
-  return typed.trim() === name
-}
-
 async function transfer(to: string | undefined, options: Options): Promise<number> {
   const output = Output.standard(options)
   const order = { body: to === undefined ? {} : { to }, timeoutMs: ORDER_MS_MAX }
@@ -133,7 +126,7 @@ async function resetStore(options: ResetOptions): Promise<number> {
   const output = Output.standard(options)
   const { node, dataDir, raftDir, yes } = options
   const own = joinPath(dataDir, node)
-  if (await isListening(joinPath(own, 'admin.sock'))) {
+  if (await isRunning(own)) {
     throw new CommandFailure(EXIT_FAILED, `node ${node} is running; stop it first`)
   }
   if (yes !== true && !(await isTyped(node, 'to discard what its store holds'))) {

@@ -603,6 +603,12 @@ describe('the cluster', () => {
     ],
     join: async (addresses) => joins.push([...addresses]),
     settings: { id: 'shop' },
+    backups: {
+      take: async () => {
+        const pieces = ['one ', 'two'].map((text) => new TextEncoder().encode(text))
+        return { next: async () => pieces.shift(), close: () => {} }
+      },
+    },
     group: {
       status: () => ({
         ...{ role: 'voter', formation: 'f00d', leader: 'n2', term: 3, commitIndex: 9, appliedIndex: 8 },
@@ -683,6 +689,25 @@ describe('the cluster', () => {
     expect((await post('/v1/cluster/remove', { name: 'n2' })).status).toBe(409)
     expect(await post('/v1/cluster/remove', { name: 'n2', force: true })).toMatchObject({ body: { removed: 'n2' } })
     expect((await post('/v1/cluster/remove', {})).status).toBe(400)
+  })
+
+  test('a backup comes as bytes, and a node without a cluster has none', async () => {
+    await start()
+    expect((await ask('/v1/cluster/snapshot', { method: 'POST' })).status).toBe(503)
+    node.cluster = cluster
+    const socketPath = join(directory.path, 'admin.sock')
+    const bytes = await new Promise<string>((resolve, reject) => {
+      const sent = request({ socketPath, path: '/v1/cluster/snapshot', method: 'POST' }, (response) => {
+        let text = ''
+        response.on('data', (part) => {
+          text += part
+        })
+        response.on('end', () => resolve(`${response.headers['content-type']} ${text}`))
+      })
+      sent.on('error', reject)
+      sent.end()
+    })
+    expect(bytes).toBe('application/octet-stream one two')
   })
 
   test('a node that doubts itself is neither alive nor ready', async () => {
