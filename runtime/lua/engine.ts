@@ -69,6 +69,76 @@ export interface HostClass {
   readonly methods: Readonly<Record<string, HostFunction>>
   /** Keys without the underscores, e.g. `tostring`, `concat`, `len`, `eq`, `lt`, `call`. `index` replaces the lookup of methods. */
   readonly metamethods?: Readonly<Record<string, HostFunction>>
+  /** How its objects are saved with their process; a text says why they cannot be: `an open file`. */
+  readonly saving?: ObjectSaving | string
+}
+
+// ---- saving a process
+
+/** What something is made of: data that belongs to nobody, and values of the script. */
+export interface Parts {
+  readonly data: readonly Value[]
+  readonly values: readonly LuaValue[]
+}
+
+/** Why something cannot be saved. `isBusy`: not now, but perhaps a little later. */
+export class CannotSave {
+  readonly why: string
+  readonly isBusy: boolean
+  constructor(why: string, isBusy = false) {
+    this.why = why
+    this.isBusy = isBusy
+  }
+}
+
+/** How objects of a class are written down with their process, and made again elsewhere. */
+export interface ObjectSaving<T extends HostObject = HostObject> {
+  save(object: T, owner: unknown): Parts | CannotSave
+  /** Data from a document may be anything. The values follow with `fill`. @throws MoonmeshError `Invalid` */
+  restore(data: readonly Value[], owner: unknown): T
+  /** When all objects are there; what the process itself listens to is, too. @throws MoonmeshError `Invalid` */
+  fill?(object: T, values: readonly LuaValue[], owner: unknown): void
+}
+
+/** The code of one entry, as a document names it: `hash` is that of its source. */
+export interface NamedCode {
+  readonly name: string
+  readonly hash: string
+  readonly code: LuaCode
+}
+
+/** Names of shared tables of globals begin so. */
+export const GLOBALS_PREFIX = 'globals '
+
+/** What a document names instead of containing it. */
+export interface SharedThings {
+  /** Whatever functions of the process may be made from. */
+  readonly codes: readonly NamedCode[]
+  /** Of something that all processes of an engine share; undefined: it belongs to one. */
+  nameOf(value: LuaValue): string | undefined
+  /** Undefined: there is nothing of that name here. */
+  find(name: string): LuaValue
+}
+
+export interface Restored extends Parts {
+  /** Completes the objects; until then those of the host are without the script's values. @throws MoonmeshError `Invalid` */
+  fill(): void
+}
+
+/** Writing down what a suspended process reaches. */
+export interface EngineSaving {
+  /**
+   * @param root what the process is made of, and how error texts call each of its values
+   * @throws MoonmeshError `Invalid`, with the path to what cannot be saved; `Unavailable` when that may change by itself; `LimitExceeded`
+   */
+  capture(
+    root: Parts & { names: readonly string[] },
+    shared: SharedThings,
+    owner: unknown,
+    bytesMax: number,
+  ): Uint8Array
+  /** @throws MoonmeshError `Invalid` for damaged bytes, `Conflict` when code or library differ here, `LimitExceeded` */
+  restore(bytes: Uint8Array, shared: SharedThings, owner: unknown): Restored
 }
 
 /** What a module offers: functions, constants (plain values) and nested tables of these. The script sees it read-only. */
@@ -148,6 +218,9 @@ export interface Engine {
   readonly name: string
   /** Integers that do not fit this many bits arrive as floats. */
   readonly integerBits: 32 | 64
+
+  /** Absent: processes of this engine cannot be saved. */
+  readonly saving?: EngineSaving
 
   // ---- code
   /** @throws LuaSyntaxError */

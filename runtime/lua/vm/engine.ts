@@ -8,6 +8,7 @@ import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } f
 import {
   type Call,
   type Engine,
+  type EngineSaving,
   ErrorObject,
   type HostClass,
   type HostFunction,
@@ -20,9 +21,11 @@ import {
   type LuaValue,
   type ModuleTable,
   Raise,
+  type Restored,
   type Returns,
   type RunInput,
   type RunStatus,
+  type SharedThings,
   SUSPEND,
 } from '../engine.ts'
 import { compile } from './compiler.ts'
@@ -34,6 +37,8 @@ import { toText } from './library.ts'
 import { Machine } from './machine.ts'
 import { Account, defaultLimit } from './memory.ts'
 import type { Proto } from './proto.ts'
+import { Restorer } from './restore.ts'
+import { Saver } from './save.ts'
 import { Table } from './table.ts'
 import { Box, CALLING, Closure, LuaError, Native, Root, SUSPENDING, typeName, type Val } from './value.ts'
 
@@ -109,6 +114,17 @@ export class VmEngine implements Engine {
   readonly #memoryBytesMax: number
   readonly #accounts = new WeakMap<object, Account>()
   readonly #environmentMetas = new WeakMap<Table, Table>()
+  /** The other way round. */
+  readonly #globalsBehind = new WeakMap<Table, Table>()
+  readonly #classes = new Map<string, HostClass>()
+  /** Natives that belong to the engine, not to a module: methods of classes, iterators. */
+  readonly #ownNames = new Map<unknown, string>([[ipairsIterator, 'ipairs iterator']])
+  readonly #own = new Map<string, LuaValue>([['ipairs iterator', ipairsIterator as unknown as LuaValue]])
+  readonly saving: EngineSaving = {
+    capture: (root, shared, owner, bytesMax) =>
+      new Saver(this.#forSaving, this.#withOwn(shared), owner, root, bytesMax).capture(),
+    restore: (bytes, shared, owner) => this.#restore(bytes, shared, owner),
+  }
 
   constructor(options: VmOptions = {}) {
     this.#options = options
@@ -149,14 +165,45 @@ export class VmEngine implements Engine {
 
   // ---- what scripts see
 
+  /** Names for documents. */
+  #named(name: string, native: Native): Native {
+    this.#ownNames.set(native, name)
+    this.#own.set(name, native as unknown as LuaValue)
+    return native
+  }
+
+  readonly #forSaving = {
+    classOf: (className: string) => this.#classes.get(className),
+    globalsBehind: (meta: Table) => this.#globalsBehind.get(meta),
+    globalsOver: (base: Table) => this.#environmentMeta(base),
+  }
+
+  #withOwn(shared: SharedThings): SharedThings {
+    return {
+      codes: shared.codes,
+      nameOf: (value) => this.#ownNames.get(value) ?? shared.nameOf(value),
+      find: (name) => this.#own.get(name) ?? shared.find(name),
+    }
+  }
+
+  #restore(bytes: Uint8Array, shared: SharedThings, owner: unknown): Restored {
+    const restorer = new Restorer(this.#forSaving, this.#withOwn(shared), owner, bytes, this.#memoryBytesMax)
+    const restored = restorer.restore()
+    const { threads } = this.#accountOf(owner)
+    for (const root of restorer.roots) if (root.status !== 'dead') threads.add(root)
+    return restored
+  }
+
   defineClass(definition: HostClass): void {
+    this.#classes.set(definition.name, definition)
     const meta = new Table()
     for (const [name, fn] of Object.entries(definition.metamethods ?? {})) {
-      meta.setStr(`__${name}`, this.#native(name, fn), true)
+      meta.setStr(`__${name}`, this.#named(`${definition.name}.__${name}`, this.#native(name, fn)), true)
     }
     if (definition.metamethods?.['index'] === undefined) {
       const methods = new Table()
-      for (const [name, fn] of Object.entries(definition.methods)) methods.setStr(name, this.#native(name, fn), true)
+      for (const [name, fn] of Object.entries(definition.methods))
+        methods.setStr(name, this.#named(`${definition.name}:${name}`, this.#native(name, fn)), true)
       meta.setStr('__index', methods, true)
     }
     meta.setStr('__name', definition.name, true)
@@ -238,18 +285,22 @@ export class VmEngine implements Engine {
   }
 
   newEnvironment(base: LuaTable): LuaTable {
-    const shown = base as unknown as Table
-    let meta = this.#environmentMetas.get(shown)
-    if (meta === undefined) {
-      meta = new Table()
-      meta.setStr('__index', shown, true)
-      meta.setStr('__metatable', false, true)
-      this.#environmentMetas.set(shown, meta)
-    }
     const environment = new Table()
-    environment.meta = meta
+    environment.meta = this.#environmentMeta(base as unknown as Table)
     environment.setStr('_G', environment, true)
     return environment as unknown as LuaTable
+  }
+
+  #environmentMeta(base: Table): Table {
+    let meta = this.#environmentMetas.get(base)
+    if (meta === undefined) {
+      meta = new Table()
+      meta.setStr('__index', base, true)
+      meta.setStr('__metatable', false, true)
+      this.#environmentMetas.set(base, meta)
+      this.#globalsBehind.set(meta, base)
+    }
+    return meta
   }
 
   // ---- values

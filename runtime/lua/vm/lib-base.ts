@@ -293,15 +293,16 @@ function resume(m: Machine, S: Val[], _at: number, first: number, count: number,
 
 /** What `coroutine.wrap` gives. */
 export class Wrap extends Native {
-  declare readonly held: Coroutine
-  constructor(co: Coroutine) {
+  declare held: Coroutine
+  constructor(body: Coroutine) {
     super('wrap', (m, S, at, count) => {
+      const co = this.held
       co.isWrapped = true
       const results = resume(m, S, at, at + 1, count, co)
       if (typeof results === 'number') return results
       throw m.error(results)
     })
-    this.held = co
+    this.held = body
   }
 }
 

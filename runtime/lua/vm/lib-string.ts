@@ -163,41 +163,46 @@ function gmatch(m: Machine, S: Val[], at: number, count: number): number {
   const source = stringArgument(m, S, at, count, 1)
   const pattern = stringArgument(m, S, at, count, 2)
   m.allocate(200)
-  S[at] = new GlobalMatch(source, pattern, 0, -1)
+  S[at] = new GlobalMatch(source, pattern)
   return 1
 }
 
 /** What `string.gmatch` gives. */
 export class GlobalMatch extends Native {
-  readonly source: string
-  readonly pattern: string
+  source = ''
+  pattern = ''
   /** Where it looks next. */
-  from: number
+  from = 0
   /** Where the last match ended; -1: there was none. */
-  last: number
-  constructor(source: string, pattern: string, from: number, last: number) {
-    const matcher = new Matcher(source, pattern)
-    super('for iterator', (m, S, at) =>
-      matching(m, matcher, () => {
-        matcher.steps = 0
-        for (; this.from <= source.length; this.from++) {
-          matcher.reset()
-          const end = matcher.match(this.from, 0)
-          // No match is empty where the one before it ended.
-          if (end < 0 || end === this.last) continue
-          const begin = this.from
-          this.from = end
-          this.last = end
-          return pushCaptures(m, S, at, matcher, begin, end, true)
-        }
-        S[at] = undefined
-        return 1
-      }),
-    )
+  last = -1
+  #matcher: Matcher
+  constructor(source: string, pattern: string) {
+    super('for iterator', (m, S, at) => matching(m, this.#matcher, () => this.#next(m, S, at)))
+    this.#matcher = this.begin(source, pattern)
+  }
+
+  begin(source: string, pattern: string): Matcher {
     this.source = source
     this.pattern = pattern
-    this.from = from
-    this.last = last
+    this.#matcher = new Matcher(source, pattern)
+    return this.#matcher
+  }
+
+  #next(m: Machine, S: Val[], at: number): number {
+    const matcher = this.#matcher
+    matcher.steps = 0
+    for (; this.from <= this.source.length; this.from++) {
+      matcher.reset()
+      const end = matcher.match(this.from, 0)
+      // No match is empty where the one before it ended.
+      if (end < 0 || end === this.last) continue
+      const begin = this.from
+      this.from = end
+      this.last = end
+      return pushCaptures(m, S, at, matcher, begin, end, true)
+    }
+    S[at] = undefined
+    return 1
   }
 }
 

@@ -54,9 +54,9 @@ import {
 export const EXITING = -3
 
 /** Calls inside calls, of one coroutine. */
-const DEPTH_MAX = 200_000
+export const DEPTH_MAX = 200_000
 /** Registers of one coroutine. */
-const SLOTS_MAX = 1_000_000
+export const SLOTS_MAX = 1_000_000
 /** Coroutines inside coroutines. */
 export const NESTING_MAX = 1000
 /** Callbacks inside callbacks, each with a loop of its own. */
