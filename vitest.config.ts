@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['test/{runtime,cluster,lua-stdlib,conformance,sim,tools}/**/*.test.ts'],
+          include: ['test/{runtime,cluster,lua-stdlib,conformance,sim,tools,chaos}/**/*.test.ts'],
           testTimeout: 10_000,
         },
       },

@@ -27,6 +27,8 @@ export type Verdict<Call, Result> =
       readonly ok: false
       readonly order: readonly Operation<Call, Result>[]
       readonly stuck: readonly Operation<Call, Result>[]
+      /** There was more to try than was allowed: nothing is known. */
+      readonly isUndecided?: true
     }
 
 interface Node<Call, Result> {
@@ -41,10 +43,14 @@ interface Node<Call, Result> {
   next: Node<Call, Result> | undefined
 }
 
-/** Searches an order. Returns come after calls of the same moment: what touches may overlap. */
+/**
+ * Searches an order. Returns come after calls of the same moment: what touches may overlap.
+ * @param options.statesMax how much it may try; without, as much as there is
+ */
 export function checkLinearizable<State, Call, Result>(
   history: readonly Operation<Call, Result>[],
   model: Model<State, Call, Result>,
+  { statesMax = Number.POSITIVE_INFINITY }: { readonly statesMax?: number } = {},
 ): Verdict<Call, Result> {
   // Those without an answer are tried last: they fit everywhere, and most of what could be tried with them leads nowhere.
   const answered = eventsOf(history, true)
@@ -85,6 +91,7 @@ export function checkLinearizable<State, Call, Result>(
       isDone[at] = 1
       const key = `${Buffer.from(isDone.buffer).toString('latin1')}\n${model.key(after)}`
       if (!seen.has(key)) {
+        if (seen.size >= statesMax) return { ok: false, order: best, stuck, isUndecided: true }
         seen.add(key)
         const isFree = operation.returned !== undefined && model.isRead(operation.call, operation.returned.result)
         stack.push({ node, state, isFree })
