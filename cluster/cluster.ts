@@ -1,5 +1,6 @@
 // The cluster of one node: builds the layers, bottom up, and closes them in the opposite order. cluster.md §1.1.
 
+import { join } from 'node:path'
 import type { Env } from '../runtime/base/env.ts'
 import { MoonmeshError, messageOf } from '../runtime/base/errors.ts'
 import { Histogram } from '../runtime/base/histogram.ts'
@@ -16,6 +17,8 @@ import { LatestWins } from './latest-wins.ts'
 import { logText } from './log-events.ts'
 import { Mesh, type MeshStatistics } from './mesh/mesh.ts'
 import { ProtocolError } from './mesh/wire/protocol-error.ts'
+import { Affiliations } from './raft/affiliation.ts'
+import { groupSettingsOf } from './raft/agreement.ts'
 import type { Consensus } from './raft/consensus.ts'
 import type { RaftDriver } from './raft/driver.ts'
 import type { RaftFigures } from './raft/metrics.ts'
@@ -271,10 +274,15 @@ export class Cluster {
       converged: (ageMs) => this.convergence.observe(ageMs / 1000),
       log: (level, event, fields) => this.#handlers.log(level, { event, ...fields }, logText(event)),
     })
+    const { storage } = settings.raft
+    const path = storage.kind === 'memory' ? undefined : join(storage.dir, '_sys', 'formation')
+    const affiliations = await Affiliations.open({ fabric: this.#fabric, path })
+    this.#assertOpen()
     if (settings.raft.role === 'server') await this.#openConsensus(this.#fabric, mesh)
     this.#group = new Group({
       fabric: this.#fabric,
       consensus: this.#raft,
+      affiliations,
       settings,
       onEvent: (event) => this.#handlers.group?.(event),
     })
@@ -300,10 +308,14 @@ export class Cluster {
 
   #openState(fabric: Fabric): ClusterState {
     const { raft, sessionTtlMs: ttlMs } = this.settings
+    const agreement = this.#group?.agreement
     const state = new ClusterState({
       fabric,
       consensus: this.#raft,
       session: { ttlMs, renewIntervalMs: raft.leaderProbeIntervalMs, graceCount: raft.leaderProbeGrace },
+      ...(agreement === undefined
+        ? {}
+        : { ttl: { grantMs: () => agreement.sessionTtlMs, waitMs: () => agreement.sessionWaitMs } }),
       role: raft.role === 'server' ? 'server' : 'client',
     })
     this.#possessions = new Possessions(fabric, state)
@@ -386,6 +398,14 @@ export class Cluster {
    */
   reload(): Promise<boolean> {
     return this.#reloads.run()
+  }
+
+  /**
+   * The settings were read anew. Those on which a group agrees take effect through its leader, all others with the next start.
+   * @throws MoonmeshError when this node leads and the group does not take them now
+   */
+  async changeSettings({ raft, sessionTtlMs }: ClusterSettings): Promise<void> {
+    await this.#group?.agreement?.reload(groupSettingsOf(raft, sessionTtlMs))
   }
 
   async #reload(): Promise<boolean> {

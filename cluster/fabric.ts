@@ -53,6 +53,8 @@ export interface Fabric {
   /** Of this run; may rise once, before anybody was reached. */
   readonly epoch: number
   readonly env: Env
+  /** The group that this node is of, or holds to: the first 16 hex digits. Absent before it met one. */
+  formation?: string | undefined
   /** Calls once, never early. @returns cancels it */
   after(delayMs: number, run: () => void): () => void
 
@@ -105,6 +107,14 @@ export interface Fabric {
   log(level: 'info' | 'warn' | 'error', event: string, fields: Record<string, string | number>): void
 }
 
+/** What a live node is in the group that this one is of, or holds to; undefined for all others. */
+export function memberRole({ formation }: Fabric, { tags }: LiveNode): 'voter' | 'standby' | undefined {
+  const role = tags.get('raft_role')
+  if (role !== 'voter' && role !== 'standby') return undefined
+  const theirs = tags.get('formation')
+  return formation === undefined || theirs === undefined || theirs === formation ? role : undefined
+}
+
 export interface FabricParts {
   readonly name: string
   readonly env: Env
@@ -119,6 +129,7 @@ export interface FabricParts {
 
 /** The fabric of a running node. */
 export class NodeFabric implements Fabric {
+  formation: string | undefined
   readonly name: string
   readonly env: Env
   readonly log: Fabric['log']

@@ -4,10 +4,12 @@
 import { MoonmeshError, messageOf } from '../runtime/base/errors.ts'
 import { isPackedMap, pack, unpack } from '../runtime/base/msgpack.ts'
 import type { ClusterSettings } from './config.ts'
-import type { Fabric } from './fabric.ts'
+import { type Fabric, memberRole } from './fabric.ts'
+import type { Affiliations } from './raft/affiliation.ts'
+import { Agreement, groupSettingsOf, packGroupSettings } from './raft/agreement.ts'
 import type { Consensus, ConsensusStatus } from './raft/consensus.ts'
 import { nameOf, type ServerId } from './raft/core/server.ts'
-import { Formation, groupSettingsOf } from './raft/formation.ts'
+import { Formation } from './raft/formation.ts'
 import { Membership } from './raft/membership.ts'
 
 /** A node's place in the cluster. `client`: in no configuration. */
@@ -33,7 +35,7 @@ export interface GroupStatus {
 }
 
 export interface GroupCheck {
-  readonly name: 'raft_formation' | 'raft_last_contact' | 'disk' | 'fsm'
+  readonly name: 'raft_formation' | 'raft_settings' | 'raft_last_contact' | 'disk' | 'fsm'
   readonly ok: boolean
   readonly detail: string
 }
@@ -49,6 +51,8 @@ export interface GroupOptions {
   readonly fabric: Fabric
   /** Undefined on a client. */
   readonly consensus: Consensus | undefined
+  /** Undefined: this node holds to no group. */
+  readonly affiliations?: Affiliations
   readonly settings: ClusterSettings
   readonly onEvent: (event: GroupEvent) => void
 }
@@ -65,6 +69,9 @@ const STEP_ASIDE_MARGIN_MS = 1000
 export class Group {
   readonly membership: Membership
   readonly formation: Formation | undefined
+  /** Undefined on a client. */
+  readonly agreement: Agreement | undefined
+  readonly #affiliations: Affiliations | undefined
   readonly #fabric: Fabric
   readonly #consensus: Consensus | undefined
   readonly #settings: ClusterSettings
@@ -76,7 +83,8 @@ export class Group {
   /** Who others said leads, on a client. */
   #heardLeader: { readonly name: string; readonly epoch: number; readonly term: number } | undefined
 
-  constructor({ fabric, consensus, settings, onEvent }: GroupOptions) {
+  constructor({ fabric, consensus, affiliations, settings, onEvent }: GroupOptions) {
+    this.#affiliations = affiliations
     this.#fabric = fabric
     this.#consensus = consensus
     this.#settings = settings
@@ -85,6 +93,9 @@ export class Group {
     this.#leaderlessSinceMs = this.#startedAtMs
     this.#told = { leader: undefined, term: 0, voters: undefined }
     const { raft, failureDomain } = settings
+    const own = groupSettingsOf(raft, settings.sessionTtlMs)
+    affiliations?.follow(consensus)
+    this.agreement = consensus === undefined ? undefined : new Agreement({ fabric, consensus, own })
     this.formation =
       consensus === undefined
         ? undefined
@@ -95,9 +106,10 @@ export class Group {
             clusterId: settings.id,
             failureDomain,
             hasJoinAddresses: settings.membership.seeds.length > 0,
-            groupSettings: groupSettingsOf(raft, settings.sessionTtlMs),
+            groupSettings: packGroupSettings(own),
           })
-    this.membership = new Membership({ fabric, consensus, settings: raft, failureDomain })
+    const { agreement } = this
+    this.membership = new Membership({ fabric, consensus, agreement, settings: raft, failureDomain })
     if (consensus === undefined) {
       for (const [key, value] of [
         ['raft_status', 'none'],
@@ -121,7 +133,8 @@ export class Group {
   status(): GroupStatus {
     const status = this.#consensus?.status()
     const waitingFor = this.formation?.waitingFor
-    if (status === undefined || status.role === 'none') return this.#fromOutside(status, waitingFor)
+    const isOutside = status === undefined || status.role === 'none' || this.formation?.isRetired === true
+    if (isOutside) return this.#fromOutside(status, waitingFor)
     const { voters, standbys } = status.configuration.configuration
     const { formation, leader, term, commit: commitIndex, applied: appliedIndex } = status
     return {
@@ -167,9 +180,9 @@ export class Group {
   async leader(): Promise<string | undefined> {
     const own = this.status().leader
     if (own !== undefined) return own
-    for (const { name, epoch, tags } of this.#fabric.live()) {
-      const role = tags.get('raft_role')
-      if (role !== 'voter' && role !== 'standby') continue
+    for (const node of this.#fabric.live()) {
+      const { name, epoch } = node
+      if (memberRole(this.#fabric, node) === undefined) continue
       try {
         const answer = unpack(await this.#fabric.request({ name, epoch }, METHOD_WHO, pack({}), { deadlineMs: WHO_MS }))
         const leader = isPackedMap(answer) ? answer['leader'] : undefined
@@ -187,8 +200,16 @@ export class Group {
   }
 
   checks(): GroupCheck[] {
-    const formation = this.formation?.health() ?? { ok: true, detail: 'a client' }
-    return [{ name: 'raft_formation', ...formation }, this.#contactCheck(), ...this.#storeChecks()]
+    const client = { ok: true, detail: 'a client' }
+    const outside = this.#consensus?.status().formation === undefined ? this.#affiliations?.health() : undefined
+    const formation = outside?.ok === false ? outside : (this.formation?.health() ?? outside ?? client)
+    const settings = this.agreement?.health() ?? client
+    return [
+      { name: 'raft_formation', ...formation },
+      { name: 'raft_settings', ...settings },
+      this.#contactCheck(),
+      ...this.#storeChecks(),
+    ]
   }
 
   /**
@@ -209,26 +230,32 @@ export class Group {
         await consensus.transfer()
       })
     }
-    if (isForGood) await this.#try('raft_leave_failed', RETIRE_MS, () => this.membership.retire(RETIRE_MS))
+    if (!isForGood) return
+    await this.#try('raft_leave_failed', RETIRE_MS, async () => {
+      const index = await this.membership.retire(RETIRE_MS)
+      await this.formation?.retired(index ?? consensus.status().configuration.index)
+    })
   }
 
   async close(): Promise<void> {
     for (const stop of this.#unsubscribe.splice(0)) stop()
     this.membership.close()
+    this.agreement?.close()
     await this.formation?.close()
+    await this.#affiliations?.close()
   }
 
   /** From what gossip tells of the members. */
   #fromOutside(status: ConsensusStatus | undefined, waitingFor: string | undefined): GroupStatus {
     const live = this.#fabric.live()
     const named = (role: string): string[] =>
-      live.filter(({ tags }) => tags.get('raft_role') === role).map(({ name }) => name)
+      live.filter((node) => memberRole(this.#fabric, node) === role).map(({ name }) => name)
     const voters = named('voter')
     const heard = this.#heardLeader
     const isThere = heard !== undefined && live.some(({ name, epoch }) => name === heard.name && epoch === heard.epoch)
     return {
       role: 'client',
-      formation: status?.formation,
+      formation: status?.formation ?? this.#fabric.formation,
       leader: isThere ? heard.name : undefined,
       term: status?.term ?? heard?.term ?? 0,
       commitIndex: status?.commit ?? 0,
@@ -236,7 +263,7 @@ export class Group {
       voters,
       standbys: named('standby'),
       hasQuorum: voters.length > 0 && isThere,
-      waitingFor: voters.length > 0 ? undefined : waitingFor,
+      waitingFor: voters.length > 0 && this.formation?.isRetired !== true ? undefined : waitingFor,
     }
   }
 
@@ -250,7 +277,18 @@ export class Group {
     const missedMs = nowMs - (this.#leaderlessSinceMs ?? nowMs)
     const boundMs = role === 'voter' ? VOTER_CONTACT_MS : STANDBY_CONTACT_MS
     const isYoung = nowMs - this.#startedAtMs < BOOT_GRACE_MS
-    return check(isYoung || missedMs < boundMs, `no leader for ${Math.round(missedMs / 1000)} s`)
+    const seconds = `no leader for ${Math.round(missedMs / 1000)} s`
+    return check(isYoung || missedMs < boundMs, `${seconds}${this.#missing()}`)
+  }
+
+  /** Who is not seen of those who could elect a leader. */
+  #missing(): string {
+    const { voters } = this.status()
+    const names = new Set([this.#fabric.name, ...this.#fabric.live().map(({ name }) => name)])
+    const missing = voters.filter((name) => !names.has(name))
+    return missing.length === 0
+      ? ''
+      : `; ${missing.length} of ${voters.length} voters are not seen: ${missing.join(', ')}`
   }
 
   /** What keeps this server silent although everything around it may be well. */

@@ -45,6 +45,12 @@ export const LOG_TEXTS: Readonly<Record<string, string>> = {
   raft_bootstrapped: 'a group has begun',
   raft_bootstrap_waiting: 'this node is in no group yet',
   raft_bootstrap_failed: 'founding a group did not work out this time; it is tried again',
+  formation_met: 'this node holds to this group from now on',
+  formation_not_kept: 'which group this node holds to could not be written down; it is asked again at the next start',
+  raft_retired: 'this server had left its group; it is a member again once the leader adds it',
+  raft_settings_differ:
+    "the group has agreed on other settings than this node's file has; this node goes by the group. Make the files alike",
+  raft_settings_changed: 'the group goes by the file of its leader',
   raft_bootstrap_too_many:
     'more servers wait to found a group than cluster.raft.bootstrap_expect says, so none of them does',
   raft_bootstrap_disagreement: 'servers that wait to found a group differ in cluster.raft.bootstrap_expect',

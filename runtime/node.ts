@@ -1032,9 +1032,14 @@ export class Node {
     return { gossip, ...(mesh === undefined ? {} : { mesh }) }
   }
 
-  /** Reads keys and certificates anew, where there are any. */
-  async reload(): Promise<void> {
+  /**
+   * Reads keys and certificates anew, where there are any. `app`: its file was read anew too; of it only what a group agrees on takes effect.
+   * @throws MoonmeshError when this node leads the group and it does not take the settings now
+   */
+  async reload(app?: App): Promise<void> {
     await this.#cluster?.reload()
+    const settings = app === undefined ? undefined : clusterSettingsOf(app)
+    if (settings !== undefined) await this.#cluster?.changeSettings(settings)
   }
 
   /** The last lines, and those to come. */

@@ -8,7 +8,7 @@
 import { backoffMs } from '../../runtime/base/backoff.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { UnpackError } from '../../runtime/base/msgpack.ts'
-import type { Fabric } from '../fabric.ts'
+import { type Fabric, memberRole } from '../fabric.ts'
 import type { Consensus } from '../raft/consensus.ts'
 import type { Machine } from '../state/core/machine.ts'
 import type { ClusterState } from '../state/state.ts'
@@ -210,10 +210,7 @@ export class VersionedStores {
   }
 
   #members(): string[] {
-    return this.#fabric.live().flatMap(({ name, tags }) => {
-      const role = tags.get('raft_role')
-      return role === 'voter' || role === 'standby' ? [name] : []
-    })
+    return this.#fabric.live().flatMap((node) => (memberRole(this.#fabric, node) === undefined ? [] : [node.name]))
   }
 
   /** What comes after a position, once there is something; empty when nothing came for so long. */

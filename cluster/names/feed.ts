@@ -4,7 +4,7 @@
 import { toBytes } from '../../runtime/base/bytes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { pack, UnpackError, unpack } from '../../runtime/base/msgpack.ts'
-import type { Fabric, Run } from '../fabric.ts'
+import { type Fabric, memberRole, type Run } from '../fabric.ts'
 import type { Consensus } from '../raft/consensus.ts'
 import { Fields } from '../state/core/fields.ts'
 import type { StateEvent } from '../state/core/outcomes.ts'
@@ -269,8 +269,8 @@ export class FeedClient {
   #tick(): void {
     this.#cancelTick = this.#fabric.after(RETRY_MS, () => this.#tick())
     const source = this.#source
-    const roles = new Map(this.#fabric.live().map(({ name, tags }) => [name, tags.get('raft_role')]))
-    const isOver = source !== undefined && !isMember(roles.get(source.name))
+    const roles = new Map(this.#fabric.live().map((node) => [node.name, memberRole(this.#fabric, node)]))
+    const isOver = source !== undefined && roles.get(source.name) === undefined
     if (isOver || this.#fabric.env.nowMs() - this.#heardAtMs > SILENT_MS) this.#source = undefined
     this.#ask()
   }
@@ -279,7 +279,7 @@ export class FeedClient {
     if (!this.#isWanted || this.#source !== undefined || this.#isAsking) return
     const members = this.#fabric
       .live()
-      .filter((node) => isMember(node.tags.get('raft_role')) && this.#fabric.isLinked(node))
+      .filter((node) => memberRole(this.#fabric, node) !== undefined && this.#fabric.isLinked(node))
     const to = members[this.#fabric.env.randomInt(Math.max(1, members.length))]
     if (to === undefined) return
     this.#isAsking = true
@@ -336,5 +336,3 @@ export class FeedClient {
     }
   }
 }
-
-const isMember = (role: string | undefined): boolean => role === 'voter' || role === 'standby'

@@ -8,6 +8,7 @@ import type { Fabric, Run } from '../fabric.ts'
 import type { Machine } from '../state/core/machine.ts'
 import type { Outcome, StateEvent } from '../state/core/outcomes.ts'
 import type { SyncReport } from '../storage/storage.ts'
+import { keptIn } from './agreement.ts'
 import { type Consensus, type ConsensusStatus, type ProposalFailure, proposalFailure } from './consensus.ts'
 import { Barriers } from './core/barriers.ts'
 import type { Proposal, RaftEffect, RaftInput, Refusal, Role } from './core/effects.ts'
@@ -72,6 +73,8 @@ interface Sitting {
   readonly store: Store
   readonly self: ServerId
   readonly codec: RaftCodec
+  /** Of the core: of this node's file, and what the group has agreed on, as far as the store knows. */
+  options: RaftOptions
   /** Undefined: in no group. */
   raft: Raft | undefined
   isOver: boolean
@@ -381,7 +384,8 @@ export class RaftDriver implements Consensus {
   #sittingOn(store: Store): Sitting {
     const self = serverId(this.#fabric.name, store.storeId)
     const codec = new RaftCodec(store.log.entryBytes)
-    const fresh = { raft: undefined, isOver: false, persisted: 0, isTellingPersisted: false }
+    const options = this.#options.raft
+    const fresh = { options, raft: undefined, isOver: false, persisted: 0, isTellingPersisted: false }
     const sitting: Sitting = { store, self, codec, ...fresh }
     const isNew = store.log.lastIndex > 0 && store.recovered.hardState.term === 0
     if (store.meta.formation !== undefined) {
@@ -391,7 +395,12 @@ export class RaftDriver implements Consensus {
   }
 
   #coreOf(sitting: Sitting, recovered: RecoveredState): Raft {
-    return new Raft(sitting.self, recovered, this.#options.raft, this.#fabric.env)
+    const { electionTimeoutMs, heartbeatTimeoutMs, entryBytesMax } = {
+      ...this.#options.raft,
+      ...keptIn(sitting.store.meta),
+    }
+    sitting.options = { ...this.#options.raft, electionTimeoutMs, heartbeatTimeoutMs, entryBytesMax }
+    return new Raft(sitting.self, recovered, sitting.options, this.#fabric.env)
   }
 
   async #restoreFrom(store: Store): Promise<void> {
@@ -519,7 +528,11 @@ export class RaftDriver implements Consensus {
     const store = await this.#options.openStore((report) => this.#synced(report))
     try {
       // What was applied came from the log of another store.
-      if (store.storeId !== this.#sitting.store.storeId) this.#state.clear()
+      if (store.storeId !== this.#sitting.store.storeId) {
+        this.#state.clear()
+        // An index of that log must not be met by an entry of another one.
+        this.#barriers.voided()
+      }
       await finishForming(store)
       await this.#restoreFrom(store)
     } catch (error) {
@@ -757,7 +770,7 @@ export class RaftDriver implements Consensus {
 
   #synced({ durationMs }: SyncReport): void {
     this.statistics.fsync.observe(durationMs / 1000)
-    const { heartbeatTimeoutMs } = this.#options.raft
+    const { heartbeatTimeoutMs } = this.#sitting.options
     const wasSlow = isSlowSync(this.#syncMs, heartbeatTimeoutMs)
     // The first one stands for all before it.
     this.#syncMs += (this.#syncMs === 0 ? 1 : SYNC_WEIGHT) * (durationMs - this.#syncMs)
@@ -877,7 +890,7 @@ export class RaftDriver implements Consensus {
     const { kind } = envelope.message
     // What became of its promise it learns from those who were promised.
     if (formation === undefined && promise !== undefined) return
-    const isWanted = kind === 'append' || kind === 'snapshot'
+    const isWanted = (kind === 'append' || kind === 'snapshot') && this.#holdsTo(envelope.formation)
     if (formation !== undefined || released.includes(envelope.formation) || !isWanted) {
       return this.#answerRefused(sitting, envelope, 'formation')
     }
@@ -903,6 +916,12 @@ export class RaftDriver implements Consensus {
       .finally(() => {
         this.#adopting = undefined
       })
+  }
+
+  /** A server without a group goes to none but the one that it met first. */
+  #holdsTo(formation: string): boolean {
+    const { formation: met } = this.#fabric
+    return met === undefined || formation.startsWith(met)
   }
 
   #answerRefused(sitting: Sitting, { from, formation, message }: Envelope, why: Refused['why']): void {
@@ -940,7 +959,7 @@ export class RaftDriver implements Consensus {
   }
 
   #commandProblem(command: Uint8Array): MoonmeshError | undefined {
-    const { entryBytesMax, uncommittedBytesMax } = this.#options.raft
+    const { entryBytesMax, uncommittedBytesMax } = this.#sitting.options
     if (command.length > entryBytesMax) {
       return proposalFailure('Invalid', `a command of ${command.length} bytes; raft.max_entry_size is ${entryBytesMax}`)
     }
@@ -973,7 +992,7 @@ export class RaftDriver implements Consensus {
     this.#commandBytes = 0
     if (commands.length === 0) return
     const proposedMs = this.#fabric.env.nowMs()
-    const bytesMax = this.#options.raft.entryBytesMax * BATCH_BYTES_SHARE
+    const bytesMax = this.#sitting.options.entryBytesMax * BATCH_BYTES_SHARE
     const proposals: Proposal[] = []
     for (let at = 0; at < commands.length; ) {
       let bytes = 0
@@ -1072,7 +1091,7 @@ export class RaftDriver implements Consensus {
       this.#handovers.delete(ref)
       handover.resolve(leader)
     } else {
-      handover.deadlineMs = this.#fabric.env.nowMs() + HANDOVER_TIMEOUTS * this.#options.raft.electionTimeoutMs
+      handover.deadlineMs = this.#fabric.env.nowMs() + HANDOVER_TIMEOUTS * this.#sitting.options.electionTimeoutMs
       this.#sweepLater()
     }
   }

@@ -4,7 +4,6 @@
 import { createHash } from 'node:crypto'
 import { unreachable } from '../../runtime/base/assert.ts'
 import { MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
-import { type Packed, pack } from '../../runtime/base/msgpack.ts'
 import type { RaftSettings } from '../config.ts'
 import type { Fabric, LiveEvent } from '../fabric.ts'
 import type { Consensus } from './consensus.ts'
@@ -59,6 +58,7 @@ export class Formation {
   #store: string
   #isLeaving = false
   #isClosed = false
+  #isReadmitting = false
   /** A write has failed. */
   #isBroken = false
   #hasJoined = false
@@ -88,6 +88,10 @@ export class Formation {
       fabric.onLink(() => this.#look()),
       consensus.onStatus(() => this.#consensusChanged()),
     )
+    if (this.isRetired) {
+      consensus.setEligible(false)
+      fabric.log('info', 'raft_retired', {})
+    }
     this.#begin()
   }
 
@@ -97,7 +101,23 @@ export class Formation {
 
   /** What a server without a group waits for; undefined in a group, and for a server that goes. */
   get waitingFor(): string | undefined {
+    if (this.isRetired && this.status === 'in') return 'a leader that adds it again: it had left the group'
     return this.status === 'in' || this.status === 'leaving' ? undefined : this.#core.waitingFor
+  }
+
+  /** It was taken out of its group at its own wish, and not added again since. */
+  get isRetired(): boolean {
+    return this.#consensus.meta.retired !== undefined
+  }
+
+  /**
+   * Remembers that this server has left its group with the configuration at `index`: when it starts again it is a member only once a later
+   * one says so, whatever its own log still holds.
+   * @throws MoonmeshError of the disk
+   */
+  async retired(index: number): Promise<void> {
+    if (this.#consensus.meta.formation === undefined) return
+    await this.#consensus.changeMeta((meta) => ({ ...meta, retired: index }))
   }
 
   /** The health check `raft_formation`. */
@@ -227,6 +247,7 @@ export class Formation {
     if (storeOf(this.#consensus.self) !== this.#store || isAgain) {
       this.#isBroken = false
       this.#store = storeOf(this.#consensus.self)
+      if (!this.#isLeaving) this.#consensus.setEligible(this.#options.settings.isEligible && !this.isRetired)
       this.#answers.clear()
       this.#core = this.#coreOf()
       this.#begin()
@@ -236,7 +257,27 @@ export class Formation {
     } else if (formation !== undefined && this.#core.formation !== formation) {
       this.#feed({ kind: 'adopted', formation })
     }
+    this.#readmit()
     this.#tell()
+  }
+
+  /** A leader has added it again. */
+  #readmit(): void {
+    const { retired } = this.#consensus.meta
+    const { configuration, commit, self } = this.#consensus.status()
+    const { index } = configuration
+    if (retired === undefined || this.#isLeaving || index <= retired || index > commit) return
+    if (this.#isReadmitting || !membersOf(configuration.configuration).includes(self)) return
+    this.#isReadmitting = true
+    this.#write(async () => {
+      try {
+        await this.#consensus.changeMeta(({ retired: _, ...meta }) => meta)
+      } finally {
+        this.#isReadmitting = false
+      }
+      if (!this.#isLeaving) this.#consensus.setEligible(this.#options.settings.isEligible)
+      this.#tell()
+    })
   }
 
   // ── Effects ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,7 +398,9 @@ export class Formation {
     const { status } = this
     const { self, formation, configuration } = this.#consensus.status()
     const { voters, standbys } = configuration.configuration
-    const role = voters.includes(self) ? 'voter' : standbys.includes(self) ? 'standby' : 'client'
+    const own = voters.includes(self) ? 'voter' : standbys.includes(self) ? 'standby' : 'client'
+    // Its own log may not know yet that it has left.
+    const role = this.isRetired ? 'client' : own
     const tags: Record<string, string | undefined> = {
       raft_status: status,
       raft_role: role,
@@ -397,18 +440,4 @@ function requestIn(kind: BootRequest['kind'], body: Uint8Array): BootRequest {
   } catch (error) {
     throw new MoonmeshError('Invalid', `not a message of ${BOOT_METHODS[kind]}: ${messageOf(error)}`)
   }
-}
-
-/** The second entry of a group that this node proposes: what must be the same everywhere. cluster.md §2.2. */
-export function groupSettingsOf(settings: RaftSettings, sessionTtlMs: number): Uint8Array {
-  const agreed: Record<string, Packed> = {
-    election_timeout: settings.electionTimeoutMs,
-    feature_level: 0,
-    heartbeat_timeout: settings.heartbeatTimeoutMs,
-    max_entry_size: settings.entryBytesMax,
-    max_standbys: settings.standbysMax,
-    max_voters: settings.votersMax,
-    session_ttl: sessionTtlMs,
-  }
-  return pack(agreed)
 }

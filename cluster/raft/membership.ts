@@ -5,8 +5,10 @@ import { unreachable } from '../../runtime/base/assert.ts'
 import { MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
 import { isPackedMap, type PackedMap, pack, unpack } from '../../runtime/base/msgpack.ts'
 import type { RaftSettings } from '../config.ts'
-import type { Fabric, LiveNode } from '../fabric.ts'
+import { type Fabric, type LiveNode, memberRole } from '../fabric.ts'
+import type { Agreement } from './agreement.ts'
 import type { Consensus, ConsensusStatus } from './consensus.ts'
+import type { BootstrapStatus } from './core/bootstrap.ts'
 import { membersOf } from './core/membership.ts'
 import {
   type Loss,
@@ -24,6 +26,7 @@ export interface MembershipOptions {
   readonly fabric: Fabric
   /** Undefined on a client, which only asks others. */
   readonly consensus: Consensus | undefined
+  readonly agreement: Agreement | undefined
   readonly settings: RaftSettings
   readonly failureDomain: string
 }
@@ -47,7 +50,7 @@ export class Membership {
   readonly #options: MembershipOptions
   readonly #fabric: Fabric
   readonly #consensus: Consensus | undefined
-  #reconciler: { readonly core: Reconciler; readonly self: ServerId } | undefined
+  #reconciler: { readonly core: Reconciler; readonly basis: string } | undefined
   /** Whole ids of stores, by what gossip tells of them. */
   readonly #stores = new Map<string, string>()
   readonly #asking = new Set<string>()
@@ -64,6 +67,7 @@ export class Membership {
     if (consensus === undefined) return
     const news = (): void => this.#news()
     this.#unsubscribe.push(fabric.onLive(news), fabric.onLink(news), consensus.onStatus(news))
+    if (options.agreement !== undefined) this.#unsubscribe.push(options.agreement.onChanged(news))
     for (const method of Object.keys(METHODS) as Method[]) {
       const stop = fabric.serve(METHODS[method], async (body, { peer }) => {
         const order = mapIn(body)
@@ -107,12 +111,14 @@ export class Membership {
 
   /**
    * Takes this server out of the group; somebody who stands by takes its place first, when there is one.
+   * @returns index of the configuration without it; undefined when it was no member
    * @throws MoonmeshError when that is not possible now
    */
-  async retire(deadlineMs: number): Promise<void> {
+  async retire(deadlineMs: number): Promise<number | undefined> {
     const consensus = this.#consensus
-    if (consensus === undefined || !isMember(consensus.status(), consensus.self)) return
-    await this.#order('leave', { server: consensus.self }, deadlineMs)
+    if (consensus === undefined || !isMember(consensus.status(), consensus.self)) return undefined
+    const { index } = await this.#order('leave', { server: consensus.self }, deadlineMs)
+    return typeof index === 'number' ? index : consensus.status().last.index
   }
 
   /** From wherever this is: to the leader, or to a member that knows it. */
@@ -147,9 +153,7 @@ export class Membership {
   }
 
   #someMember(): string | undefined {
-    const members = this.#fabric.live().filter(({ tags }) => {
-      return tags.get('raft_role') === 'voter' || tags.get('raft_role') === 'standby'
-    })
+    const members = this.#fabric.live().filter((node) => memberRole(this.#fabric, node) !== undefined)
     return members[this.#fabric.env.randomInt(Math.max(1, members.length))]?.name
   }
 
@@ -163,18 +167,27 @@ export class Membership {
         return {}
       case 'leave': {
         const { server } = order
-        // Only for oneself, or over a member that asks for somebody who does not know the leader.
         if (typeof server !== 'string') throw new MoonmeshError('Invalid', 'a server is a string')
         if (server === consensus.self) throw new MoonmeshError('Conflict', `${nameOf(server)} leads; transfer first`)
+        if (from !== nameOf(server) && !this.#saysThatItLeaves(server)) {
+          const text = `${from} asks that ${nameOf(server)} be taken out of the group, which has not said itself that it leaves`
+          throw new MoonmeshError('Unavailable', text, { retryable: true })
+        }
         this.#fabric.log('info', 'raft_member_leaves', { peer: nameOf(server), from })
         this.#reconciler?.core.step({ kind: 'leave', server })
         this.#pump()
-        await this.#removed(server)
-        return {}
+        return { index: await this.#removed(server) }
       }
       default:
         return unreachable(method)
     }
+  }
+
+  /** Of who has no way to the leader another member asks in its name: what counts is what its own node tells everybody. */
+  #saysThatItLeaves(server: ServerId): boolean {
+    return this.#fabric
+      .live()
+      .some((node) => isStoreOf(node, server) && node.tags.get('raft_status') === ('leaving' satisfies BootstrapStatus))
   }
 
   async #remove(order: PackedMap): Promise<void> {
@@ -202,7 +215,8 @@ export class Membership {
     return found
   }
 
-  #removed(server: ServerId): Promise<void> {
+  /** @returns index of the configuration without it */
+  #removed(server: ServerId): Promise<number> {
     const consensus = this.#consensus as Consensus
     return new Promise((resolve, reject) => {
       const check = (): void => {
@@ -210,7 +224,7 @@ export class Membership {
         const isOut = !isMember(status, server) && status.configuration.index <= status.commit
         if (!isOut && status.role === 'leader' && !this.#isClosed) return
         stop()
-        if (isOut) resolve()
+        if (isOut) resolve(status.configuration.index)
         else reject(noLeader())
       }
       const stopStatus = consensus.onStatus(check)
@@ -233,22 +247,25 @@ export class Membership {
     const consensus = this.#consensus as Consensus
     const { role, isReady } = consensus.status()
     const isLeading = role === 'leader' && isReady
-    if (!isLeading || this.#reconciler?.self !== consensus.self) this.#reconciler = undefined
+    const { settings, agreement } = this.#options
+    const limits = agreement?.limits(settings.votersMin) ?? limitsOf(settings)
+    // When the group agrees on other numbers it begins to look anew.
+    const basis = JSON.stringify([consensus.self, limits])
+    if (!isLeading || this.#reconciler?.basis !== basis) this.#reconciler = undefined
     if (isLeading && this.#reconciler === undefined) {
-      const { settings } = this.#options
       const { self } = consensus
       const core = new Reconciler(
         {
           self,
-          limits: limitsOf(settings),
+          limits,
           debounceMs: settings.reconcileDebounceMs,
           timeoutMs: settings.reconcileTimeoutMs,
           evictGraceMs: settings.evictGraceMs,
-          heartbeatTimeoutMs: settings.heartbeatTimeoutMs,
+          heartbeatTimeoutMs: agreement?.current.heartbeatTimeoutMs ?? settings.heartbeatTimeoutMs,
         },
         this.#fabric.env,
       )
-      this.#reconciler = { core, self }
+      this.#reconciler = { core, basis }
       core.step({ kind: 'lead' })
     } else this.#reconciler?.core.step({ kind: 'news' })
     this.#pump()

@@ -41,6 +41,10 @@ export interface StoreMeta {
   readonly releasedBefore?: readonly string[]
   /** The group that it has promised to found: a plan (wire/boot.ts) in base64. */
   readonly promise?: string
+  /** What the group has agreed on for all its servers, as this one applied it last: an entry of settings in base64. */
+  readonly agreed?: string
+  /** Index of the configuration by which this server was taken out of the group at its own wish. */
+  readonly retired?: number
 }
 
 export interface StoreOptions {
@@ -293,15 +297,15 @@ async function readOrMakeMeta(files: Files, path: string, isNew: boolean, wallMs
 }
 
 function contentOf({ storeId, createdAtMs, formation, initial, promise, ...meta }: StoreMeta): object {
-  const { released, releasedBefore } = meta
+  const { released, releasedBefore, agreed, retired } = meta
   const identity = { format: FORMAT, store_id: storeId, created_at: createdAtMs }
-  return { ...identity, formation, initial, promise, released, released_before: releasedBefore }
+  return { ...identity, formation, initial, promise, released, released_before: releasedBefore, agreed, retired }
 }
 
 function parseMeta(content: unknown, file: string): StoreMeta {
   const fields = (typeof content === 'object' && content !== null ? content : {}) as Record<string, unknown>
   const { format, store_id: storeId, created_at: createdAtMs, formation, initial, released } = fields
-  const { promise, released_before: releasedBefore } = fields
+  const { promise, released_before: releasedBefore, agreed, retired } = fields
   if (typeof format === 'number' && format > FORMAT) {
     const message = `${file} was written by a newer version (format ${format}, this one reads ${FORMAT}); start the newer version`
     throw new MoonmeshError('Invalid', message, { details: { path: file, format } })
@@ -314,6 +318,8 @@ function parseMeta(content: unknown, file: string): StoreMeta {
     (formation === undefined || isText(formation)) &&
     (initial === undefined || isText(initial)) &&
     (promise === undefined || isText(promise)) &&
+    (agreed === undefined || isText(agreed)) &&
+    (retired === undefined || typeof retired === 'number') &&
     (releasedBefore === undefined || (Array.isArray(releasedBefore) && releasedBefore.every(isText))) &&
     Array.isArray(released) &&
     released.every(isText)
@@ -322,6 +328,8 @@ function parseMeta(content: unknown, file: string): StoreMeta {
     ...(formation === undefined ? {} : { formation }),
     ...(initial === undefined ? {} : { initial }),
     ...(promise === undefined ? {} : { promise }),
+    ...(agreed === undefined ? {} : { agreed }),
+    ...(retired === undefined ? {} : { retired }),
     ...(releasedBefore === undefined ? {} : { releasedBefore }),
   }
   return { storeId, createdAtMs, released, ...group }

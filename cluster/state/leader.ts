@@ -3,7 +3,7 @@
 
 import { MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
 import type { Packed } from '../../runtime/base/msgpack.ts'
-import type { Fabric, Run } from '../fabric.ts'
+import { type Fabric, memberRole, type Run } from '../fabric.ts'
 import type { Consensus } from '../raft/consensus.ts'
 import { membersOf } from '../raft/core/membership.ts'
 import { nameOf } from '../raft/core/server.ts'
@@ -80,11 +80,11 @@ export class LeaderClient {
   /** Servers of the group that this node is linked with, by name. */
   get members(): readonly string[] {
     const configured = this.#configured()
-    const roles = new Map(this.#fabric.live().map(({ name, tags }) => [name, tags.get('raft_role')]))
+    const roles = new Map(this.#fabric.live().map((node) => [node.name, memberRole(this.#fabric, node)]))
     return this.#fabric
       .linked()
       .map(({ name }) => name)
-      .filter((name) => configured.has(name) || roles.get(name) === 'voter' || roles.get(name) === 'standby')
+      .filter((name) => configured.has(name) || roles.get(name) !== undefined)
   }
 
   /** Somebody waits for a leader: looks for one. */

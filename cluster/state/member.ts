@@ -21,9 +21,15 @@ export const METHOD_RENEW = 'session.renew'
 export const METHOD_READ = 'state.read'
 export const METHOD_EVENT = 'state.event'
 
-/** What a renewal is answered with. */
+/** What a renewal is answered with; after RENEWED for how long, milliseconds in four bytes. */
 export const RENEWED = 0
 export const OVER = 1
+
+/** Of sessions: what a leader grants with a renewal, and how long it waits, which covers what any leader before may have granted. */
+export interface SessionTtl {
+  grantMs(): number
+  waitMs(): number
+}
 
 /** Evaluates a query on a replica. Bytes of the answer are one msgpack value. @throws MoonmeshError */
 export type Query = (machine: Machine, args: Packed) => Uint8Array
@@ -32,7 +38,7 @@ export interface MemberOptions {
   readonly fabric: Fabric
   readonly consensus: Consensus
   readonly leader: LeaderClient
-  readonly ttlMs: number
+  readonly ttl: SessionTtl
   readonly queries: ReadonlyMap<string, Query>
 }
 
@@ -40,6 +46,7 @@ export class Member {
   readonly #fabric: Fabric
   readonly #consensus: Consensus
   readonly #verdict: Verdict
+  readonly #ttl: SessionTtl
   readonly #waker: Waker
   readonly #queries: ReadonlyMap<string, Query>
   readonly #closers: (() => void)[] = []
@@ -47,11 +54,12 @@ export class Member {
   #term = 0
   readonly downs = { dead: 0, silent: 0 }
 
-  constructor({ fabric, consensus, leader, ttlMs, queries }: MemberOptions) {
+  constructor({ fabric, consensus, leader, ttl, queries }: MemberOptions) {
+    this.#ttl = ttl
     this.#fabric = fabric
     this.#consensus = consensus
     this.#queries = queries
-    this.#verdict = new Verdict({ ttlMs }, fabric.env)
+    this.#verdict = new Verdict(() => ttl.waitMs(), fabric.env)
     this.#waker = new Waker(
       () => fabric.env.nowMs(),
       (delayMs, run) => fabric.after(delayMs, run),
@@ -125,7 +133,7 @@ export class Member {
     this.#lead()
     if (!this.#consensus.holdsQuorum()) throw notLeader(undefined)
     const verdict = this.#verdict.renew(body)
-    if (verdict === 'ok') return Uint8Array.of(RENEWED)
+    if (verdict === 'ok') return renewedFor(this.#ttl.grantMs())
     const isOver = verdict === 'over' && this.#consensus.machine.sessions.get(body) === undefined
     if (isOver) return Uint8Array.of(OVER)
     throw new MoonmeshError('Transferring', `session ${body} may be about to end`, { retryable: true })
@@ -207,4 +215,16 @@ export class Member {
     if (!options.stale) await this.#consensus.barrier(options.deadlineMs)
     return evaluate(this.#consensus.machine, args)
   }
+}
+
+function renewedFor(ttlMs: number): Uint8Array {
+  const answer = new Uint8Array(5)
+  answer[0] = RENEWED
+  new DataView(answer.buffer).setUint32(1, ttlMs)
+  return answer
+}
+
+/** Undefined: the leader does not say. */
+export function ttlIn(answer: Uint8Array): number | undefined {
+  return answer.length < 5 ? undefined : new DataView(answer.buffer, answer.byteOffset).getUint32(1)
 }

@@ -20,7 +20,17 @@ import {
   type SessionSettings,
 } from './core/session.ts'
 import { LeaderClient } from './leader.ts'
-import { METHOD_EVENT, METHOD_PROPOSE, METHOD_READ, METHOD_RENEW, Member, OVER, type Query } from './member.ts'
+import {
+  METHOD_EVENT,
+  METHOD_PROPOSE,
+  METHOD_READ,
+  METHOD_RENEW,
+  Member,
+  OVER,
+  type Query,
+  type SessionTtl,
+  ttlIn,
+} from './member.ts'
 import { Waker } from './waker.ts'
 import { encodeEnvelope } from './wire/commands.ts'
 import { decodeEvent, decodeOutcome, encodeRead } from './wire/requests.ts'
@@ -38,6 +48,8 @@ export interface StateOptions {
   /** Undefined: this node is a client for good. */
   readonly consensus: Consensus | undefined
   readonly session: SessionSettings
+  /** What the group has agreed on for sessions; default: what `session` says. */
+  readonly ttl?: SessionTtl
   readonly role: 'server' | 'client'
 }
 
@@ -96,7 +108,7 @@ export class ClusterState {
   #suspensions = 0
   #closing: Promise<void> | undefined
 
-  constructor({ fabric, consensus, session, role }: StateOptions) {
+  constructor({ fabric, consensus, session, ttl, role }: StateOptions) {
     this.#fabric = fabric
     this.#consensus = consensus
     this.#role = role
@@ -120,7 +132,8 @@ export class ClusterState {
     this.#closers.push(fabric.onNotify(METHOD_EVENT, (_from, body) => this.#told(body)))
     if (consensus !== undefined) {
       const { ttlMs } = session
-      this.#member = new Member({ fabric, consensus, leader: this.#leader, ttlMs, queries: this.#queries })
+      const agreed = ttl ?? { grantMs: () => ttlMs, waitMs: () => ttlMs }
+      this.#member = new Member({ fabric, consensus, leader: this.#leader, ttl: agreed, queries: this.#queries })
       this.#closers.push(consensus.onApplied((_index, events) => this.#applied(events)))
     }
   }
@@ -427,7 +440,8 @@ export class ClusterState {
           if (answer.kind === 'answer') this.#renewals.observe((this.#fabric.env.nowMs() - sentMs) / 1000)
           if (answer.kind !== 'answer') return this.#keep({ kind: 'renewal-failed', renewal })
           if (answer.bytes[0] === OVER) return this.#keep({ kind: 'over', session })
-          this.#keep({ kind: 'renewed', renewal })
+          const ttlMs = ttlIn(answer.bytes)
+          this.#keep({ kind: 'renewed', renewal, ...(ttlMs === undefined ? {} : { ttlMs }) })
         })
         return
       }

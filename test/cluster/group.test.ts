@@ -82,15 +82,33 @@ describe('contact and quorum (cluster.md §11)', () => {
   })
 })
 
+test('who is left without a majority names the voters that are missing', async () => {
+  await form(['a', 'b', 'c'])
+  const [one, other] = servers.followers().map(({ self }) => nameOf(self)) as [string, string]
+  const leader = nameOf(servers.leader().self)
+  for (const name of [leader, other]) {
+    servers.net.crash(name)
+    await servers.drivers.get(name)?.close()
+  }
+  await servers.net.advance(90_000)
+  const group = groups.get(one)
+  expect(group?.status()).toMatchObject({ role: 'voter', leader: undefined, hasQuorum: false })
+  expect(checksOf(group)).toMatchObject({ raft_last_contact: false, disk: true, fsm: true })
+  expect(detailOf(group, 'raft_last_contact')).toContain(
+    `2 of 3 voters are not seen: ${[leader, other].sort().join(', ')}`,
+  )
+})
+
 describe('what keeps a server silent (cluster.md §11)', () => {
   test('the check `disk` fails from the failure of a write until the store was opened anew', async () => {
     const leader = await form(['a', 'b', 'c'])
     const driver = servers.leader()
     const disk = servers.disks.get(nameOf(driver.self)) as Disk
-    expect(checksOf(leader)).toEqual({ raft_formation: true, raft_last_contact: true, disk: true, fsm: true })
+    const others = { raft_formation: true, raft_settings: true, raft_last_contact: true }
+    expect(checksOf(leader)).toEqual({ ...others, disk: true, fsm: true })
     disk.isFailing = true
     await expect(servers.settled(driver.propose(servers.up('x')))).rejects.toMatchObject({ kind: 'LeadershipLost' })
-    expect(checksOf(leader)).toEqual({ raft_formation: true, raft_last_contact: true, disk: false, fsm: true })
+    expect(checksOf(leader)).toEqual({ ...others, disk: false, fsm: true })
     expect(detailOf(leader, 'disk')).toContain('the disk is full')
     disk.isFailing = false
     await servers.net.advance(12_000)
@@ -121,7 +139,7 @@ describe('what keeps a server silent (cluster.md §11)', () => {
     const settings = settingsOf(setting('raft.role', 'client'))
     const client = new Group({ fabric, consensus: undefined, settings, onEvent: () => {} })
     groups.set('client', client)
-    expect(Object.values(checksOf(client))).toEqual([true, true, true, true])
+    expect(Object.values(checksOf(client))).toEqual([true, true, true, true, true])
   })
 })
 

@@ -16,9 +16,19 @@ export const FORMATION = '000102030405060708090a0b0c0d0e0f'
 export const SETTINGS = Uint8Array.of(0x80)
 export const SETTLED_MS = 4000
 
+/** Files that cannot be written when they are told so. */
+class FragileFiles extends MemoryFiles {
+  isFailing = false
+
+  override async open(...given: Parameters<MemoryFiles['open']>): ReturnType<MemoryFiles['open']> {
+    if (this.isFailing && given[1] === 'create') throw new Error('the disk is full')
+    return super.open(...given)
+  }
+}
+
 /** A disk that outlives whoever uses it, and fails when it is told to. */
 export class Disk {
-  readonly files = new MemoryFiles()
+  readonly files = new FragileFiles()
   readonly rows = new MemoryStorage()
   isFailing = false
   isWipeFailing = false
@@ -82,7 +92,7 @@ export class DriverGroup {
       wipeStore: async () => {
         if (disk.isWipeFailing) throw new Error('it cannot be wiped')
         disk.wipes++
-        this.disks.set(name, Object.assign(disk, { files: new MemoryFiles(), rows: new MemoryStorage() }))
+        this.disks.set(name, Object.assign(disk, { files: new FragileFiles(), rows: new MemoryStorage() }))
       },
       onPause: () => () => {},
       defer,

@@ -94,6 +94,7 @@ export class FakeFabric implements Fabric {
   readonly epoch: number
   readonly logs: string[] = []
   readonly tags = new Map<string, string>()
+  formation: string | undefined
   readonly #net: FabricNet
   readonly #live = new Map<string, LiveNode>()
   readonly #liveListeners = new Set<(event: LiveEvent) => void>()
@@ -221,11 +222,11 @@ export class FakeFabric implements Fabric {
   }
 
   /** What gossip says of another node. */
-  saw(kind: 'joined' | 'left', { name, epoch, tags }: FakeFabric): void {
+  saw(kind: 'joined' | 'left', { name, epoch, tags }: FakeFabric, reason?: LiveEvent['reason']): void {
     const node = { name, epoch, tags }
     if (kind === 'joined') this.#live.set(name, node)
     else this.#live.delete(name)
-    for (const listener of this.#liveListeners) listener({ kind, node })
+    for (const listener of this.#liveListeners) listener(reason === undefined ? { kind, node } : { kind, node, reason })
     for (const listener of this.#linkListeners) listener({ kind: kind === 'joined' ? 'up' : 'down', node })
   }
 

@@ -88,6 +88,13 @@ export class Barriers<T> {
     if (this.#asked !== undefined) this.failed(this.#asked.ref)
   }
 
+  /** The log that the answers counted is no more: who waits to have it applied asks anew, and about the next one. */
+  voided(): void {
+    this.restarted()
+    this.#waiting = [...this.#ready.flatMap(({ waiting }) => waiting), ...this.#waiting]
+    this.#ready = []
+  }
+
   /** @returns everybody; nobody waits any more */
   clear(): readonly T[] {
     const all = [...this.#waiting, ...(this.#asked?.waiting ?? []), ...this.#ready.flatMap(({ waiting }) => waiting)]

@@ -24,7 +24,8 @@ export type SessionInput =
   | { readonly kind: 'up-failed'; readonly opening: number }
   /** The log knows a later run of this node. */
   | { readonly kind: 'stale'; readonly opening: number; readonly epoch: number }
-  | { readonly kind: 'renewed'; readonly renewal: number }
+  /** `ttlMs`: what the leader lets it rely on; its own setting when it does not say. */
+  | { readonly kind: 'renewed'; readonly renewal: number; readonly ttlMs?: number }
   | { readonly kind: 'renewal-failed'; readonly renewal: number }
   /** The log says that this session is over. */
   | { readonly kind: 'over'; readonly session: number }
@@ -136,7 +137,7 @@ export class SessionKeeper {
         return [...ended, event({ kind: 'fenced', epoch: input.epoch })]
       }
       case 'renewed':
-        return this.#renewed(input.renewal)
+        return this.#renewed(input.renewal, input.ttlMs ?? this.#settings.ttlMs)
       case 'renewal-failed': {
         if (input.renewal !== this.#renewal) return []
         this.#renewal = 0
@@ -186,13 +187,13 @@ export class SessionKeeper {
     return [{ kind: 'renew', renewal: this.#renewal, session: this.#session, timeoutMs: renewIntervalMs }]
   }
 
-  #renewed(renewal: number): SessionEffect[] {
+  #renewed(renewal: number, ttlMs: number): SessionEffect[] {
     if (renewal !== this.#renewal || this.#session === 0) return []
     this.#renewal = 0
     const effects: SessionEffect[] = []
     if (this.#failures >= this.#settings.graceCount) effects.push(event({ kind: 'leader-reached' }))
     this.#failures = 0
-    const untilMs = this.#sentMs + TRUSTED_SHARE * this.#settings.ttlMs
+    const untilMs = this.#sentMs + TRUSTED_SHARE * ttlMs
     effects.push(...this.#suspendWhenDue())
     // An answer that came too late to trust is no reason to trust.
     if (this.#env.nowMs() >= untilMs) return effects

@@ -46,15 +46,16 @@ interface Heard extends OpenSession {
 }
 
 export class Verdict {
-  readonly #ttlMs: number
+  readonly #ttlMs: () => number
   readonly #env: Env
   readonly #sessions = new Map<number, Heard>()
   #live: ReadonlyMap<string, number> = new Map()
   #isLeading = false
   #tickedMs = 0
 
-  constructor(settings: { readonly ttlMs: number }, env: Env) {
-    this.#ttlMs = settings.ttlMs
+  /** @param ttlMs how long any leader may have let a node rely on a renewal; it may change */
+  constructor(ttlMs: () => number, env: Env) {
+    this.#ttlMs = ttlMs
     this.#env = env
   }
 
@@ -127,15 +128,16 @@ export class Verdict {
     this.#tickedMs = nowMs
     // Renewals that came meanwhile wait to be read.
     if (lateMs >= PAUSE_MS) for (const heard of this.#sessions.values()) heard.heardMs += lateMs
+    const ttlMs = this.#ttlMs()
     const condemned = [...this.#sessions.values()].filter((heard) => heard.condemned > 0).length
     const silent = [...this.#sessions.values()].filter(
-      ({ condemned, heardMs }) => condemned === 0 && nowMs - heardMs >= this.#ttlMs,
+      ({ condemned, heardMs }) => condemned === 0 && nowMs - heardMs >= ttlMs,
     )
     const effects: DownEffect[] = []
     for (const { node, epoch, session, heardMs } of silent.sort((a, b) => a.session - b.session)) {
       if (condemned + effects.length >= PROPOSALS_MAX) break
       const isLive = this.#live.get(node) === epoch
-      if (isLive && nowMs - heardMs < PATIENCE * this.#ttlMs) continue
+      if (isLive && nowMs - heardMs < PATIENCE * ttlMs) continue
       effects.push({ kind: 'down', node, session, reason: isLive ? 'silent' : 'dead' })
     }
     return effects

@@ -2,6 +2,7 @@
 // does about it.
 
 import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join as joinPath } from 'node:path'
 import type { Command } from 'commander'
 import type { ClusterStatusBody, JoinBody, MemberRow } from '../../admin/shapes.ts'
@@ -134,16 +135,21 @@ async function resetStore(options: ResetOptions): Promise<number> {
   }
   const { Store, wipeStore } = await import('../../../cluster/index.ts')
   const path = joinPath(raftDir ?? own, '_sys', 'raft')
-  if (!existsSync(path))
+  const held = joinPath(raftDir ?? own, '_sys', 'formation')
+  if (!existsSync(path) && !existsSync(held))
     throw new CommandFailure(EXIT_FAILED, `there is no store at ${path}; see --data-dir and --raft-dir`)
   // Whoever has it open keeps it: a damaged one cannot be opened, and is what this command is for.
-  await Store.open({ path, retain: 1 }).then(
-    (store) => store.close(),
-    (error: unknown) => {
-      if (error instanceof MoonmeshError && error.details?.['reason'] === 'locked') throw error
-    },
-  )
-  await wipeStore(path)
+  if (existsSync(path)) {
+    await Store.open({ path, retain: 1 }).then(
+      (store) => store.close(),
+      (error: unknown) => {
+        if (error instanceof MoonmeshError && error.details?.['reason'] === 'locked') throw error
+      },
+    )
+    await wipeStore(path)
+  }
+  // It may take part in another group than before.
+  await rm(held, { force: true })
   if (output.isJson) output.json({ reset: node })
   else output.line(`the store of ${node} is gone; when the node starts again it joins as a new member`)
   return EXIT_OK

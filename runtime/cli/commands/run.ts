@@ -3,14 +3,14 @@
 import { type Command, Option } from 'commander'
 import type { ClusterSettings } from '../../../cluster/config.ts'
 import { parseAddress } from '../../admin/address.ts'
-import type { App } from '../../app/load.ts'
+import type { App, LoadResult } from '../../app/load.ts'
 import { toText } from '../../base/bytes.ts'
 import { messageOf } from '../../base/errors.ts'
 import { toPlain } from '../../base/plain.ts'
 import type { Log } from '../../log.ts'
 import type { Node, StartReport } from '../../node.ts'
 import type { Outcome } from '../../services.ts'
-import { type AppOptions, repeated, requireApp } from '../app.ts'
+import { type AppOptions, loadAppAt, repeated, requireApp } from '../app.ts'
 import { CommandFailure, EXIT_OK, EXIT_USAGE, terminalEnd } from '../exit.ts'
 import { type CommonOptions, Output, plural } from '../output.ts'
 import { Signals } from '../signals.ts'
@@ -62,7 +62,7 @@ const FORCED_STOP_MS_MAX = 1_000
 
 const HELP = `
 The first SIGINT (Ctrl-C) or SIGTERM stops everything in order; a second one stops at once. SIGHUP makes a node of a cluster read its keys
-and certificates anew.
+and certificates anew, and on the leader also the settings that all servers of the group share.
 
 Exit codes: 0 after SIGTERM, 130 after SIGINT, 1 when the app failed to start, 2 when it or the command line is wrong.
 With --exec the program's result decides: a failure is 1 with its message on stderr, a string is printed, a number is the code itself,
@@ -99,7 +99,9 @@ async function run(path: string, options: RunOptions, context: RunContext): Prom
     askForExit = resolve
   })
   const node = new Node({ app, log, withAdmin: true, onExit: askForExit })
-  const session = new Session({ ...context, node, exitAsked, log, output, isLogForMachines: format === 'json' })
+  const reread = (): Promise<LoadResult> => loadAppAt(path, { ...options, set })
+  const isLogForMachines = format === 'json'
+  const session = new Session({ ...context, node, exitAsked, log, output, isLogForMachines, reread })
   try {
     return await (program === undefined ? session.serve() : session.execute(program))
   } finally {
@@ -158,6 +160,8 @@ interface SessionOptions extends RunContext {
   output: Output
   /** A script has asked for the end, with this exit code. */
   exitAsked: Promise<number>
+  /** The app as its files are now. */
+  reread: () => Promise<LoadResult>
   /** Somebody asked for JSON: then the ready line is a record in the log only. */
   isLogForMachines: boolean
 }
@@ -206,7 +210,7 @@ class Session {
     process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
     process.channel?.unref()
     // A node without a cluster has nothing to read anew, and ends as every program does when its terminal goes.
-    const hangUp = (): void => void node.reload()
+    const hangUp = (): void => void this.#reload()
     if (node.app.settings.cluster?.enabled === true) process.on('SIGHUP', hangUp)
     const asked = this.#options.exitAsked.then((exitCode): Ending => ({ exitCode, force: false }))
     const working = work()
@@ -228,6 +232,22 @@ class Session {
       clearTimeout(hurry)
       this.#signals.close()
       process.off('SIGHUP', hangUp)
+    }
+  }
+
+  /** Never rejects: what is wrong with the files is logged, and what was read before stays. */
+  async #reload(): Promise<void> {
+    const { node, log, reread } = this.#options
+    try {
+      const read = await reread()
+      if (!read.ok) {
+        const { formatProblem } = await import('../../app/problems.ts')
+        const problems = read.problems.map((problem) => formatProblem(problem)).join('; ')
+        log.write('error', { event: 'reload_failed' }, `the settings were not read anew: ${problems}`)
+      }
+      await node.reload(read.ok ? read.app : undefined)
+    } catch (error) {
+      log.write('error', { event: 'reload_failed' }, `the settings were not all taken: ${messageOf(error)}`)
     }
   }
 

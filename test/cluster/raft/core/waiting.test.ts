@@ -83,6 +83,23 @@ describe('reads that wait (cluster.md §5.7)', () => {
     expect(barriers.count).toBe(0)
   })
 
+  test('an answer about a log that is no more counts for nothing: the question is put again', () => {
+    const barriers = new Barriers<string>(10)
+    barriers.add('a', 100)
+    barriers.asked(1)
+    barriers.answered(1, 7)
+    barriers.add('b', 200)
+    barriers.asked(2)
+    barriers.voided()
+    expect(barriers.answered(2, 3)).toBe(false)
+    expect(barriers.applied(9)).toEqual([])
+    expect(barriers.needsQuestion).toBe(true)
+    barriers.asked(3)
+    barriers.answered(3, 2)
+    expect(barriers.applied(2)).toEqual(['a', 'b'])
+    expect(barriers.count).toBe(0)
+  })
+
   test('no more wait than there is room for', () => {
     const barriers = new Barriers<string>(2)
     expect([barriers.add('a', 1), barriers.add('b', 1), barriers.add('c', 1)]).toEqual([true, true, false])

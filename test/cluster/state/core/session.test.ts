@@ -51,6 +51,16 @@ describe('a session', () => {
     expect(rig.events).toEqual(['opened', 'suspended'])
   })
 
+  test('is trusted for the time that the leader grants, whatever the own file says', () => {
+    for (const ttlMs of [TTL_MS / 3, TTL_MS * 2]) {
+      const rig = new Rig()
+      rig.feed({ kind: 'start' })
+      rig.feed({ kind: 'up', opening: rig.opening, session: 5 })
+      rig.feed({ kind: 'renewed', renewal: rig.renewal, ttlMs })
+      expect(rig.keeper.trustedUntilMs).toBe(0.8 * ttlMs)
+    }
+  })
+
   test('resumes with an acknowledgement, unless that came too late itself', () => {
     const rig = new Rig()
     rig.open()
@@ -122,7 +132,7 @@ describe('the verdict', () => {
 
   function rigOf(live: [string, number][]) {
     const env = new FakeEnv()
-    const verdict = new Verdict({ ttlMs: TTL_MS }, env)
+    const verdict = new Verdict(() => TTL_MS, env)
     verdict.step({ kind: 'live', epochs: new Map(live) })
     verdict.step({ kind: 'leading', sessions: [a] })
     const pass = (ms: number): DownEffect[] => {
