@@ -69,6 +69,7 @@ import { registerProcessMetrics } from './process-metrics.ts'
 import { Queues } from './queue/queues.ts'
 import { EventBus, EventService } from './registry/event-bus.ts'
 import { Registry } from './registry/registry.ts'
+import { builtFrom } from './registry/reload.ts'
 import { Peers } from './relay/peers.ts'
 import { type HostLine, Relay } from './relay/relay.ts'
 import type { Undeliverable } from './relay/wire/messages.ts'
@@ -118,6 +119,19 @@ const MAILBOX_COUNT_MAX = 1_000_000
 const CONSOLE_PROCESSES_MAX = 32
 /** Of the thread that all consoles share. */
 const CONSOLE_MEMORY_BYTES_MAX = 128 * 1024 * 1024
+
+/** Ids, by what came of edited files. */
+export interface Reloaded {
+  readonly added: readonly string[]
+  readonly changed: readonly string[]
+  readonly removed: readonly string[]
+  /** Services that were started again since the code of their process is new. */
+  readonly restarted: readonly string[]
+  /** Services whose process was told of its new code. */
+  readonly told: readonly string[]
+  /** Services that did not start again; they are tried on as their lifecycle says. */
+  readonly failed: readonly { readonly id: string; readonly error: string }[]
+}
 
 interface RunningService {
   pid: string
@@ -965,6 +979,37 @@ export class Node {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
     }
+  }
+
+  // ---- new code
+
+  /**
+   * Takes over what edited files say. Processes that set `upgradable` hear of their new code; services whose process has not are started again.
+   * @param before what the files said before
+   * @throws MoonmeshError everything is as it was
+   */
+  async reloadEntries(before: readonly Entry[], after: readonly Entry[]): Promise<Reloaded> {
+    const { added, changed, removed } = await this.#registry.reload(before, after)
+    const entries = this.entries()
+    const outdated = builtFrom(entries, new Set(changed))
+    const upgradable = new Set((await this.processes()).filter((each) => each.isUpgradable).map(({ pid }) => pid))
+    const told: string[] = []
+    const restarted: string[] = []
+    const failed: { readonly id: string; readonly error: string }[] = []
+    for (const entry of entries) {
+      // One that is changed itself was started again with the change.
+      if (entry.kind !== 'process.service' || !outdated.has(entry.process) || changed.includes(entry.id)) continue
+      const running = await this.#services.get(entry.id)?.running.catch(() => undefined)
+      if (running === undefined) continue
+      if (upgradable.has(running.pid)) told.push(entry.id)
+      else {
+        await this.#supervisor?.restart(entry.id).then(
+          () => restarted.push(entry.id),
+          (error: unknown) => failed.push({ id: entry.id, error: messageOf(error) }),
+        )
+      }
+    }
+    return { added, changed, removed, restarted, told, failed }
   }
 
   // ---- consoles

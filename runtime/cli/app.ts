@@ -30,11 +30,16 @@ export async function requireApp(path: string, options: AppOptions): Promise<App
   throw new CommandFailure(EXIT_USAGE, await problemText(result.problems), { isReport: true })
 }
 
+/** Each problem on a line of its own. */
+export async function problemLines(problems: Extract<LoadResult, { ok: false }>['problems']): Promise<string[]> {
+  const { formatProblem } = await import('../app/problems.ts')
+  return problems.map((problem) => formatProblem(problem))
+}
+
 /** Each problem on a line of its own, and how many there are. */
 export async function problemText(problems: Extract<LoadResult, { ok: false }>['problems']): Promise<string> {
-  const { formatProblem } = await import('../app/problems.ts')
   const count = `${plural(problems.length, 'problem')}; nothing was started`
-  return [...problems.map((problem) => formatProblem(problem)), count].join('\n')
+  return [...(await problemLines(problems)), count].join('\n')
 }
 
 /** What the app's settings are warned of, each on a line of its own. */

@@ -738,6 +738,7 @@ export abstract class Host implements ProcessHost {
       mailbox: process.mailbox.unreadCount,
       reductions: process.reductions,
       ageMs: Math.round(now - process.bornAtMs),
+      isUpgradable: process.options.upgradable,
     }))
     const { spawns, messages } = this.#figures
     const { runQueueCount, slices, busyMs, sliceTimes } = this.scheduler

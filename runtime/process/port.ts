@@ -92,6 +92,8 @@ export interface ProcessInfo {
   mailbox: number
   reductions: number
   ageMs: number
+  /** It hears of new code by an OUTDATED event. */
+  isUpgradable: boolean
 }
 
 export type TerminalMessage =

@@ -9,6 +9,7 @@ import { list, record, type TableValue, type Value } from '../base/value.ts'
 import type { NodeService } from '../node-services.ts'
 import { changedIds, type EntryOp, type Version, Versions, withOps } from './core/versions.ts'
 import type { EventBus } from './event-bus.ts'
+import { type Edit, editOf } from './reload.ts'
 
 type Entries = ReadonlyMap<string, Entry>
 
@@ -52,6 +53,27 @@ export class Registry implements NodeService {
     versions: () => this.#versionNumbers(),
     apply: ([ops]) => this.#inTurn(() => this.#apply(ops as TableValue)),
     apply_version: ([id]) => this.#inTurn(() => this.#return(this.#versions.at(id as number))),
+  }
+
+  /**
+   * Takes over what edited files say. @param before what they said before
+   * @throws MoonmeshError `Conflict` (an entry that stays needs one that goes), `Invalid` (another kind under an old id), or what carrying it out
+   *   met: then everything is as it was
+   */
+  reload(before: readonly Entry[], after: readonly Entry[]): Promise<Edit<Entry>> {
+    return this.#inTurn(async () => {
+      const edit = editOf(this.entries, before, after, ['file', 'line', 'sourceFile'])
+      for (const id of edit.changed) {
+        const [from, to] = [this.get(id)?.kind, edit.next.get(id)?.kind]
+        if (from !== to)
+          throw new MoonmeshError('Invalid', `${id} was a ${from} and is a ${to} now: start the node again`)
+      }
+      assertNotNeeded([...edit.next.values()], new Set(edit.removed))
+      if (edit.added.length + edit.changed.length + edit.removed.length === 0) return edit
+      await this.#carryOut(edit.next)
+      this.#versions.add(edit.next)
+      return edit
+    })
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -162,6 +162,8 @@ class DevelopmentNode {
         createInterface({ input: from as Readable }).on('line', (line) => {
           const record = recordIn(line)
           if (record?.['event'] === 'ready') resolve(record['addresses'] as Addresses)
+          else if (this.#plan.format === 'pretty' && typeof record?.['text'] === 'string')
+            for (const row of record['text'].split('\n')) to.write(this.#labelled(row))
           else to.write(this.#labelled(line))
         })
       }

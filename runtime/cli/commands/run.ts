@@ -1,5 +1,6 @@
 // `runtime run APP`: a node in the foreground, until a signal; with --exec, until its program has ended.
 
+import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { ClusterSettings } from '../../../cluster/config.ts'
 import { parseAddress } from '../../admin/address.ts'
@@ -13,12 +14,14 @@ import type { Outcome } from '../../services.ts'
 import { type AppOptions, loadAppAt, repeated, requireApp } from '../app.ts'
 import { CommandFailure, EXIT_OK, EXIT_USAGE, terminalEnd } from '../exit.ts'
 import { type CommonOptions, Output, plural } from '../output.ts'
+import { Reloader } from '../reload.ts'
 import { Signals } from '../signals.ts'
 import { NODES_MAX, runNodes } from './nodes.ts'
 
 interface RunOptions extends CommonOptions, AppOptions {
   exec?: string
   nodes?: string
+  watch?: boolean
   logLevel?: string
   logFormat?: string
 }
@@ -45,6 +48,7 @@ export function addRun(command: Command, context: RunContext, end: (exitCode: nu
       'run this process entry on the terminal, and exit by its result; comes last: what follows are its arguments',
     )
     .option('--nodes <count>', 'a cluster for development: so many nodes of this app on this machine')
+    .option('--watch', 'edits of the app come into force while the node runs')
     .option('--config <file>', 'a further file of settings; may be repeated', repeated)
     .option('--set <path=value>', 'one setting, e.g. node.name=node-2; may be repeated', repeated)
     .addOption(new Option('--log-level <level>', 'the least level to write').choices(LEVELS))
@@ -88,6 +92,8 @@ async function run(path: string, options: RunOptions, context: RunContext): Prom
   const set = [...(options.set ?? [])]
   if (options.logLevel !== undefined) set.push(`logger.level=${options.logLevel}`)
   if (options.logFormat !== undefined) set.push(`logger.format=${options.logFormat}`)
+  if (options.watch === true && options.exec !== undefined)
+    throw new CommandFailure(EXIT_USAGE, '--watch and --exec do not go together')
   const app = await requireApp(path, { ...options, set })
   const program = options.exec === undefined ? undefined : programIn(app, options.exec)
   const [{ Node }, { createLog }] = await Promise.all([import('../../node.ts'), import('../../log.ts')])
@@ -101,7 +107,8 @@ async function run(path: string, options: RunOptions, context: RunContext): Prom
   const node = new Node({ app, log, withAdmin: true, onExit: askForExit })
   const reread = (): Promise<LoadResult> => loadAppAt(path, { ...options, set })
   const isLogForMachines = format === 'json'
-  const session = new Session({ ...context, node, exitAsked, log, output, isLogForMachines, reread })
+  const watched = options.watch === true ? (options.config ?? []) : undefined
+  const session = new Session({ ...context, node, exitAsked, log, output, isLogForMachines, reread, watched })
   try {
     return await (program === undefined ? session.serve() : session.execute(program))
   } finally {
@@ -123,6 +130,7 @@ async function runSeveral(path: string, options: RunOptions, nodes: string): Pro
   const args = ['run', path, '--json', '--log-format', format]
   if (!color) args.push('--no-color')
   if (options.logLevel !== undefined) args.push('--log-level', options.logLevel)
+  if (options.watch === true) args.push('--watch')
   for (const file of options.config ?? []) args.push('--config', file)
   for (const setting of options.set ?? []) args.push('--set', setting)
   // The command's own loader made them.
@@ -164,6 +172,8 @@ interface SessionOptions extends RunContext {
   reread: () => Promise<LoadResult>
   /** Somebody asked for JSON: then the ready line is a record in the log only. */
   isLogForMachines: boolean
+  /** Files of settings beside the app, when edits are to come into force. */
+  watched: readonly string[] | undefined
 }
 
 /** Why the wait is over: the program has ended, or something asked for the end. */
@@ -173,6 +183,7 @@ type Ending = { outcome: Outcome } | { exitCode: number; force: boolean }
 class Session {
   readonly #options: SessionOptions
   readonly #signals = new Signals()
+  #reloader: Reloader | undefined
 
   constructor(options: SessionOptions) {
     this.#options = options
@@ -181,9 +192,35 @@ class Session {
   /** Until something asks for the end. */
   serve(): Promise<number> {
     return this.#during(async () => {
-      this.#tellReady(await this.#options.node.start())
+      const report = await this.#options.node.start()
+      await this.#watch()
+      this.#tellReady(report)
       return new Promise<never>(() => {})
     })
+  }
+
+  async #watch(): Promise<void> {
+    const { node, watched, reread } = this.#options
+    if (watched === undefined) return
+    this.#reloader = new Reloader({
+      app: node.app,
+      configFiles: watched.map((file) => resolve(file)),
+      load: reread,
+      apply: (before, after) => node.reloadEntries(before, after),
+      tell: (text, record) => this.#tellOf('info', text, record),
+      complain: (text, record) => this.#tellOf('warn', text, record),
+    })
+    await this.#reloader.start()
+  }
+
+  /** What became of an edit; where programs read the log it stands there. */
+  #tellOf(level: 'info' | 'warn', text: string, record: Record<string, unknown>): void {
+    const { node, log, output, isLogForMachines } = this.#options
+    if (log.format === 'json') log.write(level, { ...record, node: node.name }, text)
+    if (isLogForMachines) return
+    if (output.isJson) output.jsonLine({ ...record, node: node.name, text })
+    else if (level === 'info') output.line(output.green(text))
+    else output.error(text)
   }
 
   /** Until the program has ended, or something asks for the end. */
@@ -228,6 +265,7 @@ class Session {
       force = ending.force
       return ending.exitCode
     } finally {
+      this.#reloader?.close()
       await Promise.race([node.stop({ force }), forced])
       clearTimeout(hurry)
       this.#signals.close()

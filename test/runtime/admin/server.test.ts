@@ -83,7 +83,7 @@ class FakeNode implements AdminNode {
 
   async processes(): ReturnType<AdminNode['processes']> {
     this.asked()
-    const counts = { mailbox: 2, reductions: 30, ageMs: 12.7 }
+    const counts = { mailbox: 2, reductions: 30, ageMs: 12.7, isUpgradable: false }
     return [
       { pid: `{${HOST}|1.1}`, entry: 'shop:a', host: HOST, state: 'waiting', names: ['till'], ...counts },
       { pid: '{shop:other|1.2}', entry: 'shop:a', host: 'shop:other', state: 'ready', names: [], ...counts },
