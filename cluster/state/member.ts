@@ -21,6 +21,9 @@ export const METHOD_RENEW = 'session.renew'
 export const METHOD_READ = 'state.read'
 export const METHOD_EVENT = 'state.event'
 
+/** For a majority to say that it follows. */
+const CONFIRM_MS = 1000
+
 /** What a renewal is answered with; after RENEWED for how long, milliseconds in four bytes. */
 export const RENEWED = 0
 export const OVER = 1
@@ -128,15 +131,33 @@ export class Member {
 
   // ── Sessions ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #renew(body: Packed): Uint8Array {
+  async #renew(body: Packed): Promise<Uint8Array> {
     if (typeof body !== 'number') throw new MoonmeshError('Invalid', 'a session is a number', { retryable: false })
     this.#lead()
-    if (!this.#consensus.holdsQuorum()) throw notLeader(undefined)
+    if (!this.#consensus.holdsQuorum()) {
+      await this.#confirm()
+      this.#lead()
+    }
     const verdict = this.#verdict.renew(body)
     if (verdict === 'ok') return renewedFor(this.#ttl.grantMs())
     const isOver = verdict === 'over' && this.#consensus.machine.sessions.get(body) === undefined
     if (isOver) return Uint8Array.of(OVER)
     throw new MoonmeshError('Transferring', `session ${body} may be about to end`, { retryable: true })
+  }
+
+  /**
+   * After a transfer that came to nothing the successor may still stand for election, whatever contact there was: what the leader was told
+   * before says nothing then. That a majority follows it now, asked after the renewal came, does: who is elected later waits from then on.
+   * @throws MoonmeshError `NotLeader`
+   */
+  async #confirm(): Promise<void> {
+    const { role, isReady, term } = this.#consensus.status()
+    if (role !== 'leader' || !isReady) throw notLeader(undefined)
+    await this.#consensus.barrier(CONFIRM_MS).catch(() => {
+      throw notLeader(undefined)
+    })
+    const now = this.#consensus.status()
+    if (now.role !== 'leader' || now.term !== term) throw notLeader(undefined)
   }
 
   /** Role or state may have changed. */

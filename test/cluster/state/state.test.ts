@@ -119,6 +119,22 @@ test('every node has a session, servers and clients', () => {
   expect(new Set([...group.states.values()].map((state) => state.session().session)).size).toBe(4)
 })
 
+test('sessions go on when a transfer came to nothing', async () => {
+  const { leader } = group
+  const driver = group.drivers.get(leader) as RaftDriver
+  const { term } = driver.status()
+  const target = [...group.drivers.values()].find(({ self }) => self !== driver.self) as RaftDriver
+  group.net.cut(leader, nameOf(target.self))
+  await expect(group.settled(driver.transfer(target.self))).rejects.toMatchObject({ kind: 'Conflict' })
+  // The successor may still wake up to it, in all of this term.
+  expect(driver.holdsQuorum()).toBe(false)
+  await group.net.advance(10_000)
+  expect(driver.status()).toMatchObject({ term, isReady: true })
+  for (const state of group.states.values()) {
+    expect([state.session().state, state.isTrusted]).toEqual(['open', true])
+  }
+})
+
 describe('a command', () => {
   test('from a client is in the log once, and reads everywhere see it', async () => {
     const outcome = await group.settled(group.of('far').submit({ kind: 'register', name: 'x', pid: pid('far') }))
