@@ -41,6 +41,8 @@ interface Waiter {
   reject(error: Error): void
 }
 
+const FORMATION = '00112233445566778899aabbccddeeff'
+
 export class SimConsensus {
   readonly self: string
   readonly raft: Raft
@@ -103,7 +105,7 @@ export class SimConsensus {
     const role = voters.includes(this.self) ? 'voter' : standbys.includes(this.self) ? 'standby' : 'none'
     return {
       self: this.self,
-      formation: '00',
+      formation: FORMATION,
       role: core.role === 'leader' ? 'leader' : role,
       raftRole: core.role,
       term: core.term,

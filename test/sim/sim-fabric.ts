@@ -1,7 +1,7 @@
 // The fabric of a simulated node: requests over a network that fails, delays and repeats, links and gossip that learn late of what
 // happened, and a node that can stand still.
 
-import type { Fabric, LiveEvent, LiveNode, Run } from '../../cluster/fabric.ts'
+import type { Fabric, GossipTopic, Lane, LaneHandler, LiveEvent, LiveNode, Run } from '../../cluster/fabric.ts'
 import type { RequestHandler } from '../../cluster/mesh/mesh.ts'
 import type { Env } from '../../runtime/base/env.ts'
 import type { MoonmeshError } from '../../runtime/base/errors.ts'
@@ -44,6 +44,11 @@ export interface View {
   linked: Run[]
 }
 
+/** Methods of what is no request. */
+const LANE = '\0lane '
+const GOSSIP = '\0gossip '
+const NOTHING = new Uint8Array()
+
 export class SimFabric {
   readonly name: string
   readonly epoch: number
@@ -57,6 +62,14 @@ export class SimFabric {
   readonly #oneWays = new Map<string, (from: Run, body: Uint8Array) => void>()
   readonly #liveListeners = new Set<(event: LiveEvent) => void>()
   readonly #linkListeners = new Set<(event: { kind: 'up' | 'down'; node: Run }) => void>()
+  readonly #lanes = new Map<Lane, LaneHandler>()
+  readonly #gossip = new Map<GossipTopic, (payload: Uint8Array, from: string | undefined) => void>()
+  /** By receiver and lane: what is on its way, one message after the other. */
+  readonly #streams = new Map<string, { lane: Lane; to: Run; session: number; next: number; queue: Uint8Array[] }>()
+  /** Sessions with others, counted. */
+  #sessions = 0
+  /** By sender, lane and session: the number of the last message that came. */
+  readonly #came = new Map<string, number>()
   isRunning = true
   frozenUntilMs = 0
   #inbox: (() => void)[] = []
@@ -199,6 +212,68 @@ export class SimFabric {
     return undefined
   }
 
+  /** In order, each once, for as long as the session lasts. */
+  send(to: Run, lane: Lane, bytes: Uint8Array): undefined {
+    if (!this.isLinked(to)) return undefined
+    const key = `${lane} ${to.name} ${to.epoch}`
+    const stream = this.#streams.get(key) ?? { lane, to, session: ++this.#sessions, next: 1, queue: [] }
+    this.#streams.set(key, stream)
+    stream.queue.push(bytes.slice())
+    if (stream.queue.length === 1) this.#pump(key)
+    return undefined
+  }
+
+  #pump(key: string): void {
+    const stream = this.#streams.get(key)
+    const body = stream?.queue[0]
+    if (stream === undefined || body === undefined || !this.isRunning) return
+    const { lane, to, session, next } = stream
+    const method = `${LANE}${lane} ${session} ${next}`
+    const done = (reply: FabricReply | undefined): void => {
+      if (this.#streams.get(key) !== stream || stream.next !== next) return
+      if (reply !== undefined) {
+        stream.queue.shift()
+        stream.next++
+      }
+      this.#pump(key)
+    }
+    const request = { id: 1, epoch: to.epoch, from: this, method, body, remainingMs: 0 }
+    this.#network.request(this.name, to.name, request, { timeoutMs: 500, bytes: 1, done })
+  }
+
+  #cameOn(method: string, from: Run, body: Uint8Array): void {
+    const [lane, session, number] = method.slice(LANE.length).split(' ') as [Lane, string, string]
+    const key = `${from.name} ${from.epoch} ${lane} ${session}`
+    if (Number(number) !== (this.#came.get(key) ?? 0) + 1) return
+    this.#came.set(key, Number(number))
+    void this.#lanes.get(lane)?.({ name: from.name, epoch: from.epoch }, body)
+  }
+
+  onMessage(lane: Lane, handler: LaneHandler): () => void {
+    this.#lanes.set(lane, handler)
+    return () => {}
+  }
+
+  onRoom(): () => void {
+    return () => {}
+  }
+
+  gossip(topic: GossipTopic, payload: Uint8Array): void {
+    for (const { name, epoch } of this.view.live) {
+      const request = { id: 0, epoch, from: this, method: `${GOSSIP}${topic}`, body: payload.slice(), remainingMs: 0 }
+      this.#network.request(this.name, name, request, { timeoutMs: 1000, bytes: 1, done: () => {} })
+    }
+  }
+
+  onGossip(topic: GossipTopic, handler: (payload: Uint8Array, from: string | undefined) => void): () => void {
+    this.#gossip.set(topic, handler)
+    return () => {}
+  }
+
+  onExchange(): () => void {
+    return () => {}
+  }
+
   log(_level: string, event: string): void {
     this.onLog(event)
   }
@@ -212,6 +287,12 @@ export class SimFabric {
     reply: (reply: FabricReply | undefined) => void,
   ): void {
     if (epoch !== 0 && epoch !== this.epoch) return
+    if (method.startsWith(GOSSIP))
+      return this.#gossip.get(method.slice(GOSSIP.length) as GossipTopic)?.(body, undefined)
+    if (method.startsWith(LANE)) {
+      this.#cameOn(method, from, body)
+      return reply({ ok: true, body: NOTHING })
+    }
     if (id === 0) return this.#oneWays.get(method)?.({ name: from.name, epoch: from.epoch }, body)
     const handler = this.#methods.get(method)
     if (handler === undefined) return reply({ ok: false, kind: 'NotFound', message: `no method ${method}` })
@@ -232,6 +313,9 @@ export class SimFabric {
   }
 
   #link(kind: 'up' | 'down', node: Run): void {
+    if (kind === 'down') {
+      for (const [key, { to }] of this.#streams) if (to.name === node.name) this.#streams.delete(key)
+    }
     for (const listener of this.#linkListeners) listener({ kind, node })
   }
 

@@ -2,6 +2,7 @@
 // read keys, and die. The beliefs are what K1 is about.
 
 import type { KvCommand } from '../../cluster/kv/core/commands.ts'
+import type { Names } from '../../cluster/names/names.ts'
 import type { Command } from '../../cluster/state/core/commands.ts'
 import type { Outcome } from '../../cluster/state/core/outcomes.ts'
 import type { ClusterState } from '../../cluster/state/state.ts'
@@ -11,7 +12,7 @@ import type { SimFabric } from './sim-fabric.ts'
 import type { Chance, World } from './world.ts'
 
 export const LOCKS = ['l1', 'l2', 'l3']
-const NAMES = ['n1', 'n2', 'n3']
+export const NAMES = ['n1', 'n2', 'n3']
 export const NAMESPACE = 's'
 /** Keys of a quarter of a minute: histories that are not too long to be explained. */
 const KEY_SPAN_MS = 15_000
@@ -38,6 +39,9 @@ export class Actor {
   readonly #owner: ActorWorld
   readonly #fabric: SimFabric
   readonly #state: ClusterState
+  readonly #names: Names
+  /** Names of the node alone. */
+  readonly #locals: Map<string, string>
   readonly #chance: Chance
   readonly #node: string
   #n: number
@@ -48,8 +52,15 @@ export class Actor {
   readonly #versions = new Map<string, number>()
   completed = 0
 
-  constructor(owner: ActorWorld, fabric: SimFabric, state: ClusterState, n: number) {
+  constructor(
+    owner: ActorWorld,
+    fabric: SimFabric,
+    { state, names, locals }: { state: ClusterState; names: Names; locals: Map<string, string> },
+    n: number,
+  ) {
     this.#owner = owner
+    this.#names = names
+    this.#locals = locals
     this.#fabric = fabric
     this.#state = state
     this.#chance = owner.world.chance.fork()
@@ -87,6 +98,8 @@ export class Actor {
     this.#held.clear()
     this.#lost = []
     void this.#submit({ kind: 'proc-down', pids: [pid] }, Number.POSITIVE_INFINITY)
+    for (const [name, owner] of this.#locals) if (owner === pid) this.#locals.delete(name)
+    this.#names.exited(pid)
     this.#n += 100
     this.#rename()
   }
@@ -165,10 +178,42 @@ export class Actor {
   async #name(): Promise<void> {
     const name = this.#chance.pick(NAMES)
     const { pid } = this
-    const command: Command = this.#chance.chance(0.6)
-      ? { kind: 'register', name, pid }
-      : { kind: 'unregister', name, pid, scope: 'consistent' }
-    await this.#submit(command, 5000)
+    const scope = this.#chance.pick(['consistent', 'strong'] as const)
+    const { signal } = new AbortController()
+    const dice = this.#chance.fraction()
+    if (dice < 0.25) return this.#local(name, pid)
+    const unregister = (): Promise<boolean> =>
+      this.#tried(`unregister ${scope}`, this.#names.unregister({ name, scope, caller: pid, signal }))
+    if (dice > 0.9) return void (await unregister())
+    const register = this.#names.register({ name, pid, scope, caller: pid, signal })
+    if (!(await this.#tried(`register ${scope}`, register)) || this.#chance.chance(0.1)) return
+    await this.#sleep(this.#chance.between(0, 1500))
+    if (this.pid === pid) await unregister()
+  }
+
+  /** As the node does it: what is known of larger scopes keeps others out. */
+  #local(name: string, pid: string): void {
+    const holder = this.#locals.get(name)
+    if (holder !== undefined) {
+      if (holder === pid) this.#locals.delete(name)
+      return
+    }
+    const shared = this.#names.holder(name)
+    if (!this.#names.isReady(name) || (shared !== undefined && shared !== pid)) return
+    this.#locals.set(name, pid)
+  }
+
+  async #tried(what: string, work: Promise<unknown>): Promise<boolean> {
+    try {
+      await work
+      this.#count(what)
+      return true
+    } catch (error) {
+      const { kind } = error as { kind?: string }
+      if (kind === undefined) throw error
+      this.#count(`${what} ${kind}`)
+      return false
+    }
   }
 
   async #key(): Promise<void> {

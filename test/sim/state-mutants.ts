@@ -121,8 +121,14 @@ export async function mutatedParts({ name, change }: StateMutant, folder: string
   writeFileSync(file, parts.join(change.replace))
   const { ClusterState } = (await import(join(folder, 'cluster/state/state.ts'))) as Pick<StateParts, 'ClusterState'>
   const { Machine } = (await import(join(folder, 'cluster/state/core/machine.ts'))) as Pick<StateParts, 'Machine'>
+  const { Names } = (await import(join(folder, 'cluster/names/names.ts'))) as Pick<StateParts, 'Names'>
+  const { Possessions } = (await import(join(folder, 'cluster/state/possessions.ts'))) as Pick<
+    StateParts,
+    'Possessions'
+  >
   const codec = (await import(join(folder, 'cluster/state/wire/commands.ts'))) as Omit<StateParts, 'Machine'>
   const errors = (await import(join(folder, 'runtime/base/errors.ts'))) as Pick<StateParts, 'MoonmeshError'>
   const { decodeCommands, decodeEnvelope, joinEnvelopes } = codec
-  return { ClusterState, Machine, decodeCommands, decodeEnvelope, joinEnvelopes, MoonmeshError: errors.MoonmeshError }
+  const { MoonmeshError } = errors
+  return { ClusterState, Machine, Names, Possessions, decodeCommands, decodeEnvelope, joinEnvelopes, MoonmeshError }
 }

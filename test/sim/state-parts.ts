@@ -1,6 +1,8 @@
 // The parts of the state that a simulated node is built of: those of the product, or a copy with a bug planted in it.
 
+import { Names } from '../../cluster/names/names.ts'
 import { Machine } from '../../cluster/state/core/machine.ts'
+import { Possessions } from '../../cluster/state/possessions.ts'
 import { ClusterState } from '../../cluster/state/state.ts'
 import { decodeCommands, decodeEnvelope, joinEnvelopes } from '../../cluster/state/wire/commands.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
@@ -8,6 +10,8 @@ import { MoonmeshError } from '../../runtime/base/errors.ts'
 export interface StateParts {
   readonly ClusterState: typeof ClusterState
   readonly Machine: typeof Machine
+  readonly Names: typeof Names
+  readonly Possessions: typeof Possessions
   readonly decodeCommands: typeof decodeCommands
   readonly decodeEnvelope: typeof decodeEnvelope
   readonly joinEnvelopes: typeof joinEnvelopes
@@ -18,6 +22,8 @@ export interface StateParts {
 export const PRODUCT: StateParts = {
   ClusterState,
   Machine,
+  Names,
+  Possessions,
   decodeCommands,
   decodeEnvelope,
   joinEnvelopes,

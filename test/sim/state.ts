@@ -3,6 +3,7 @@
 // leaders that change. Then everything heals, and all that was promised must hold: cluster.md §13, N1 to N7, K1 to K4, V1, R12, R14, L1.
 
 import type { LiveNode, Run } from '../../cluster/fabric.ts'
+import type { Names } from '../../cluster/names/names.ts'
 import { configurationOf, membersOf } from '../../cluster/raft/core/membership.ts'
 import type { Message } from '../../cluster/raft/core/messages.ts'
 import { RAFT_DEFAULTS, type RaftOptions } from '../../cluster/raft/core/raft.ts'
@@ -15,7 +16,7 @@ import { SimDisk } from './disk.ts'
 import { Network, quietNetwork } from './network.ts'
 import { SimConsensus } from './sim-consensus.ts'
 import { type FabricReply, type FabricRequest, SimFabric } from './sim-fabric.ts'
-import { Actor, type ActorWorld, addQueries, LOCKS } from './state-actor.ts'
+import { Actor, type ActorWorld, addQueries, LOCKS, NAMES } from './state-actor.ts'
 import { PRODUCT, type StateParts } from './state-parts.ts'
 import { type Chance, type ClockOptions, World } from './world.ts'
 
@@ -37,6 +38,8 @@ export interface StateReport {
   readonly grants: number
   readonly downs: number
   readonly pending: number
+  readonly strong: number
+  readonly queued: number
   readonly fenced: number
   readonly refusedFences: number
   readonly suspensions: number
@@ -49,12 +52,13 @@ const RENEW_MS = 3000
 /** After that long without a path gossip calls a node dead. */
 const DEAD_AFTER_MS = 6000
 const LOOK_EVERY_MS = 250
+const STRONG_MS = 8000
 
 interface Place {
   readonly name: string
   /** Empty: a client. */
-  readonly server: string
-  readonly disk: SimDisk | undefined
+  server: string
+  disk: SimDisk | undefined
   readonly clock: ClockOptions
   epoch: number
   node: StateNode | undefined
@@ -64,6 +68,8 @@ interface StateNode {
   readonly fabric: SimFabric
   readonly state: ClusterState
   readonly consensus: SimConsensus | undefined
+  readonly names: Names
+  readonly locals: ReadonlyMap<string, string>
   readonly actors: readonly Actor[]
 }
 
@@ -185,7 +191,10 @@ class StateWorld implements ActorWorld {
             applyMaxMs: 3,
           })
     if (consensus !== undefined) {
-      consensus.onEntry = (applied) => this.checker.applied(consensus.machine, applied)
+      consensus.onEntry = (applied) => {
+        this.checker.applied(consensus.machine, applied)
+        this.#checkNames()
+      }
       consensus.onEffects = (effects) => {
         for (const effect of effects) if (effect.kind === 'persist') this.checker.appended(effect.log?.entries ?? [])
       }
@@ -198,8 +207,26 @@ class StateWorld implements ActorWorld {
       role: consensus === undefined ? 'client' : 'server',
     })
     addQueries(state)
-    const actors = [1, 2].map((n) => new Actor(this, fabric, state, n))
-    place.node = { fabric, state, consensus, actors }
+    const locals = new Map<string, string>()
+    const actors: Actor[] = []
+    const names = new this.#parts.Names({
+      fabric: fabric.asFabric,
+      host: {
+        bear: (pid, done) =>
+          fabric.after(1, () =>
+            done(actors.some((actor) => actor.pid === pid) ? undefined : new Failure('NotFound', 'no such process')),
+          ),
+        localHolder: (each) => locals.get(each),
+        releaseLocal: (each) => locals.delete(each),
+        localCount: () => locals.size,
+        changed: () => {},
+        revoked: () => {},
+      },
+    })
+    const possessions = new this.#parts.Possessions(fabric.asFabric, state)
+    names.attach({ state, consensus: consensus?.asConsensus, possessions, strongDeadlineMs: STRONG_MS })
+    for (const n of [1, 2]) actors.push(new Actor(this, fabric, { state, names, locals }, n))
+    place.node = { fabric, state, consensus, names, locals, actors }
     state.start()
   }
 
@@ -253,7 +280,7 @@ class StateWorld implements ActorWorld {
         else if (!this.#lost.has(reachKey)) this.#lost.set(reachKey, nowMs)
         // A session of the mesh outlives short cuts; gossip needs its time.
         if (nowMs - (this.#lost.get(nearKey) ?? nowMs) < DEAD_AFTER_MS) linked.push(run)
-        const role = other.server === '' ? 'client' : 'voter'
+        const role = (other.node.consensus?.status().role ?? 'none') === 'none' ? 'client' : 'voter'
         if (nowMs - (this.#lost.get(reachKey) ?? nowMs) < DEAD_AFTER_MS) {
           live.push({ ...run, tags: new Map([['raft_role', role]]) })
         }
@@ -263,8 +290,29 @@ class StateWorld implements ActorWorld {
     this.world.after(LOOK_EVERY_MS, () => this.#look())
   }
 
+  /** N3 and N5: what nodes that may be relied on resolve, at the tip of the log. */
+  #checkNames(): void {
+    const { strong } = this.checker
+    for (const { fabric, state, names, locals } of this.running()) {
+      if (fabric.isFrozen) continue
+      try {
+        for (const name of NAMES) {
+          const pid = names.lookup(name)
+          if (pid !== undefined) strong.saw(`${fabric.name} in epoch ${fabric.epoch}`, name, pid)
+        }
+        const { session } = state.session()
+        if (!state.isTrusted || !names.isReady('') || this.checker.hasEnded(session)) continue
+        strong.resolves(fabric.name, (name) => names.lookup(name) ?? locals.get(name))
+      } catch (error) {
+        if (error instanceof InvariantError) this.fail(error.message)
+        throw error
+      }
+    }
+  }
+
   /** K1: who believes to hold a lock is alone in that. A process that stands still believes nothing. */
   #watch(): void {
+    this.#checkNames()
     for (const { fabric, state } of this.running()) {
       if (!fabric.isFrozen && state.isTrusted) this.checker.trusted(fabric.name, state.session().session)
     }
@@ -303,6 +351,7 @@ class Trouble {
       () => this.#weather(),
       () => this.#transfer(),
       () => this.#die(),
+      () => this.#loseDisk(),
     ]
     const some = all.filter(() => this.#chance.chance(0.6))
     this.#kinds = some.length > 2 ? some : all
@@ -325,6 +374,21 @@ class Trouble {
   #quickRestart(): void {
     const place = this.#chance.pick(this.#owner.places)
     this.#owner.crash(place)
+    this.#owner.start(place)
+  }
+
+  /** Of a minority of the voters, which come back as servers that nobody knows. */
+  #loseDisk(): void {
+    const { places } = this.#owner
+    const servers = places.filter(({ server }) => server !== '')
+    const lost = servers.filter(({ server }) => server.includes('lost'))
+    const voters = servers.length - 1 + (servers.length % 2)
+    if (lost.length >= (voters - 1) / 2) return
+    const place = this.#chance.pick(servers.filter((each) => !lost.includes(each)))
+    this.#owner.crash(place)
+    this.#owner.note(`${place.name} loses its disk`)
+    place.server = serverId(place.name, 'lost')
+    place.disk = new SimDisk(this.#owner.world)
     this.#owner.start(place)
   }
 
@@ -487,7 +551,10 @@ async function chaos(owner: StateWorld, seconds: number): Promise<StateReport> {
   for (const { actors } of owner.running()) for (const actor of actors) actor.die()
   await within(isQuiet, 30_000, 'something is still not answered')
   const isLevel = (): boolean =>
-    owner.running().every(({ consensus }) => (consensus?.machine.index ?? checker.index) === checker.index)
+    owner
+      .running()
+      .filter(({ consensus }) => consensus?.status().role !== 'none')
+      .every(({ consensus }) => (consensus?.machine.index ?? checker.index) === checker.index)
   await within(isLevel, 30_000, 'a replica lags behind')
   const machine = owner.leader()?.consensus?.machine
   if (machine === undefined) owner.fail('nobody leads')
@@ -497,6 +564,8 @@ async function chaos(owner: StateWorld, seconds: number): Promise<StateReport> {
   for (const name of machine.names.names()) {
     owner.fail(`${name} belongs to ${machine.names.lookup(name)?.pid}, which has ended (N7)`)
   }
+  const isFree = (): boolean => owner.running().every(({ names }) => NAMES.every((name) => !names.lookup(name)))
+  await within(isFree, 40_000, 'a node still resolves a name of the dead')
   checkLinearizable([...owner.operations], world.seed)
   const completed = owner.running().reduce((sum, { actors }) => sum + actors.reduce((n, a) => n + a.completed, 0), 0)
   const { suspensions, operations } = owner

@@ -9,6 +9,8 @@ import type { AppliedEntry } from '../sim-consensus.ts'
 import { InvariantError } from './invariant-error.ts'
 import { LockChecker } from './locks.ts'
 import { checkNames } from './names.ts'
+import { QueueChecker } from './queue.ts'
+import { StrongChecker } from './strong.ts'
 
 /** Clocks of nodes differ by a percent. */
 const DRIFT = 0.97
@@ -19,6 +21,8 @@ export class StateChecker {
   readonly #nowMs: () => number
   readonly #fail: (text: string) => never
   readonly #locks = new LockChecker()
+  readonly #queues = new QueueChecker()
+  readonly strong = new StrongChecker()
   readonly #digests = new Map<number, string>()
   readonly #outcomes = new Map<string, Outcome>()
   /** Unique values of puts, by the version that they were written with. */
@@ -32,7 +36,17 @@ export class StateChecker {
   #index = 0
   #clockMs = 0
   /** Commands that were applied, and those that came again. */
-  readonly counts = { commands: 0, repeated: 0, grants: 0, downs: 0, fenced: 0, refusedFences: 0, pending: 0 }
+  readonly counts = {
+    commands: 0,
+    repeated: 0,
+    grants: 0,
+    downs: 0,
+    fenced: 0,
+    refusedFences: 0,
+    pending: 0,
+    strong: 0,
+    queued: 0,
+  }
 
   constructor(nowMs: () => number, fail: (text: string) => never) {
     this.#nowMs = nowMs
@@ -83,13 +97,24 @@ export class StateChecker {
       }
     }
     try {
+      const envelopes = entry.kind === 'commands' ? decodeCommands(entry.data) : []
       this.#locks.applied(events, machine)
+      this.#queues.applied(envelopes, outcomes, events)
+      this.strong.applied(envelopes, events)
+      this.strong.settled()
       checkNames(machine)
     } catch (error) {
       if (error instanceof InvariantError) this.#fail(error.message)
       throw error
     }
+    this.counts.strong = this.strong.active
+    this.counts.queued = this.#queues.granted
     if (entry.kind === 'commands') this.#commands(entry.data, outcomes)
+  }
+
+  /** Whether it has ended in the log. */
+  hasEnded(session: number): boolean {
+    return this.#ended.has(session)
   }
 
   /** A node trusts this session: then it has not ended anywhere. cluster.md §5.10. */
