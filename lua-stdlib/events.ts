@@ -92,6 +92,7 @@ export const eventsModule: LibraryModule = {
   classes: [
     {
       name: 'events.Subscription',
+      saving: 'a subscription to events',
       methods: {
         channel: (call) => self(call, 'channel').feed.handle,
         close: (call) => {

@@ -266,7 +266,7 @@ export const fsModule: LibraryModule = {
   build,
   classes: [
     { name: VOLUME, methods, metamethods: { tostring: (call) => `fs.Volume{${self(call, 'tostring').id}}` } },
-    { name: LISTING, methods: {} },
+    { name: LISTING, methods: {}, saving: 'a directory that is being read' },
     fileClass,
     scannerClass,
   ],

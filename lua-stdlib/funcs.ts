@@ -5,10 +5,12 @@ import { errorFrom } from '../runtime/base/plain.ts'
 import { ErrorValue, type Value } from '../runtime/base/value.ts'
 import {
   type Call,
+  CannotSave,
   ErrorObject,
   HostObject,
   type LuaTable,
   type LuaValue,
+  type ObjectSaving,
   type Returns,
 } from '../runtime/lua/engine.ts'
 import type { Answer, CallOptions, LibraryModule, RunningCall } from '../runtime/services.ts'
@@ -20,12 +22,13 @@ import { contextArg } from './support/context.ts'
 import { fail, failWith, TRUE_NIL } from './support/fail.ts'
 import { withActor, withScope } from './support/identity.ts'
 import { refusal } from './support/permit.ts'
+import { damaged } from './support/saving.ts'
 import { wait } from './support/wait.ts'
 import { MILLISECOND, parseDuration } from './time/duration.ts'
 
 /** The outcome of an asynchronous call, now or later. */
 class Future extends HostObject {
-  readonly handle = new ChannelObject(new Channel<LuaValue>(1))
+  handle = new ChannelObject(new Channel<LuaValue>(1))
   answer: { ok: true; payload: PayloadObject } | { ok: false; error: ErrorObject } | undefined
   isCanceled = false
   running: RunningCall | undefined
@@ -51,6 +54,25 @@ class Future extends HostObject {
     this.running?.cancel()
     this.handle.channel.close()
   }
+}
+
+const futureSaving: ObjectSaving<Future> = {
+  save({ answer, handle, isCanceled }) {
+    if (answer === undefined) return new CannotSave('a call that has not ended', true)
+    return { data: [answer.ok, isCanceled], values: [answer.ok ? answer.payload : answer.error, handle] }
+  },
+  restore([, isCanceled]) {
+    const object = new Future()
+    object.isCanceled = isCanceled === true
+    return object
+  },
+  fill(object, [answer, handle]) {
+    if (!(handle instanceof ChannelObject)) throw damaged('a channel')
+    object.handle = handle
+    if (answer instanceof PayloadObject) object.answer = { ok: true, payload: answer }
+    else if (answer instanceof ErrorObject) object.answer = { ok: false, error: answer }
+    else throw damaged('an answer')
+  },
 }
 
 /** Options of calls that can be used again. */
@@ -185,6 +207,7 @@ export const funcsModule: LibraryModule = {
     },
     {
       name: 'Future',
+      saving: futureSaving,
       methods: {
         response: (call) => future(call, 'response').handle,
         channel: (call) => future(call, 'channel').handle,

@@ -1,10 +1,11 @@
 // Module `logger`: structured log records. lua-libraries.md §10. `require("logger")` yields an object: `log:info("text", { key = value })`.
 
 import { TableValue } from '../runtime/base/value.ts'
-import { type Call, HostObject, type LuaTable, type Returns } from '../runtime/lua/engine.ts'
+import { type Call, HostObject, type LuaTable, type ObjectSaving, type Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule, LogLevel } from '../runtime/services.ts'
 import { badArgument, objectArg, processOf, raise, stringArg, tableArg } from './support/args.ts'
 import { toStored } from './support/convert.ts'
+import { damaged } from './support/saving.ts'
 
 /** The base logger, or one with fields of its own in every record. */
 class LoggerObject extends HostObject {
@@ -18,6 +19,14 @@ class LoggerObject extends HostObject {
   override get className(): string {
     return 'Logger'
   }
+}
+
+const loggerSaving: ObjectSaving<LoggerObject> = {
+  save: ({ fields, loggerName }) => ({ data: [fields, loggerName], values: [] }),
+  restore([fields, loggerName]) {
+    if (!(fields instanceof TableValue) || typeof loggerName !== 'string') throw damaged('a logger')
+    return new LoggerObject(fields, loggerName)
+  },
 }
 
 const self = (call: Call, fn: string): LoggerObject => objectArg(call, 1, fn, LoggerObject, 'Logger')
@@ -68,6 +77,7 @@ export const loggerModule: LibraryModule = {
   classes: [
     {
       name: 'Logger',
+      saving: loggerSaving,
       methods: {
         debug: write('debug'),
         info: write('info'),

@@ -12,6 +12,7 @@ import {
   HostObject,
   type LuaTable,
   type LuaValue,
+  type ObjectSaving,
   type Returns,
 } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
@@ -30,6 +31,7 @@ import {
 } from './support/json-tables.ts'
 import { illFormedAt } from './support/json-utf8.ts'
 import { lazily } from './support/lazy.ts'
+import { damaged } from './support/saving.ts'
 
 const yaml = lazily<typeof import('yaml')>('yaml')
 
@@ -81,6 +83,14 @@ export class PayloadObject extends HostObject {
       return undefined
     }
   }
+}
+
+const payloadSaving: ObjectSaving<PayloadObject> = {
+  save: ({ content, format }) => ({ data: [format, content], values: [] }),
+  restore([format, content]) {
+    if (typeof format !== 'string' || !isFormat(format)) throw damaged('a payload')
+    return new PayloadObject(content, { format })
+  },
 }
 
 // ---- forms
@@ -272,6 +282,7 @@ export const payloadModule: LibraryModule = {
   classes: [
     {
       name: 'Payload',
+      saving: payloadSaving,
       methods: {
         get_format: (call) => self(call, 'get_format').format,
         data: (call) => data(call, 'data'),

@@ -296,6 +296,7 @@ export const pgModule: LibraryModule = {
     },
     {
       name: 'pg.Subscription',
+      saving: 'a subscription to groups',
       methods: {
         channel: (call) => objectArg(call, 1, 'channel', SubscriptionObject, 'pg.Subscription').feed.handle,
         close: closeSubscription,

@@ -10,6 +10,8 @@ import {
   HostObject,
   type LuaTable,
   type LuaValue,
+  type ObjectSaving,
+  type Parts,
   type Returns,
   SUSPEND,
 } from '../runtime/lua/engine.ts'
@@ -18,6 +20,7 @@ import type {
   Envelope,
   LibraryModule,
   LifecycleEvent,
+  NamedParts,
   ScriptProcess,
   Sink,
   SpawnOptions,
@@ -31,6 +34,7 @@ import { contextArg } from './support/context.ts'
 import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
 import { withActor, withScope } from './support/identity.ts'
 import { demand, refusal } from './support/permit.ts'
+import { damaged } from './support/saving.ts'
 import { wait } from './support/wait.ts'
 
 const EVENT_KINDS = { EXIT: 'pid.exit', LINK_DOWN: 'pid.link.down', CANCEL: 'pid.cancel', OUTDATED: 'pid.outdated' }
@@ -54,15 +58,26 @@ type Mail = Envelope | LifecycleEvent
 /** Which function bound a channel to a topic. */
 type Binding = 'inbox' | 'events' | 'listen' | 'subscribe'
 
+const BINDINGS: readonly string[] = ['inbox', 'events', 'listen', 'subscribe'] satisfies Binding[]
+const INBOX = { binding: 'inbox', topic: '@pid/inbox' } as const
+const EVENTS = { binding: 'events', topic: '@pid/events' } as const
+
 /** A channel as the sink of the inbox, the events or a topic. */
 class MailSink implements Sink {
   readonly process: ScriptProcess
   readonly binding: Binding
+  readonly topic: string
   readonly handle: ChannelObject
   isMessageMode: boolean
-  constructor(process: ScriptProcess, binding: Binding, handle: ChannelObject, isMessageMode = false) {
+  constructor(
+    process: ScriptProcess,
+    { binding, topic }: { binding: Binding; topic: string },
+    handle: ChannelObject,
+    isMessageMode = false,
+  ) {
     this.process = process
     this.binding = binding
+    this.topic = topic
     this.handle = handle
     this.isMessageMode = isMessageMode
   }
@@ -74,6 +89,9 @@ class MailSink implements Sink {
   }
   drain(): Mail[] {
     return this.#channel.drain().flatMap((item) => (item instanceof UnreadMail ? [item.mail] : []))
+  }
+  save(): NamedParts {
+    return { name: 'mail', data: [this.binding, this.isMessageMode], values: [this.handle] }
   }
   /** The channel is no sink any more. What lies in it can still be read, and does not count for the mailbox. */
   leave(): void {
@@ -89,6 +107,10 @@ class UnreadMail extends Deferred<LuaValue> {
     super()
     this.sink = sink
     this.mail = mail
+  }
+  override save(): Value {
+    const { process, topic } = this.sink
+    return new TableValue([topic, process.writeMail(this.mail)])
   }
   override take(): LuaValue {
     const { mail } = this
@@ -136,7 +158,7 @@ function inbox(call: Call): Returns {
   blocking(call, 'process.inbox')
   const process = processOf(call)
   const { subscriptions } = process
-  if (subscriptions.inbox === undefined) subscriptions.openInbox(new MailSink(process, 'inbox', newChannel(0), true))
+  if (subscriptions.inbox === undefined) subscriptions.openInbox(new MailSink(process, INBOX, newChannel(0), true))
   return (subscriptions.inbox as MailSink).handle
 }
 
@@ -144,7 +166,7 @@ function events(call: Call): Returns {
   blocking(call, 'process.events')
   const process = processOf(call)
   const { subscriptions } = process
-  if (subscriptions.events === undefined) subscriptions.openEvents(new MailSink(process, 'events', newChannel(0)))
+  if (subscriptions.events === undefined) subscriptions.openEvents(new MailSink(process, EVENTS, newChannel(0)))
   return (subscriptions.events as MailSink).handle
 }
 
@@ -163,7 +185,7 @@ function listen(call: Call): Returns {
     return known.handle
   }
   if (known !== undefined) return alreadySubscribed(topic)
-  const sink = new MailSink(process, 'listen', newChannel(1), wantsMessages)
+  const sink = new MailSink(process, { binding: 'listen', topic }, newChannel(1), wantsMessages)
   process.subscriptions.listen(topic, sink)
   return sink.handle
 }
@@ -199,7 +221,7 @@ function subscribe(call: Call): Returns {
   const process = processOf(call)
   const known = process.subscriptions.sinkOf(topic) as MailSink | undefined
   if (known !== undefined) return known.handle === handle ? handle : alreadySubscribed(topic)
-  process.subscriptions.listen(topic, new MailSink(process, 'subscribe', handle))
+  process.subscriptions.listen(topic, new MailSink(process, { binding: 'subscribe', topic }, handle))
   return handle
 }
 
@@ -440,6 +462,28 @@ function spawnMethod(kind: SpawnKind): (call: Call) => Returns {
   }
 }
 
+// ---- saving
+
+const messageSaving: ObjectSaving<MessageObject> = {
+  save: ({ envelope }, owner) => ({ data: [(owner as ScriptProcess).writeMail(envelope)], values: [] }),
+  restore([value], owner) {
+    const mail = (owner as ScriptProcess).readMail(value)
+    if ('kind' in mail) throw damaged('a message')
+    return new MessageObject(mail)
+  },
+}
+
+function restoreSink(
+  process: ScriptProcess,
+  topic: string,
+  { data: [binding, isMessageMode], values: [handle] }: Parts,
+): void {
+  if (typeof binding !== 'string' || !BINDINGS.includes(binding) || !(handle instanceof ChannelObject))
+    throw damaged('a subscription')
+  const sink = new MailSink(process, { binding: binding as Binding, topic }, handle, isMessageMode === true)
+  if (!process.subscriptions.listen(topic, sink)) throw damaged('a subscription')
+}
+
 // ---- the module
 
 const message = (call: Call, fn: string): Envelope => objectArg(call, 1, fn, MessageObject, 'Message').envelope
@@ -485,6 +529,7 @@ export const processModule: LibraryModule = {
     nameWatchClass,
     {
       name: 'Message',
+      saving: messageSaving,
       methods: {
         topic: (call) => message(call, 'topic').topic,
         from: (call) => message(call, 'from').from,
@@ -512,4 +557,5 @@ export const processModule: LibraryModule = {
     },
   ],
   globals: { subscribe, unsubscribe },
+  sinks: { mail: restoreSink },
 }

@@ -3,13 +3,21 @@
 import { toText } from '../runtime/base/bytes.ts'
 import { MoonmeshError } from '../runtime/base/errors.ts'
 import { Float, record, TableValue, type Value } from '../runtime/base/value.ts'
-import { type Call, HostObject, type LuaTable, type LuaValue, type Returns } from '../runtime/lua/engine.ts'
+import {
+  type Call,
+  HostObject,
+  type LuaTable,
+  type LuaValue,
+  type ObjectSaving,
+  type Returns,
+} from '../runtime/lua/engine.ts'
 import type { LibraryModule, ScriptProcess } from '../runtime/services.ts'
 import { isNumber, objectArg, optionalNumber, processOf, raise, stringArg } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
 import { toStored } from './support/convert.ts'
 import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
 import { isAllowed, refusal } from './support/permit.ts'
+import { damaged } from './support/saving.ts'
 import { wait, waitAlone } from './support/wait.ts'
 import { WatchObject, watchClass } from './support/watch.ts'
 
@@ -27,6 +35,17 @@ class StoreObject extends HostObject {
   override get className(): string {
     return 'store.Store'
   }
+}
+
+/** Stores are found by their id wherever the process goes on. */
+const storeSaving: ObjectSaving<StoreObject> = {
+  save: ({ id, isReleased }) => ({ data: [id, isReleased], values: [] }),
+  restore([id, isReleased]) {
+    if (typeof id !== 'string') throw damaged('a store')
+    const object = new StoreObject(id)
+    object.isReleased = isReleased === true
+    return object
+  },
 }
 
 class StoreWatch extends WatchObject {
@@ -428,6 +447,7 @@ export const storeModule: LibraryModule = {
   classes: [
     {
       name: 'store.Store',
+      saving: storeSaving,
       methods: {
         get,
         entry,

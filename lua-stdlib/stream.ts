@@ -112,6 +112,7 @@ function scanner(call: Call): Returns {
 
 export const streamClass: HostClass = {
   name: 'stream.Stream',
+  saving: 'an open stream',
   methods: {
     read,
     write,

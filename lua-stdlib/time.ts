@@ -19,10 +19,11 @@ import {
   locationClass,
   TimeObject,
   timeClass,
+  zonesOf,
 } from './time/objects.ts'
-import { after, sleep, ticker, tickerClass, timer, timerClass, wallTime } from './time/timers.ts'
+import { after, sleep, ticker, tickerClass, timer, timerClass, timeWaits, wallTime } from './time/timers.ts'
 import { setClock } from './time/wall-clock.ts'
-import { FixedZone, UTC, type Zone, Zones } from './time/zones.ts'
+import { FixedZone, UTC, type Zone, type Zones } from './time/zones.ts'
 
 const UNITS = { NANOSECOND, MICROSECOND, MILLISECOND, SECOND, MINUTE, HOUR }
 
@@ -99,7 +100,7 @@ function fixedZone(call: Call): LuaValue {
 }
 
 function build(engine: Engine): ModuleTable {
-  const zones = new Zones()
+  const zones = zonesOf(engine)
   return {
     ...CONSTANTS,
     ...units(engine),
@@ -124,5 +125,6 @@ export const timeModule: LibraryModule = {
   description: 'times, durations, timers',
   tags: ['time', 'workflow'],
   build,
+  waits: timeWaits,
   classes: [timeClass, durationClass, locationClass, timerClass, tickerClass],
 }

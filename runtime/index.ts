@@ -9,9 +9,11 @@ import { compileProblem } from './lua/check.ts'
 import { clusterOfThisMachine, Node } from './node.ts'
 import { ACTOR_HOST, type ActorDefinition, actorEntryId } from './process/actor.ts'
 
+import { type DocumentHeader, decodeDocument } from './process/document.ts'
+
 export { type ErrorKind, MoonmeshError } from './base/errors.ts'
 export type { Plain } from './base/plain.ts'
-export type { StartReport } from './node.ts'
+export type { CaptureOptions, ResumeOptions, StartReport } from './node.ts'
 export {
   type ActorContext,
   type ActorDefinition,
@@ -22,6 +24,7 @@ export {
   type ReceiveOptions,
   type Receiver,
 } from './process/actor.ts'
+export type { DocumentHeader } from './process/document.ts'
 export type { ServiceState, ServiceStatus } from './supervisor/supervisor.ts'
 export { Node }
 
@@ -30,6 +33,11 @@ export interface EntryDefinition {
   id: string
   kind: string
   [field: string]: unknown
+}
+
+/** What a document of `node.capture` says of the process. @throws MoonmeshError `Invalid` for bytes that are none */
+export function describeDocument(document: Uint8Array): DocumentHeader {
+  return decodeDocument(document).header
 }
 
 export interface CreateNodeOptions {

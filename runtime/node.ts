@@ -56,6 +56,7 @@ import { type NodeEvent, NodeEvents, type NodeEventType } from './node-events.ts
 import { registerNodeMetrics } from './node-metrics.ts'
 import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
+import { type CapturedParts, decodeDocument, encodeDocument } from './process/document.ts'
 import {
   type FromHost,
   type HostFigures,
@@ -98,6 +99,17 @@ export interface NodeOptions {
   onExit?: (code: number) => void
 }
 
+export interface CaptureOptions {
+  stop?: boolean
+  timeoutMs?: number
+  maxBytes?: number
+}
+
+export interface ResumeOptions {
+  host?: string
+  name?: string
+}
+
 export interface StartReport {
   services: readonly string[]
   tookMs: number
@@ -116,6 +128,9 @@ const HAND_OVER_MS_MAX = 2000
 const EXIT_OK = 0
 const EXIT_FAILED = 1
 const MAILBOX_COUNT_MAX = 1_000_000
+/** How long a capture waits for its process, and what it may write, unless told otherwise. */
+const CAPTURE_MS = 5000
+const CAPTURE_BYTES_MAX = 64 * 1024 * 1024
 const CONSOLE_PROCESSES_MAX = 32
 /** Of the thread that all consoles share. */
 const CONSOLE_MEMORY_BYTES_MAX = 128 * 1024 * 1024
@@ -882,6 +897,49 @@ export class Node {
    */
   async send(to: string, topic: string, ...values: unknown[]): Promise<void> {
     await this.#actorHost.sendPlain('', to, topic, values)
+  }
+
+  /**
+   * Writes a Lua process down, between two of its slices, as bytes from which `resume` makes it again, here or on another node. It waits until
+   * no call of the process is under way that only this process can hear the end of (a request to a service, a send to another host).
+   * @param options.stop the process ends in the same moment, for others with the error `process captured` (kind `Canceled`); default: it goes on
+   * @param options.timeoutMs how long to wait; default 5000   @param options.maxBytes of what is written; default 64 MiB
+   * @throws MoonmeshError `Invalid` naming the path to what cannot be saved, `Unavailable` (a call took longer than that), `NotFound`, `LimitExceeded`
+   */
+  async capture(pid: string, options: CaptureOptions = {}): Promise<Uint8Array> {
+    const { stop = false, timeoutMs = CAPTURE_MS, maxBytes: bytesMax = CAPTURE_BYTES_MAX } = options
+    const answer = await new Promise<Answer<Value>>((resolve) =>
+      this.#switchboard.capture({ kind: 'capture', to: toBytes(pid), stop, timeoutMs, bytesMax }, resolve),
+    )
+    if (!answer.ok) throw answer.error instanceof ErrorValue ? errorTo(answer.error) : answer.error
+    const written = answer.value as TableValue
+    const heap = written.get('heap') as string
+    const { heap: _, ...header } = toPlain(written) as unknown as CapturedParts
+    const names = this.#switchboard.namesOf(toBytes(pid)).map(toText)
+    return encodeDocument({ ...header, node: this.name, names, capturedAtMs: systemEnv.wallMs() }, heap)
+  }
+
+  /**
+   * Makes a process of what `capture` wrote. It has a new PID; names, links and monitors of the old one it has not (`describeDocument` lists
+   * them). Whoever can hand in a document decides what the process does and on whose behalf: keep documents as safe as code.
+   * @param options.host default: the host where it was   @param options.name a local name that it has before it runs
+   * @throws MoonmeshError `Invalid` (damaged), `Conflict` (the code is another one here), `NotFound` (no such entry or host), `Unavailable`
+   */
+  async resume(document: Uint8Array, options: ResumeOptions = {}): Promise<string> {
+    const { header, heap } = decodeDocument(document)
+    const { host = header.host, name } = options
+    if (host.includes('@')) {
+      const text = `a process is resumed on a host of this node, not on ${host}; call resume on that node`
+      throw new MoonmeshError('Invalid', text, { retryable: false })
+    }
+    const { pid } = await this.#spawn({
+      ...BASE_REQUEST,
+      host: toBytes(host),
+      entryId: toBytes(header.entry),
+      name: name === undefined ? undefined : toBytes(name),
+      saved: heap,
+    })
+    return pid
   }
 
   /** The PID that a local name stands for. */

@@ -16,6 +16,7 @@ import type {
   LuaThread,
   LuaValue,
   ModuleTable,
+  Parts,
 } from './lua/engine.ts'
 import type { Identity, Policies } from './security/core/policies.ts'
 
@@ -55,6 +56,16 @@ export interface Fiber {
 
 /** Why a fiber waits. Fibers that wait for nothing (`never`) do not keep a process from being a deadlock (lua-core.md §6.3). */
 export type WaitKind = 'channel' | 'timer' | 'operation' | 'never'
+
+/** What a suspended call waits for: what a process that is saved has to say of it. */
+export interface Waiting {
+  save(): NamedParts
+}
+
+/** Parts, and which function of a library module makes the thing of them again. */
+export interface NamedParts extends Parts {
+  readonly name: string
+}
 
 export interface Timer {
   /** True when it had not fired and was not cancelled. */
@@ -136,14 +147,20 @@ export interface ScriptProcess {
   // ---- coroutines
   /** The running fiber. To wait: keep it, tell `willWait`, return SUSPEND. */
   readonly fiber: Fiber
-  willWait(kind: WaitKind): void
+  /** @param waiting absent: while the fiber waits the process cannot be saved */
+  willWait(kind: WaitKind, waiting?: Waiting): void
   /** Like `willWait('operation')`, but no other coroutine of the process runs meanwhile: for calls that are not marked [Y]. */
   willBlock(): void
   startFiber(fn: LuaFunction): LuaThread
   /** Calls `release` when the process ends, or starts over with new code. Returns how to forget it. */
   onEnd(release: () => void): () => void
-  /** Delays on the monotonic clock; `then` runs on the host's turn, not earlier than due. */
-  after(delayMs: number, then: () => void): Timer
+  /**
+   * Delays on the monotonic clock; `then` runs on the host's turn, not earlier than due.
+   * @param object what starts the timer again when it is restored with the process; absent: a fiber that waits does
+   */
+  after(delayMs: number, then: () => void, object?: HostObject): Timer
+  /** Something outside belongs to the process, which no copy of it would have: as long as it does the process cannot be saved. */
+  setHeld(what: string, isHeld: boolean): void
 
   // ---- messages
   /** A PID, or the PID that a name stands for. */
@@ -152,6 +169,10 @@ export interface ScriptProcess {
   trySend(to: string, topic: string, values: readonly Value[]): Answer<undefined> | undefined
   send(to: string, topic: string, values: readonly Value[], done: (answer: Answer<undefined>) => void): void
   readonly subscriptions: Subscriptions
+  /** Mail as data, for a process that is saved. */
+  writeMail(mail: Envelope | LifecycleEvent): Value
+  /** @throws MoonmeshError `Invalid` for data that is none */
+  readMail(value: Value): Envelope | LifecycleEvent
   /** A reserved topic that nobody else uses in this process, for what a service of the node sends. Without a listener it is dropped. */
   newFeedTopic(): string
 
@@ -239,6 +260,8 @@ export interface Subscriptions {
   taken(): void
   /** Every sink that was handed out. */
   sinks(): Iterable<Sink>
+  /** A sink that was restored has one more message or event that nobody has read. */
+  restored(): void
 }
 
 export interface Sink {
@@ -246,6 +269,8 @@ export interface Sink {
   offer(item: Envelope | LifecycleEvent): boolean
   /** Takes back what nobody has read. */
   drain(): (Envelope | LifecycleEvent)[]
+  /** For a process that is saved; absent: it cannot be, as the sink belongs to a service of the node. What lies in it is its channel's affair. */
+  save?(): NamedParts
 }
 
 /** Names as this host knows them. Those of scope local are registered here; what other scopes hold comes first when a name is looked up. */
@@ -291,6 +316,10 @@ export interface LibraryModule {
    * the values of the variables that a declaration refers to. At most one module has it.
    */
   readonly declaredTypes?: (engine: Engine, types: ChunkTypes) => LuaTable
+  /** By name: lets the current fiber of a restored process wait again, with `willWait`. @throws MoonmeshError for parts of another form */
+  readonly waits?: Readonly<Record<string, (process: ScriptProcess, parts: Parts) => void>>
+  /** By name: binds the topic again. @throws MoonmeshError for parts of another form */
+  readonly sinks?: Readonly<Record<string, (process: ScriptProcess, topic: string, parts: Parts) => void>>
   /** Present without a line in `modules:`. */
   readonly isAlwaysPresent?: boolean
 }

@@ -122,6 +122,7 @@ function close(call: Call): Returns {
 
 export const fileClass: HostClass = {
   name: FILE,
+  saving: 'an open file',
   methods: {
     read,
     write,

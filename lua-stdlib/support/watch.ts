@@ -53,6 +53,7 @@ export function watchClass(name: string, type: abstract new (...args: never[]) =
   const self = (call: Call, fn: string): WatchObject => objectArg(call, 1, fn, type, name)
   return {
     name,
+    saving: `a ${name} that the node tells of changes`,
     methods: {
       channel: (call) => self(call, 'channel').feed.handle,
       close: (call) => {

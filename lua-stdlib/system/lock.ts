@@ -3,6 +3,7 @@
 import { toText } from '../../runtime/base/bytes.ts'
 import { record, TableValue, type Value } from '../../runtime/base/value.ts'
 import type { Call, HostFunction, LuaTable, LuaValue, Returns } from '../../runtime/lua/engine.ts'
+import type { ScriptProcess } from '../../runtime/services.ts'
 import { processOf, stringArg } from '../support/args.ts'
 import { fail, failWith } from '../support/fail.ts'
 import { refusal } from '../support/permit.ts'
@@ -11,7 +12,7 @@ import { durationOf } from '../time/objects.ts'
 
 const NS_PER_MS = 1_000_000n
 
-type Then = (answer: Value) => readonly LuaValue[]
+type Then = (answer: Value, process: ScriptProcess, name: string) => readonly LuaValue[]
 
 /** A function of a lock's name, if the caller may have to do with the lock. */
 function onLock(fn: string, method: string, then: Then, more?: (call: Call) => readonly Value[] | readonly LuaValue[]) {
@@ -21,7 +22,7 @@ function onLock(fn: string, method: string, then: Then, more?: (call: Call) => r
     if (refused !== undefined) return refused
     const args = more?.(call) ?? []
     if (args.length === 2 && args[0] === undefined) return args as readonly LuaValue[]
-    return ask(call, method, [name, ...(args as readonly Value[])], then)
+    return ask(call, method, [name, ...(args as readonly Value[])], (answer, process) => then(answer, process, name))
   }
 }
 
@@ -29,7 +30,9 @@ function onLock(fn: string, method: string, then: Then, more?: (call: Call) => r
 function ask(call: Call, method: string, args: readonly Value[], then: Then): Returns {
   const process = processOf(call)
   return wait(call, (done) =>
-    process.request('locks', method, args, (answer) => done(answer.ok ? then(answer.value) : failWith(answer.error))),
+    process.request('locks', method, args, (answer) =>
+      done(answer.ok ? then(answer.value, process, '') : failWith(answer.error)),
+    ),
   )
 }
 
@@ -48,11 +51,12 @@ function times(call: Call): readonly [number, number] | readonly LuaValue[] {
   return found as [number, number]
 }
 
-const acquired: Then = (answer) => {
+const acquired: Then = (answer, process) => {
   const fields = answer as TableValue
   const name = toText(fields.get('name') as string)
   switch (fields.get('kind')) {
     case 'granted':
+      process.setHeld(held(name), true)
       return [true, undefined, fields.get('token') as number]
     case 'timeout': {
       const text = `lock ${name}: the wait was over before it was free`
@@ -65,11 +69,19 @@ const acquired: Then = (answer) => {
   }
 }
 
+/** A copy of the process would not have the lock. */
+const held = (name: string): string => `the lock '${name}'`
+
+const released: Then = (answer, process, name) => {
+  process.setHeld(held(toText(name)), false)
+  return [answer as LuaValue, undefined]
+}
+
 const asIs: Then = (answer) => [answer as LuaValue, undefined]
 
 export const lock: Record<string, HostFunction> = {
   acquire: onLock('acquire', 'acquire', acquired, times),
-  release: onLock('release', 'release', asIs),
+  release: onLock('release', 'release', released),
   renew: onLock('renew', 'renew', asIs),
   is_held: onLock('is_held', 'is_held', asIs),
   holder: onLock('holder', 'holder', asIs),

@@ -1,14 +1,77 @@
 // Time, Duration and Location as scripts hold them. lua-core.md §13.5.
 
 import { toBytes } from '../../runtime/base/bytes.ts'
-import { floatValue, integerValue } from '../../runtime/base/value.ts'
-import { type Call, type HostClass, HostObject, type LuaValue, type Returns } from '../../runtime/lua/engine.ts'
+import { floatValue, integerValue, TableValue, type Value } from '../../runtime/base/value.ts'
+import {
+  type Call,
+  type Engine,
+  type HostClass,
+  HostObject,
+  type LuaValue,
+  type ObjectSaving,
+  type Returns,
+} from '../../runtime/lua/engine.ts'
+import type { ScriptProcess } from '../../runtime/services.ts'
 import { badArgument, integerArg, isNumber, objectArg, stringArg, toNumber } from '../support/args.ts'
+import { damaged } from '../support/saving.ts'
 import { durationFromNumber, formatDuration, HOUR, MINUTE, parseDuration, SECOND } from './duration.ts'
-import { addNs, compare, difference, type Instant, round, totalNs, truncate, ZERO_SECONDS } from './instant.ts'
+import { addNs, compare, difference, type Instant, instant, round, totalNs, truncate, ZERO_SECONDS } from './instant.ts'
 import { DEFAULT_LAYOUT, formatTime, LAYOUTS } from './layout.ts'
 import { type Reading, readClock, setClock } from './wall-clock.ts'
-import { UTC, type Zone, type Zones } from './zones.ts'
+import { FixedZone, UTC, type Zone, Zones } from './zones.ts'
+
+const zonesByEngine = new WeakMap<Engine, Zones>()
+
+/** The zones that the scripts of one engine use. */
+export function zonesOf(engine: Engine): Zones {
+  const zones = zonesByEngine.get(engine) ?? new Zones()
+  zonesByEngine.set(engine, zones)
+  return zones
+}
+
+/** A zone of its own making is told by what makes it, any other by its name: `Local` is the zone of wherever it is read. */
+const zoneParts = (zone: Zone): TableValue =>
+  new TableValue(
+    zone instanceof FixedZone && zone !== UTC ? [zone.name, zone.offsetAt(), zone.abbreviationAt()] : [zone.name],
+  )
+
+function zoneOf(parts: Value, engine: Engine): Zone {
+  const [name, offset, abbreviation] = parts instanceof TableValue ? parts.array : []
+  if (typeof name !== 'string') throw damaged('a zone')
+  if (offset === undefined) {
+    const zone = zonesOf(engine).load(name)
+    if (zone === undefined) throw damaged(`a zone that is known here (${name.slice(0, 100)})`)
+    return zone
+  }
+  if (typeof offset !== 'number' || !Number.isSafeInteger(offset) || typeof abbreviation !== 'string')
+    throw damaged('a zone')
+  return new FixedZone(name, offset, abbreviation)
+}
+
+const engineOf = (owner: unknown): Engine => (owner as ScriptProcess).engine
+
+const locationSaving: ObjectSaving<LocationObject> = {
+  save: ({ zone }) => ({ data: [zoneParts(zone)], values: [] }),
+  restore: ([zone], owner) => new LocationObject(zoneOf(zone, engineOf(owner))),
+}
+
+const durationSaving: ObjectSaving<DurationObject> = {
+  save: ({ ns }) => ({ data: [integerValue(ns)], values: [] }),
+  restore([ns]) {
+    if (typeof ns !== 'bigint' && !(typeof ns === 'number' && Number.isSafeInteger(ns))) throw damaged('a duration')
+    return new DurationObject(BigInt(ns))
+  },
+}
+
+const timeSaving: ObjectSaving<TimeObject> = {
+  save: ({ at, zone }) => ({ data: [at.seconds, at.nanos, zoneParts(zone)], values: [] }),
+  restore([seconds, nanos, zone], owner) {
+    const at = typeof seconds === 'number' && typeof nanos === 'number' ? instant(seconds, nanos) : undefined
+    if (at === undefined) throw damaged('a time')
+    const engine = engineOf(owner)
+    return new TimeObject(at, zoneOf(zone, engine), zonesOf(engine))
+  },
+}
 
 export class LocationObject extends HostObject {
   readonly zone: Zone
@@ -129,6 +192,7 @@ function part(fn: string, key: keyof Reading): (call: Call) => Returns {
 
 export const timeClass: HostClass = {
   name: 'Time',
+  saving: timeSaving,
   methods: {
     add: (call) => {
       const time = self(call, 'add')
@@ -198,6 +262,7 @@ function inUnits(ns: bigint, unit: number): LuaValue {
 
 export const durationClass: HostClass = {
   name: 'Duration',
+  saving: durationSaving,
   methods: {
     nanoseconds: (call) => integerValue(duration(call, 'nanoseconds')),
     microseconds: (call) => integerValue(duration(call, 'microseconds') / 1000n),
@@ -211,6 +276,7 @@ export const durationClass: HostClass = {
 
 export const locationClass: HostClass = {
   name: 'Location',
+  saving: locationSaving,
   methods: { string: (call) => locationArg(call, 1, 'string').name },
   metamethods: { tostring: (call) => locationArg(call, 1, 'tostring').name },
 }

@@ -1,6 +1,8 @@
 // Channels: the meeting points of one process's coroutines. lua-core.md §11. Whoever must wait leaves a waiter; it is served exactly
 // once, first come, first served, or withdrawn. A channel knows neither engine nor scheduler: a `Party` is told what happened.
 
+import type { Value } from './value.ts'
+
 /** One that waits, at one channel or, for a select, at several. */
 export interface Party<T> {
   /** `waiter` got a value (`ok`), or its channel closed with nothing left. */
@@ -75,6 +77,10 @@ class Line<T> {
 /** A value that takes its final form when it is received, not when it is put into the channel. */
 export abstract class Deferred<T> {
   abstract take(): T
+  /** As data, for a process that is saved; undefined: it cannot be. */
+  save(): Value {
+    return undefined
+  }
 }
 
 /** What an attempt to receive found: a value, a closed channel, or (undefined) nothing yet. */
@@ -173,6 +179,11 @@ export class Channel<T> {
   /** Gives what is still deferred in the buffer its final form. */
   settle(): void {
     this.#buffer = this.drain().map(final)
+  }
+
+  /** What lies in the buffer, as it was put in. */
+  buffered(): readonly (T | Deferred<T>)[] {
+    return this.#buffer?.slice(this.#head) ?? []
   }
 
   /** Takes everything out of the buffer, as it was put in. */

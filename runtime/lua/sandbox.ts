@@ -1,12 +1,13 @@
 // What a script sees: its globals, its modules, its imports. lua-core.md §2.2, §5. Everything shared is read-only and built once for each
 // engine; a process adds one table of its own.
 
+import { createHash } from 'node:crypto'
 import { toBytes, toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import type { ChunkTypes } from '../base/type-node.ts'
 import type { PoolRules } from '../process/core/pool.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
-import type { Evaluation, LibraryModule, ModuleTag } from '../services.ts'
+import type { Evaluation, LibraryModule, ModuleTag, NamedParts, ScriptProcess } from '../services.ts'
 import { compileChunk } from './compile.ts'
 import {
   type Engine,
@@ -16,7 +17,9 @@ import {
   type LuaValue,
   type ModuleTable,
   Raise,
+  type SharedThings,
 } from './engine.ts'
+import { SharedNames } from './shared-names.ts'
 
 /** The code of one entry, as the node hands it to a host. `imports` maps aliases to entry ids. All but the source are byte strings. */
 export interface CodeEntry {
@@ -78,6 +81,9 @@ export function isBuiltFrom({ entry, libraries }: Image, entryIds: ReadonlySet<s
   return entryIds.has(entry.id) || libraries.some((library) => entryIds.has(library.entry.id))
 }
 
+/** What documents know the code of an entry by. */
+const sourceHash = ({ source }: CodeEntry): string => createHash('sha256').update(source).digest('hex')
+
 export class Sandbox {
   readonly #engine: Engine
   readonly #modules = new Map<string, LuaValue>()
@@ -87,6 +93,9 @@ export class Sandbox {
   readonly #declaredTypes: LibraryModule['declaredTypes']
   readonly tags = new Map<string, readonly ModuleTag[]>()
   readonly #adHocCodes = new Map<string, CompiledChunk>()
+  readonly #sharedNames: SharedNames
+  readonly #waits = new Map<string, NonNullable<LibraryModule['waits']>[string]>()
+  readonly #sinks = new Map<string, NonNullable<LibraryModule['sinks']>[string]>()
 
   /** @param entries finds the code of an entry, in its current version */
   constructor(engine: Engine, modules: readonly LibraryModule[], entries: (id: string) => CodeEntry | undefined) {
@@ -108,6 +117,45 @@ export class Sandbox {
       for (const [name, fn] of Object.entries(module.globals ?? {})) this.#always.set(name, engine.function(name, fn))
     }
     this.#buildAlways(extensions, calls)
+    this.#sharedNames = new SharedNames(engine)
+    for (const [name, value] of this.#always) this.#sharedNames.add(name, value)
+    for (const [name, value] of this.#modules) this.#sharedNames.add(name, value)
+    for (const { waits, sinks } of modules) {
+      for (const [name, wait] of Object.entries(waits ?? {})) this.#waits.set(name, wait)
+      for (const [name, sink] of Object.entries(sinks ?? {})) this.#sinks.set(name, sink)
+    }
+  }
+
+  // ---- processes that are saved
+
+  /** What a document of a process that runs the image names instead of containing it. */
+  shared(image: Image): SharedThings {
+    const images = [image, ...image.libraries]
+    for (const { entry, base } of images) this.#sharedNames.addGlobals(entry.id, base)
+    const codes = images.map(({ entry, code }) => ({ name: entry.id, hash: sourceHash(entry), code }))
+    return { codes, nameOf: (value) => this.#sharedNames.nameOf(value), find: (name) => this.#sharedNames.find(name) }
+  }
+
+  /** Lets the current fiber of a restored process wait again. @throws MoonmeshError */
+  waitAgain(process: ScriptProcess, parts: NamedParts): void {
+    this.#again(this.#waits, parts.name)(process, parts)
+  }
+
+  /** Binds a topic of a restored process to its sink. @throws MoonmeshError */
+  bindAgain(process: ScriptProcess, topic: string, parts: NamedParts): void {
+    this.#again(this.#sinks, parts.name)(process, topic, parts)
+  }
+
+  #again<T>(from: ReadonlyMap<string, T>, name: string): T {
+    const found = from.get(name)
+    if (found !== undefined) return found
+    throw new MoonmeshError(
+      'Conflict',
+      `cannot resume the process here: nothing knows '${toText(name.slice(0, 200))}'`,
+      {
+        retryable: false,
+      },
+    )
   }
 
   /** Always-present modules; one that bears a library's name extends the library. */

@@ -21,6 +21,7 @@ import {
 import { Links } from './core/links.ts'
 import { Names, nameProblem } from './core/names.ts'
 import type {
+  CaptureQuestion,
   ExitCounts,
   FromHost,
   HostFigures,
@@ -586,6 +587,9 @@ export abstract class Host implements ProcessHost {
       case 'bear-name':
         this.#reply(message.ref, this.#bears(message.to))
         break
+      case 'capture':
+        this.capture(message, (answer) => this.#reply(message.ref, answer))
+        break
       case 'spawn':
         this.#spawnForNode(message.ref, message.request)
         break
@@ -656,6 +660,15 @@ export abstract class Host implements ProcessHost {
       default:
         this.handleOther(message)
     }
+  }
+
+  protected capture(_question: CaptureQuestion, done: Done<Value>): void {
+    done({ ok: false, error: failure('Invalid', 'only processes whose code is Lua can be saved') })
+  }
+
+  /** Who has to do with the process, and would not with a copy of it. */
+  protected pairsOf(pid: string): ReturnType<Links['pairsOf']> {
+    return this.#links.pairsOf(pid)
   }
 
   /** Messages that only some hosts understand. */

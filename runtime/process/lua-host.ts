@@ -1,17 +1,18 @@
 // A host whose processes are Lua: the engine, the code of the entries, the terminal if it has one.
 
-import { toText } from '../base/bytes.ts'
+import { fromUint8Array, toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
-import { Float, record, type Value } from '../base/value.ts'
+import { Float, record, TableValue, type Value } from '../base/value.ts'
 import type { Engine } from '../lua/engine.ts'
 import { type CodeEntry, Sandbox } from '../lua/sandbox.ts'
 import { type EvaluateExpression, policyConditions } from '../security/conditions.ts'
 import { type PolicySet, PolicyTable } from '../security/core/policies.ts'
 import type { Answer, Envelope, LibraryModule, LifecycleEvent, Outcome, Sink } from '../services.ts'
 import { Calls, type Frame } from './calls.ts'
+import { captured } from './core/lifecycle.ts'
 import { Host, type HostOptions } from './host.ts'
 import { type Instance, LuaProcess } from './lua-process.ts'
-import type { FromHost, Port, SpawnRequest, ToHost } from './port.ts'
+import type { CaptureQuestion, FromHost, Port, SpawnRequest, ToHost } from './port.ts'
 import type { Process } from './process.ts'
 import type { SchedulerDriver } from './scheduler.ts'
 import { TerminalPort } from './terminal.ts'
@@ -175,6 +176,36 @@ export class LuaHost extends Host {
   override ended(process: Process, outcome: Outcome): void {
     super.ended(process, outcome)
     this.terminal?.reset()
+  }
+
+  // ---- saving
+
+  protected override capture({ to, stop, ...options }: CaptureQuestion, done: (answer: Answer<Value>) => void): void {
+    const process = this.process(to) as LuaProcess | undefined
+    if (process === undefined) {
+      const error = new MoonmeshError('NotFound', `process not found: ${toText(to)}`, { retryable: false })
+      return done({ ok: false, error })
+    }
+    process.capture(options, (answer) => {
+      if (!answer.ok) return done(answer)
+      const { links, monitors, monitoredBy } = this.pairsOf(to)
+      const { entryId, codes, unreadCount, heap } = answer.value
+      // Before anybody has the document: there are never two of it.
+      if (stop) this.ended(process, captured())
+      const list = (items: readonly Value[]): TableValue => new TableValue([...items])
+      const written = record({
+        pid: to,
+        host: this.options.id,
+        entry: entryId,
+        codes: list(codes.map(({ name, hash }) => record({ name, hash }))),
+        unread: unreadCount,
+        links: list(links),
+        monitors: list(monitors),
+        monitoredBy: list(monitoredBy),
+        heap: fromUint8Array(heap),
+      })
+      done({ ok: true, value: written })
+    })
   }
 
   /** What lies in the channels of a process that starts over waits in its mailbox again. */

@@ -1,9 +1,9 @@
 // A process whose code is Lua: its coroutines, what they wait for, the loading of its chunks, its end. lua-core.md §5, §6, §11.4.
 
-import { toText } from '../base/bytes.ts'
+import { toText, toUint8Array } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
-import { errorFrom } from '../base/plain.ts'
+import { errorFrom, errorTo } from '../base/plain.ts'
 import { Queue } from '../base/queue.ts'
 import { ErrorValue, TableValue, type Value } from '../base/value.ts'
 import {
@@ -31,18 +31,22 @@ import type {
   ProcessOptions,
   RunningCall,
   ScriptProcess,
+  Sink,
   SpawnOptions,
   Subscriptions,
   Terminal,
   Timer,
+  Waiting,
   WaitKind,
 } from '../services.ts'
 import type { Frame } from './calls.ts'
 import { deadlock, outcomeOfRaise, outcomeOfReturn } from './core/lifecycle.ts'
 import { FEED_PREFIX } from './core/mailbox.ts'
 import type { LuaHost } from './lua-host.ts'
+import { type Mail, readMail, writeMail } from './mail-form.ts'
 import type { ProcessInfo, SpawnRequest } from './port.ts'
 import { Process } from './process.ts'
+import { type FiberState, type ProcessState, partsOf, stateOf } from './process-state.ts'
 
 const NO_INPUT: RunInput = { values: [] }
 /** What a turn of a coroutine costs beside its instructions, so that empty turns cannot last for ever. */
@@ -64,6 +68,9 @@ class LuaFiber implements Fiber {
   readonly life: number
   input: RunInput
   waitsFor: WaitKind | undefined
+  /** Of one that waits: for what, if that can be said, and its place among those that wait. */
+  waiting: Waiting | undefined
+  waitNumber = 0
   constructor(process: LuaProcess, thread: LuaThread, life: number, input: RunInput) {
     this.process = process
     this.thread = thread
@@ -96,6 +103,31 @@ export interface Instance {
   readonly libraries: Map<string, LuaValue> | undefined
 }
 
+interface OwnedTimer extends Timer {
+  readonly object: HostObject | undefined
+}
+
+/** Somebody wants to save the process. */
+interface Capture {
+  readonly bytesMax: number
+  done(answer: Answer<Captured>): void
+  deadline: Timer | undefined
+  isDone: boolean
+}
+
+/** What the host adds to. */
+export interface Captured {
+  readonly entryId: string
+  /** Whose code it runs, with the hashes of their sources. */
+  readonly codes: readonly { name: string; hash: string }[]
+  readonly unreadCount: number
+  readonly heap: Uint8Array
+}
+
+/** Why a process is not saved at this moment. */
+const busy = (why: string): MoonmeshError =>
+  new MoonmeshError('Unavailable', `cannot save the process: ${why}`, { retryable: true })
+
 export class LuaProcess extends Process implements ScriptProcess, LibraryHolder {
   /** Present when it is the run of a function. */
   readonly frame: Frame | undefined
@@ -117,7 +149,13 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #turnCount = 0
   #loading: Loading | undefined
   #libraries: Map<string, LuaValue> | undefined
-  #timers: Set<Timer> | undefined
+  #timers: Set<OwnedTimer> | undefined
+  /** Fibers that wait, the main one excepted. */
+  #others: Set<LuaFiber> | undefined
+  #waitCount = 0
+  #held: Set<string> | undefined
+  /** Those who want to save the process and could not yet. */
+  #captures: Capture[] | undefined
   #ends: Set<() => void> | undefined
   /** What the process runs. */
   #image: Image | undefined
@@ -130,8 +168,12 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   /** How it ends as soon as the running turn is over. */
   #doom: Outcome | undefined
 
+  /** What it goes on from, instead of beginning with its method. */
+  readonly #saved: Uint8Array | undefined
+
   constructor(host: LuaHost, pid: string, request: SpawnRequest, frame?: Frame) {
     super(host, pid, request, host.env.nowMs())
+    this.#saved = request.saved === undefined ? undefined : toUint8Array(request.saved)
     this.#host = host
     this.frame = frame
   }
@@ -171,6 +213,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   start(args: SpawnRequest['args']): void {
     const instance = this.frame?.instance
     if (instance !== undefined) return this.#begin(instance, args, false)
+    if (this.#saved !== undefined) return this.#goOnFrom(this.#saved)
     const adHoc = this.frame?.adHoc
     if (adHoc !== undefined) return this.#load(adHoc.image, args, false)
     this.#load(this.#imageOf(this.entryId), args, false)
@@ -321,6 +364,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       else if (this.#upgrade !== undefined) this.#startOver(this.#upgrade)
     }
     if (!this.isEnded) this.#rest()
+    if (this.#captures !== undefined) this.#retryCaptures()
   }
 
   /** Nothing more in this slice: stand in line again, or wait. */
@@ -405,6 +449,8 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 
   release(): void {
     this.isEnded = true
+    this.#retryCaptures()
+    this.#others = undefined
     this.#fibers = undefined
     this.#current = undefined
     this.#main = undefined
@@ -440,9 +486,15 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     return this.#current as LuaFiber
   }
 
-  willWait(kind: WaitKind): void {
+  willWait(kind: WaitKind, waiting?: Waiting): void {
     const fiber = this.#current as LuaFiber
     fiber.waitsFor = kind
+    fiber.waiting = waiting
+    fiber.waitNumber = this.#waitCount++
+    if (fiber !== this.#main && kind !== 'never') {
+      this.#others ??= new Set()
+      this.#others.add(fiber)
+    }
     if (kind !== 'never') this.#waitingCount++
     if (isBusy(kind)) this.#busyCount++
   }
@@ -464,6 +516,8 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     if (fiber.waitsFor !== 'never') this.#waitingCount--
     if (isBusy(fiber.waitsFor)) this.#busyCount--
     fiber.waitsFor = undefined
+    fiber.waiting = undefined
+    this.#others?.delete(fiber)
     fiber.input = input
     if (fiber !== this.#current) return this.#enqueue(fiber)
     this.#isBlocked = false
@@ -480,12 +534,13 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     return this.#fibers
   }
 
-  after(delayMs: number, then: () => void): Timer {
+  after(delayMs: number, then: () => void, object?: HostObject): Timer {
     const timer = this.#host.after(delayMs, () => {
       this.#timers?.delete(owned)
       then()
     })
-    const owned: Timer = {
+    const owned: OwnedTimer = {
+      object,
       cancel: () => {
         this.#timers?.delete(owned)
         return timer.cancel()
@@ -498,6 +553,167 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 
   setOptions(options: Partial<ProcessOptions>): void {
     this.options = { ...this.options, ...options }
+  }
+
+  // ---- saving
+
+  setHeld(what: string, isHeld: boolean): void {
+    this.#held ??= new Set()
+    if (isHeld) this.#held.add(what)
+    else this.#held.delete(what)
+  }
+
+  writeMail(mail: Mail): Value {
+    return writeMail(mail)
+  }
+
+  readMail(value: Value): Mail {
+    return readMail(value)
+  }
+
+  /**
+   * Writes the process down, between two of its slices, as soon as nothing is under way that only this one can hear the end of.
+   * @param done gets what was written; an error when the time is over, or when what cannot be saved is there
+   */
+  capture(options: { timeoutMs: number; bytesMax: number }, done: (answer: Answer<Captured>) => void): void {
+    const capture: Capture = { bytesMax: options.bytesMax, done, deadline: undefined, isDone: false }
+    const problem = this.#tryCapture(capture)
+    if (problem === undefined) return
+    if (options.timeoutMs <= 0) return done({ ok: false, error: problem })
+    let last = problem
+    this.#captures ??= []
+    this.#captures.push(capture)
+    capture.deadline = this.#host.after(options.timeoutMs, () => {
+      this.#captures = this.#captures?.filter((each) => each !== capture)
+      last = this.#tryCapture(capture) ?? last
+      if (!capture.isDone) done({ ok: false, error: last })
+    })
+  }
+
+  /** After each slice. */
+  #retryCaptures(): void {
+    const captures = this.#captures
+    if (captures === undefined) return
+    this.#captures = undefined
+    for (const capture of captures) {
+      if (this.isEnded) this.#settle(capture, { ok: false, error: goneError(this.pid) })
+      else if (this.#tryCapture(capture) !== undefined) {
+        this.#captures ??= []
+        this.#captures.push(capture)
+      }
+    }
+  }
+
+  /** @returns why it has to wait; undefined: it was answered, one way or the other */
+  #tryCapture(capture: Capture): MoonmeshError | undefined {
+    let captured: Captured
+    try {
+      captured = this.#written(capture.bytesMax)
+    } catch (error) {
+      const failure = error instanceof MoonmeshError ? error : errorTo(errorFrom(error))
+      if (failure.kind === 'Unavailable' && failure.retryable === true) return failure
+      this.#settle(capture, { ok: false, error: failure })
+      return undefined
+    }
+    this.#settle(capture, { ok: true, value: captured })
+    return undefined
+  }
+
+  #settle(capture: Capture, answer: Answer<Captured>): void {
+    capture.isDone = true
+    capture.deadline?.cancel()
+    capture.done(answer)
+  }
+
+  /** @throws MoonmeshError; retryable when a little later may be better */
+  #written(bytesMax: number): Captured {
+    const { saving, name } = this.engine
+    const image = this.#image
+    const refuse = (why: string): MoonmeshError =>
+      new MoonmeshError('Invalid', `cannot save the process: ${why}`, { retryable: false })
+    if (saving === undefined) throw refuse(`the Lua engine '${name}' cannot; choose another one (lua.engine)`)
+    if (this.frame !== undefined) throw refuse('it is the run of a function')
+    if (this.terminal !== undefined) throw refuse('it runs on a terminal')
+    if (this.#loading !== undefined || image === undefined) throw busy('its code is being loaded')
+    if (this.#isRunning || this.#isBlocked || this.#upgrade !== undefined || this.#inputs !== undefined)
+      throw busy('a call of it is under way')
+    const [held] = this.#held ?? []
+    if (held !== undefined) throw refuse(`it holds ${held}`)
+    const shared = this.#host.sandbox.shared(image)
+    const heap = saving.capture(partsOf(this.#stateNow()), shared, this, bytesMax)
+    const codes = shared.codes.map(({ name: entry, hash }) => ({ name: entry, hash }))
+    return { entryId: this.entryId, codes, unreadCount: this.mailbox.unreadCount, heap }
+  }
+
+  #stateNow(): ProcessState {
+    const main = this.#main as LuaFiber
+    const waiting = [...(this.#others ?? []), ...(main.waitsFor === undefined ? [] : [main])]
+    waiting.sort((a, b) => a.waitNumber - b.waitNumber)
+    const current = this.#current
+    const fibers = [
+      ...(current === undefined ? [] : [fiberState(current, 'current')]),
+      ...[...(this.#fibers ?? [])].map((fiber) => fiberState(fiber, 'ready')),
+      ...waiting.map((fiber) => fiberState(fiber, 'waiting')),
+    ]
+    const { messages, events, arrivals } = this.mailbox.waiting()
+    const sinks = [...this.mailbox.bindings()].map(([topic, sink]) => {
+      const parts = (sink as unknown as Sink).save?.()
+      if (parts === undefined) {
+        const text = 'cannot save the process: it is subscribed to what a service of the node sends'
+        throw new MoonmeshError('Invalid', text, { retryable: false, details: { topic } })
+      }
+      return { topic, parts }
+    })
+    return {
+      main: fibers.findIndex(({ thread }) => thread === main.thread),
+      fibers,
+      libraries: this.#libraries ?? new Map(),
+      globals: this.#globals,
+      sinks,
+      messages,
+      events,
+      arrivals,
+      timers: [...(this.#timers ?? [])].flatMap(({ object }) => (object === undefined ? [] : [object])),
+      context: this.context,
+      identity: this.identity,
+      options: this.options,
+      feedCount: this.#feedCount,
+    }
+  }
+
+  /** Goes on where another process was saved. @throws MoonmeshError */
+  #goOnFrom(heap: Uint8Array): void {
+    const { engine } = this
+    const { sandbox } = this.#host
+    if (engine.saving === undefined) {
+      const text = `the Lua engine '${engine.name}' cannot restore processes; choose another one (lua.engine)`
+      throw new MoonmeshError('Invalid', text, { retryable: false })
+    }
+    const image = this.#imageOf(this.entryId)
+    const restored = engine.saving.restore(heap, sandbox.shared(image), this)
+    const state = stateOf(restored, (value) => engine.typeOf(value) === 'thread')
+    this.#image = image
+    this.#libraries = image.libraries.length === 0 ? undefined : new Map(state.libraries)
+    this.#globals = state.globals
+    this.#feedCount = state.feedCount
+    this.options = state.options
+    this.context = state.context
+    this.identity = state.identity
+    this.mailbox.restore(state)
+    for (const { topic, parts } of state.sinks) sandbox.bindAgain(this, topic, parts)
+    restored.fill()
+    const fibers = state.fibers.map(({ thread, input }) => new LuaFiber(this, thread, this.#life, input))
+    this.#main = fibers[state.main]
+    for (const [i, { state: standing, wait }] of state.fibers.entries()) {
+      const fiber = fibers[i] as LuaFiber
+      if (standing === 'ready') this.#fibersOf().push(fiber)
+      if (wait === undefined) continue
+      this.#current = fiber
+      sandbox.waitAgain(this, wait)
+    }
+    const running = state.fibers.findIndex(({ state: standing }) => standing === 'current')
+    this.#current = fibers[running]
+    this.#host.loaded(this)
   }
 
   // ---- upgrade
@@ -533,6 +749,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.#fibers = undefined
     this.#current = undefined
     this.#isBlocked = false
+    this.#others = undefined
     this.#waitingCount = 0
     this.#busyCount = 0
     this.#host.returnUnread(this)
@@ -673,6 +890,15 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 }
 
 type Done<T> = (answer: Answer<T>) => void
+
+/** @throws MoonmeshError while it waits for something that cannot be said */
+function fiberState({ thread, input, waitsFor, waiting }: LuaFiber, state: FiberState['state']): FiberState {
+  if (waitsFor !== undefined && waiting === undefined) throw busy('a call of it is under way')
+  return { thread, state, input, wait: waiting?.save() }
+}
+
+const goneError = (pid: string): MoonmeshError =>
+  new MoonmeshError('NotFound', `process not found: ${toText(pid)} (it has ended)`, { retryable: false })
 
 /** Shallow: the keys of `over` win. */
 function mergeTables(under: TableValue, over: TableValue): TableValue {

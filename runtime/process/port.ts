@@ -22,6 +22,8 @@ export interface SpawnRequest {
   identity: Identity | undefined
   /** What the runtime gives this run beside its context, e.g. the delivery that a queue's consumer handles. */
   attachments?: TableValue
+  /** It goes on from this instead of beginning with its method: what was written down of a process of the entry, as a byte string. */
+  saved?: string
   /** An `ended` message follows when the process has ended. */
   wantsEnd: boolean
   /** Functions run as processes only when the node itself asks. */
@@ -43,6 +45,16 @@ export interface BearerQuestion {
   kind: 'bear-name'
   to: string
   name: string
+}
+
+/** The node wants to save a process; the answer is a record of what was written, or why it could not be in that time. */
+export interface CaptureQuestion {
+  kind: 'capture'
+  to: string
+  /** The process ends with it, in the same moment. */
+  stop: boolean
+  timeoutMs: number
+  bytesMax: number
 }
 
 export type NameQuestion =
@@ -146,7 +158,7 @@ export interface HostFigures {
 }
 
 export type ToHost =
-  | ((Question | BearerQuestion) & { ref: number })
+  | ((Question | BearerQuestion | CaptureQuestion) & { ref: number })
   | Reply
   | { kind: 'ended'; ref: number; outcome: Outcome }
   | Telling

@@ -26,8 +26,9 @@ export abstract class Process implements Runnable {
   readonly pid: string
   readonly host: ProcessHost
   readonly mailbox: Mailbox<Envelope, LifecycleEvent>
-  readonly context: TableValue
-  readonly identity: Identity | undefined
+  /** Set once: a restored process learns of it from its document. */
+  context: TableValue
+  identity: Identity | undefined
   readonly attachments: TableValue | undefined
   readonly bornAtMs: number
   entryId: string

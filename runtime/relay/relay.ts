@@ -13,6 +13,7 @@ import { Links } from '../process/core/links.ts'
 import { Names } from '../process/core/names.ts'
 import type {
   BearerQuestion,
+  CaptureQuestion,
   FromHost,
   HostFigures,
   LogRecord,
@@ -122,7 +123,7 @@ interface Pending {
   origin: Origin | undefined
   /** Who was asked. */
   target: Line
-  question: Question | BearerQuestion
+  question: Question | BearerQuestion | CaptureQuestion
   answered: ((answer: Answer<Value>) => void) | undefined
   ended: ((outcome: Outcome) => void) | undefined
   inspected: ((report: Inspection) => void) | undefined
@@ -550,6 +551,13 @@ export class Relay {
     for (const [name, before] of changed) this.#hooks.nameTurned?.(name, before)
   }
 
+  /** Writes a process of this node down; `done` gets a record of what was written. */
+  capture(question: CaptureQuestion, done: (answer: Answer<Value>) => void): void {
+    const found = this.#hostLineOf(question.to)
+    if ('error' in found) return done({ ok: false, error: found.error })
+    this.#ask(question, undefined, done)
+  }
+
   /**
    * Asks whether a process of this node is there to bear a name; from then on services hear of its end. `done` is called in the turn of the
    * answer, before anything that the process's host said later is heard.
@@ -570,7 +578,7 @@ export class Relay {
   // ---- questions
 
   #ask(
-    question: Question | BearerQuestion,
+    question: Question | BearerQuestion | CaptureQuestion,
     origin: Pending['origin'],
     answered?: (answer: Answer<Value>) => void,
     ended?: (outcome: Outcome) => void,
@@ -579,7 +587,7 @@ export class Relay {
     const found =
       question.kind === 'spawn'
         ? this.#lineForSpawn(question.request.host)
-        : this.#lineOf((question as ProcessQuestion | BearerQuestion).to)
+        : this.#lineOf((question as ProcessQuestion | BearerQuestion | CaptureQuestion).to)
     if ('error' in found) {
       const failed: Answer<Value> = { ok: false, error: unanswerable(question, found.error) }
       if (origin === undefined) answered?.(failed)
@@ -699,7 +707,7 @@ export class Relay {
   }
 
   /** Why there can be no further pair of a process with one of another node. */
-  #crowded(question: Question | BearerQuestion, target: Line): MoonmeshError | undefined {
+  #crowded(question: Question | BearerQuestion | CaptureQuestion, target: Line): MoonmeshError | undefined {
     const isPair = question.kind === 'monitor' || question.kind === 'link'
     const request = question.kind === 'spawn' ? question.request : undefined
     if (!isPair && request?.monitor !== true && request?.link !== true) return undefined
@@ -1197,7 +1205,7 @@ function unsent({ node }: PeerLine, why: Exclude<PeerSent, 'sent'>): MoonmeshErr
 }
 
 /** Whoever wants to watch a process is told that there is none to watch, wherever that shows; the rest says why (lua-core.md §9.5). */
-function unanswerable(question: Question | BearerQuestion, error: MoonmeshError): MoonmeshError {
+function unanswerable(question: Question | BearerQuestion | CaptureQuestion, error: MoonmeshError): MoonmeshError {
   if (question.kind !== 'monitor' && question.kind !== 'link') return error
   return notFound(`pid not registered: ${toText(question.to)} (${error.message})`)
 }

@@ -28,6 +28,12 @@ export function outcomeOfRaise(raised: Value, text: string, traceback: string): 
 
 export const terminated = (): ProcessOutcome => ({ ok: false, error: new ErrorValue('Internal', PROCESS_TERMINATED) })
 
+/** It goes on elsewhere, from what was written down: nobody here is to start it again. */
+export const captured = (): ProcessOutcome => ({
+  ok: false,
+  error: new ErrorValue('Canceled', 'process captured', false),
+})
+
 export const linkedProcessFailed = (): ProcessOutcome => ({
   ok: false,
   error: new ErrorValue('Internal', LINKED_PROCESS_FAILED),

@@ -178,6 +178,14 @@ export class Links {
     return targets.map((target) => ({ watcher, target, ...this.#monitorIds.take(watcher, target) }))
   }
 
+  pairsOf(pid: string): { links: string[]; monitors: string[]; monitoredBy: string[] } {
+    return {
+      links: this.#links.rightsOf(pid),
+      monitors: this.#monitors.rightsOf(pid),
+      monitoredBy: this.#monitors.leftsOf(pid),
+    }
+  }
+
   /** A monitor that fired elsewhere; not the one that was set up since. */
   fired(watcher: string, target: string, id = 0): void {
     if (this.isMonitoring(watcher, target, id)) this.unmonitor(watcher, target)

@@ -98,6 +98,41 @@ export class Mailbox<M extends Addressed, E> {
     this.#unread--
   }
 
+  /** A sink got back a message or event that nobody has read. */
+  restored(): void {
+    this.#unread++
+  }
+
+  /** Every topic with a sink, those that stand for the inbox and the events included. */
+  *bindings(): Generator<[topic: string, sink: MailSink<M> | MailSink<E>]> {
+    if (this.#inbox !== undefined) yield [INBOX_TOPIC, this.#inbox]
+    if (this.#events !== undefined) yield [EVENTS_TOPIC, this.#events]
+    yield* this.#listeners ?? []
+  }
+
+  /** What no sink has taken, in order of arrival. */
+  waiting(): { messages: readonly M[]; events: readonly E[]; arrivals: number } {
+    return {
+      messages: [...(this.#unclaimed ?? [])],
+      events: [...(this.#waitingEvents ?? [])],
+      arrivals: this.#arrivals,
+    }
+  }
+
+  /** Of a new mailbox: what `waiting` gave. Messages keep their places. */
+  restore({ messages, events, arrivals }: { messages: readonly M[]; events: readonly E[]; arrivals: number }): void {
+    this.#arrivals = arrivals
+    for (const message of messages) {
+      this.#unclaimed ??= new Queue()
+      this.#unclaimed.push(message)
+    }
+    for (const event of events) {
+      this.#waitingEvents ??= new Queue()
+      this.#waitingEvents.push(event)
+    }
+    this.#unread += messages.length + events.length
+  }
+
   sinkOf(topic: string): MailSink<M> | MailSink<E> | undefined {
     if (topic === EVENTS_TOPIC) return this.#events
     return topic === INBOX_TOPIC ? this.#inbox : this.#listeners?.get(topic)
