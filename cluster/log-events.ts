@@ -13,6 +13,7 @@ export const LOG_TEXTS: Readonly<Record<string, string>> = {
   session_lost: 'the session of this node has ended, and with it all that it owned in the cluster',
   session_node_down: 'the session of a node is ended: nothing was heard of it for too long',
   node_fenced: 'the cluster knows a later run of this node: this one can own nothing any more; stop it',
+  state_values_stay: 'values of a store cannot be moved to the disk: they stay in memory for now',
   backup_begun: 'a backup is being taken of the replica of this node',
   leader_unreachable: 'the leader is not reached: writes wait',
   leader_reached: 'the leader is reached again',

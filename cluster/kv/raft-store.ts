@@ -104,10 +104,9 @@ export class VersionedStores {
     return this.#resyncs
   }
 
-  /** Keys of a namespace and their bytes, where this node has a replica. */
-  replicaUsage(): { readonly keys: number; readonly bytes: number } | undefined {
-    const store = this.#state.replica?.store
-    return store === undefined ? undefined : { keys: store.keyCount, bytes: store.valueBytes }
+  /** Keys of a namespace, and their bytes with those of the values; undefined where this node has no replica. */
+  usageOf(namespace: string): { readonly keys: number; readonly bytes: number } | undefined {
+    return this.#state.replica?.store.usageOf(namespace)
   }
 
   /**

@@ -102,6 +102,8 @@ const SYNC_NEWS_MS = 500
 const SYNC_WEIGHT = 0.1
 /** How long a successor may take to be heard, in election timeouts. */
 const HANDOVER_TIMEOUTS = 2
+/** Of the entries that are kept behind a snapshot: who is further behind gets the snapshot, and a start has no more than this to read. */
+const TRAILING_BYTES = 256 * 1024 * 1024
 /** A snapshot is written for this long in one turn of the event loop. */
 const SAVE_SLICE_MS = 5
 
@@ -148,6 +150,9 @@ export class RaftDriver implements Consensus {
   #isSnapshotDue = false
   /** What is sent of snapshots, in order, by server. */
   readonly #chunks = new Map<ServerId, Promise<void>>()
+  /** When the first chunk of a snapshot went to a server, and when one began to arrive here. */
+  readonly #sendings = new Map<ServerId, { readonly checksum: string; readonly startMs: number }>()
+  #receiving: { readonly checksum: string; readonly startMs: number } | undefined
   /** Who waits for room on the lane of snapshots, by name. */
   readonly #awaitingRoom = new Map<string, (() => void)[]>()
   /** The chunk of a snapshot that is on its way to the disk. */
@@ -461,6 +466,8 @@ export class RaftDriver implements Consensus {
     this.#wakeAtMs = Number.POSITIVE_INFINITY
     this.#isSnapshotDue = false
     this.#chunks.clear()
+    this.#sendings.clear()
+    this.#receiving = undefined
     this.#loseProposals()
     for (const awaiting of this.#proposals.withdrawn()) this.#refuse(awaiting, 'NotLeader', why)
     for (const [, { reject }] of this.#handovers) reject(proposalFailure('LeadershipLost', why))
@@ -696,6 +703,7 @@ export class RaftDriver implements Consensus {
         return
       }
       case 'begin-snapshot':
+        this.#receiving = { checksum: effect.snapshot.checksum, startMs: this.#fabric.env.nowMs() }
         this.#log('info', 'raft_snapshot_arrives', { index: effect.snapshot.index, bytes: effect.snapshot.sizeBytes })
         store.snapshots.begin(effect.snapshot).catch((error: unknown) => this.#diskFailed(sitting, error))
         return
@@ -736,6 +744,9 @@ export class RaftDriver implements Consensus {
           standbys: effect.configuration.standbys.map(nameOf).join(' '),
         })
         this.statistics.keepPeers(membersOf(effect.configuration).map(nameOf))
+        for (const to of [...this.#sendings.keys()]) {
+          if (!membersOf(effect.configuration).includes(to)) this.#sendings.delete(to)
+        }
         return this.#changed()
       case 'regressed':
         this.statistics.regressions++
@@ -820,6 +831,9 @@ export class RaftDriver implements Consensus {
   #sendChunk(sitting: Sitting, effect: Extract<RaftEffect, { kind: 'send-chunk' }>): void {
     const { to, term, round, snapshot, offset, lengthBytes } = effect
     const { checksum } = snapshot
+    if (this.#sendings.get(to)?.checksum !== checksum) {
+      this.#sendings.set(to, { checksum, startMs: this.#fabric.env.nowMs() })
+    }
     const before = this.#chunks.get(to) ?? Promise.resolve()
     const sending = before.then(async () => {
       const data = await sitting.store.snapshots.readChunk(checksum, offset, lengthBytes)
@@ -874,6 +888,7 @@ export class RaftDriver implements Consensus {
     if (envelope.to !== sitting.self) return this.#answerRefused(sitting, envelope, 'store_mismatch')
     if (envelope.formation !== sitting.store.meta.formation) return this.#foreign(sitting, envelope)
     if (message.kind === 'append-reply') this.#measure(sitting, envelope.from, message)
+    if (message.kind === 'snapshot-reply' && message.isDone) this.#wasSent(envelope.from, message.checksum)
     this.#feed({ kind: 'message', from: envelope.from, message })
   }
 
@@ -882,6 +897,13 @@ export class RaftDriver implements Consensus {
     if (!ok || isHeartbeat || raft?.role !== 'leader' || term !== raft.term) return
     if (!membersOf(raft.log.newest.configuration).includes(from)) return
     this.statistics.appended(nameOf(from), this.#fabric.env.nowMs() - round / 1000)
+  }
+
+  #wasSent(to: ServerId, checksum: string): void {
+    const sending = this.#sendings.get(to)
+    if (sending?.checksum !== checksum) return
+    this.#sendings.delete(to)
+    this.statistics.snapshot('send', this.#fabric.env.nowMs() - sending.startMs)
   }
 
   /** Of another group than ours; or of the first one that wants us. cluster.md §5.4. */
@@ -1164,7 +1186,11 @@ export class RaftDriver implements Consensus {
         (snapshot) => {
           this.statistics.snapshot('write', this.#fabric.env.nowMs() - startMs, snapshot.sizeBytes)
           this.#log('info', 'raft_snapshot_written', { index: snapshot.index, bytes: snapshot.sizeBytes })
-          this.#feedFor(sitting, { kind: 'snapshot-created', snapshot })
+          this.#feedFor(sitting, {
+            kind: 'snapshot-created',
+            snapshot,
+            keepAfter: store.log.indexWithin(TRAILING_BYTES, snapshot.index),
+          })
         },
         (error: unknown) => {
           this.#feedFor(sitting, { kind: 'snapshot-failed' })
@@ -1197,6 +1223,10 @@ export class RaftDriver implements Consensus {
     sitting.store.snapshots.finish(snapshot).then(
       (ok) => {
         this.statistics.installed(ok)
+        const receiving = this.#receiving
+        if (ok && receiving?.checksum === checksum) {
+          this.statistics.snapshot('receive', this.#fabric.env.nowMs() - receiving.startMs)
+        }
         this.#feedFor(sitting, { kind: 'snapshot-finished', checksum, ok })
       },
       (error: unknown) => this.#diskFailed(sitting, error),

@@ -97,6 +97,11 @@ export class LogStore {
     return this.#sizes.totalBytes
   }
 
+  /** The index behind which entries up to `through` are as many as have `bytesMax` at most. */
+  indexWithin(bytesMax: number, through: number): number {
+    return this.#sizes.indexWithin(bytesMax, through)
+  }
+
   /**
    * Makes one atomic change; resolves when it and all before it are durable. Calls count in their order and share syncs.
    * @throws MoonmeshError of a failed disk; the store is of no further use then

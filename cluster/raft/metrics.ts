@@ -171,10 +171,13 @@ export function registerRaftMetrics(prom: Prom, registry: Registry, figures: () 
   histogram('raft_fsync_seconds', 'synced writes of the log', [], ({ fsync }) => [[{}, fsync]])
   histogram('raft_apply_seconds', 'batches of entries, by the time of applying', [], ({ apply }) => [[{}, apply]])
   histogram('raft_read_index_seconds', 'linearizable reads', [], ({ read }) => [[{}, read]])
-  histogram('raft_snapshot_seconds', 'snapshots written here, and restored', ['op'], ({ snapshots }) => [
-    [{ op: 'write' }, snapshots.write],
-    [{ op: 'restore' }, snapshots.restore],
-  ])
+  histogram(
+    'raft_snapshot_seconds',
+    'snapshots that were written here, restored, sent to a follower, received from a leader',
+    ['op'],
+    ({ snapshots }) =>
+      Object.entries(snapshots).map(([op, seconds]): [Record<string, string>, Histogram] => [{ op }, seconds]),
+  )
   gauge(
     'raft_snapshot_bytes',
     'size of the last snapshot written',

@@ -7,6 +7,8 @@ import type { ServerId } from './core/server.ts'
 const RESULTS = ['ok', 'not_leader', 'transferring', 'overloaded', 'leadership_lost', 'invalid'] as const
 /** Seconds. A disk may answer in a tenth of a millisecond. */
 const BOUNDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
+/** Seconds: from nothing to gibibytes. */
+const SNAPSHOT_BOUNDS = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800]
 
 export class RaftStatistics {
   readonly fsync = new Histogram(BOUNDS)
@@ -18,7 +20,12 @@ export class RaftStatistics {
   readonly appends = new Map<string, Histogram>()
   /** Times without a leader. */
   readonly election = new Histogram()
-  readonly snapshots = { write: new Histogram(), restore: new Histogram() }
+  readonly snapshots = {
+    write: new Histogram(SNAPSHOT_BOUNDS),
+    restore: new Histogram(SNAPSHOT_BOUNDS),
+    send: new Histogram(SNAPSHOT_BOUNDS),
+    receive: new Histogram(SNAPSHOT_BOUNDS),
+  }
   /** By result. */
   readonly proposals = new Map<string, number>(RESULTS.map((result) => [result, 0]))
   readonly elections = new Map<string, number>([
@@ -75,7 +82,7 @@ export class RaftStatistics {
     for (const peer of [...this.appends.keys()]) if (!peers.includes(peer)) this.appends.delete(peer)
   }
 
-  snapshot(op: 'write' | 'restore', durationMs: number, sizeBytes?: number): void {
+  snapshot(op: 'write' | 'restore' | 'send' | 'receive', durationMs: number, sizeBytes?: number): void {
     this.snapshots[op].observe(durationMs / 1000)
     if (sizeBytes !== undefined) this.snapshotBytes = sizeBytes
   }

@@ -8,6 +8,7 @@ import type { ReplicatedState, SavedState } from '../raft/state-machine.ts'
 import { packConfiguration } from '../raft/wire/entry.ts'
 import { type Applied, Machine } from './core/machine.ts'
 import type { Outcome, StateEvent } from './core/outcomes.ts'
+import type { Values } from './core/values.ts'
 import { decodeCommands, decodeEnvelope, joinEnvelopes } from './wire/commands.ts'
 import { readSnapshot, writeSnapshot } from './wire/snapshot.ts'
 
@@ -16,6 +17,8 @@ export interface StateHostOptions {
   readonly nowMs: () => number
   /** Runs in the next turn of the event loop. */
   readonly defer: (run: () => void) => void
+  /** Where the values of a store live. Default: in memory. */
+  readonly values?: () => Values
   /** A listener threw; it is a bug of the listener and does not stop the replica. */
   readonly failed: (error: unknown) => void
 }
@@ -44,7 +47,7 @@ export class StateHost implements ReplicatedState {
   readonly #options: StateHostOptions
   readonly #applied = new Set<(index: number, events: readonly StateEvent[]) => void>()
   readonly #restored = new Set<(index: number) => void>()
-  readonly machine = new Machine(decodeCommands)
+  readonly machine: Machine
   /** In order; at most one `apply` and one `restore` are asked for at a time. */
   #work: Work[] = []
   #isWorking = false
@@ -56,6 +59,7 @@ export class StateHost implements ReplicatedState {
 
   constructor(options: StateHostOptions) {
     this.#options = options
+    this.machine = this.#fresh()
   }
 
   get index(): number {
@@ -118,7 +122,7 @@ export class StateHost implements ReplicatedState {
     this.#work = []
     // An entry is applied or it is not.
     if (work?.kind === 'apply') while (work.half !== undefined && work.half.steps.next().done !== true);
-    this.#replace(new Machine(decodeCommands))
+    this.#replace(this.#fresh())
   }
 
   close(): void {
@@ -126,6 +130,11 @@ export class StateHost implements ReplicatedState {
     this.#work = []
     this.#applied.clear()
     this.#restored.clear()
+    this.machine.close()
+  }
+
+  #fresh(): Machine {
+    return new Machine(decodeCommands, this.#options.values?.())
   }
 
   #go(): void {
@@ -212,6 +221,7 @@ export class StateHost implements ReplicatedState {
       const restored = work.index > this.machine.index ? await this.#read(work) : undefined
       // It may have been withdrawn meanwhile.
       if (restored !== undefined && !this.#isOver && this.#work[0] === work) this.#replace(restored)
+      else restored?.close()
     } catch (error) {
       if (!this.#isOver && this.#work[0] === work) return this.#halt(`the snapshot at ${work.index}`, error)
     } finally {
@@ -222,11 +232,16 @@ export class StateHost implements ReplicatedState {
   }
 
   async #read(work: Work & { kind: 'restore' }): Promise<Machine> {
-    const restoring = Machine.restoring(decodeCommands)
-    await readSnapshot(work.read(), (section, record) => restoring.add(section, record))
-    const restored = restoring.finish()
-    if (restored.index !== work.index) throw new MoonmeshError('Internal', `it is of ${restored.index}`)
-    return restored
+    const restoring = Machine.restoring(decodeCommands, this.#options.values?.())
+    try {
+      await readSnapshot(work.read(), (section, record) => restoring.add(section, record))
+      const restored = restoring.finish()
+      if (restored.index !== work.index) throw new MoonmeshError('Internal', `it is of ${restored.index}`)
+      return restored
+    } catch (error) {
+      restoring.drop()
+      throw error
+    }
   }
 
   #replace(machine: Machine): void {

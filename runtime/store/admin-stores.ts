@@ -26,7 +26,7 @@ export class PlainStores implements AdminStores {
   all(): StoreRow[] {
     const rows = [...this.#stores.running].map(([id, { info, usage }]): StoreRow => {
       const { backend, consistency, durable } = info
-      return { id, backend, consistency, durable, keys: usage?.().keys ?? null }
+      return { id, backend, consistency, durable, keys: usage?.()?.keys ?? null }
     })
     return rows.sort((a, b) => (a.id < b.id ? -1 : 1))
   }

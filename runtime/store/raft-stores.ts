@@ -16,6 +16,8 @@ export interface VersionedStore {
     args: { namespace: string; prefix: string; after: string; limit: number },
     options: { stale: boolean },
   ): Promise<{ readonly items: readonly ReadItem[]; readonly cursor: string; readonly hasMore: boolean }>
+  /** Undefined where this node has no replica. */
+  usageOf(namespace: string): { readonly keys: number; readonly bytes: number } | undefined
   write(command: WriteCommand): Promise<{ readonly version: number | undefined; readonly existed: number }>
   watch(
     namespace: string,
@@ -112,6 +114,8 @@ class RaftBackend implements StoreBackend {
   readonly #engine: VersionedStore
   readonly #namespace: string
   readonly #hooks: RaftStoreHooks
+
+  readonly usage = (): ReturnType<VersionedStore['usageOf']> => this.#engine.usageOf(this.#namespace)
 
   constructor(engine: VersionedStore, namespace: string, hooks: RaftStoreHooks) {
     this.#engine = engine

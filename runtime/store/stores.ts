@@ -37,7 +37,7 @@ export interface StoreBackend {
   /** Changes from now on, or after a version; absent: the store tells nobody. */
   watch?(prefix: string, options: { from?: string }): Promise<BackendWatch>
   /** How many keys it holds, and their bytes with those of the values; absent: it cannot tell. */
-  usage?(): { readonly keys: number; readonly bytes: number }
+  usage?(): { readonly keys: number; readonly bytes: number } | undefined
 }
 
 export interface ReadOptions {

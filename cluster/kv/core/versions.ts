@@ -84,6 +84,8 @@ export class Versions {
   #clockMs = 0
   #count = 0
   #valueBytes = 0
+  /** Of the keys and values of each namespace. */
+  readonly #bytes = new Map<string, number>()
   /** Ascending. */
   readonly #pins = new Set<number>()
   #nextPin = 1
@@ -186,6 +188,7 @@ export class Versions {
     this.#unfreed = []
     this.#count = 0
     this.#valueBytes = 0
+    this.#bytes.clear()
     this.#clockMs = state.clockMs
     for (const { namespace, key, stored } of keys) this.#insert(namespace, key, stored)
     this.changes.reset(state.version)
@@ -205,6 +208,11 @@ export class Versions {
   /** Ascending. */
   namespaces(): string[] {
     return [...this.#namespaces.keys()].sort()
+  }
+
+  /** How much one holds: keys, and their bytes with those of the values. */
+  usageOf(namespace: string): { readonly keys: number; readonly bytes: number } {
+    return { keys: this.#namespaces.get(namespace)?.size ?? 0, bytes: this.#bytes.get(namespace) ?? 0 }
   }
 
   get keyCount(): number {
@@ -316,6 +324,7 @@ export class Versions {
     if (before !== undefined) this.#uncount(namespace, key, before)
     this.#count++
     this.#valueBytes += stored.valueBytes
+    this.#bytes.set(namespace, (this.#bytes.get(namespace) ?? 0) + key.length + stored.valueBytes)
     if (stored.expiryMs > 0) this.#deadlines.set(orderOf(stored.expiryMs, namespace, key), { namespace, key })
     return before
   }
@@ -323,6 +332,9 @@ export class Versions {
   #uncount(namespace: string, key: string, { valueBytes, expiryMs }: Stored): void {
     this.#count--
     this.#valueBytes -= valueBytes
+    const bytes = (this.#bytes.get(namespace) ?? 0) - key.length - valueBytes
+    if (bytes > 0) this.#bytes.set(namespace, bytes)
+    else this.#bytes.delete(namespace)
     if (expiryMs > 0) this.#deadlines.delete(orderOf(expiryMs, namespace, key))
   }
 

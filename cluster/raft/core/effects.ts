@@ -41,7 +41,8 @@ export type RaftInput =
   | { kind: 'chunk-failed'; to: ServerId; checksum: string }
   | { kind: 'chunk-written'; checksum: string; through: number }
   | { kind: 'snapshot-finished'; checksum: string; ok: boolean }
-  | { kind: 'snapshot-created'; snapshot: SnapshotMeta }
+  /** `keepAfter`: entries up to there are too many bytes to keep, whatever their number. */
+  | { kind: 'snapshot-created'; snapshot: SnapshotMeta; keepAfter?: number }
   | { kind: 'snapshot-failed' }
   /** Whether this server wants to lead; `false` also while it is leaving. */
   | { kind: 'eligible'; isEligible: boolean }

@@ -24,6 +24,16 @@ export class LogSizes {
     this.#totalBytes += bytes
   }
 
+  /** The index behind which entries up to `through` are as many as have `bytesMax` at most. */
+  indexWithin(bytesMax: number, through: number): number {
+    let bytes = 0
+    for (let index = through; index >= this.#first; index--) {
+      bytes += this.#sizes[index - this.#first] ?? 0
+      if (bytes > bytesMax) return index
+    }
+    return this.#first - 1
+  }
+
   /** Entries after `index` are gone. */
   cutAfter(index: number): void {
     this.#forget(this.#sizes.splice(Math.max(0, index + 1 - this.#first)))

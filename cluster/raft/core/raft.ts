@@ -443,7 +443,7 @@ export class Raft {
       case 'snapshot-finished':
         return this.#snapshotFinished(input.checksum, input.ok)
       case 'snapshot-created':
-        return this.#snapshotCreated(input.snapshot)
+        return this.#snapshotCreated(input.snapshot, input.keepAfter ?? 0)
       case 'snapshot-failed':
         this.#isSnapshotting = false
         return
@@ -1204,7 +1204,7 @@ export class Raft {
     this.#applied = index
     this.#log.evict(Math.min(this.#applied, this.#durable), this.#options.cacheBytesMax)
     if (!wasReady && this.isReady) this.#clockBase = { atMs: this.#nowMs, clockMs: this.#log.lastClockMs }
-    if (this.#bytesSinceSnapshot >= this.#options.snapshotLogBytes) this.#maybeSnapshot()
+    if (this.#bytesSinceSnapshot >= this.#snapshotDueBytes) this.#maybeSnapshot()
   }
 
   #propose(proposals: readonly Proposal[]): void {
@@ -1401,23 +1401,29 @@ export class Raft {
     return snapshotIntervalMs + this.#env.randomInt(Math.max(1, Math.floor(snapshotIntervalMs)))
   }
 
+  /** A large state is not written anew for every small part of it that changed. */
+  get #snapshotDueBytes(): number {
+    return Math.max(this.#options.snapshotLogBytes, (this.#snapshot?.sizeBytes ?? 0) / 4)
+  }
+
   #maybeSnapshot(): void {
     if (this.#isSnapshotting) return
-    const { snapshotThreshold, snapshotLogBytes } = this.#options
+    const { snapshotThreshold } = this.#options
     const entries = this.#applied - (this.#snapshot?.index ?? 0)
-    if (entries < snapshotThreshold && (entries === 0 || this.#bytesSinceSnapshot < snapshotLogBytes)) return
+    if (entries < snapshotThreshold && (entries === 0 || this.#bytesSinceSnapshot < this.#snapshotDueBytes)) return
     this.#isSnapshotting = true
     this.#bytesSinceSnapshot = 0
     this.#effects.push({ kind: 'create-snapshot' })
   }
 
-  #snapshotCreated(snapshot: SnapshotMeta): void {
+  #snapshotCreated(snapshot: SnapshotMeta, keepAfter: number): void {
     this.#isSnapshotting = false
     assert(snapshot.index <= this.#applied, 'a snapshot holds what was applied')
     // One from the leader may have overtaken it.
     if (snapshot.index <= (this.#snapshot?.index ?? 0)) return
     this.#snapshot = snapshot
-    const index = Math.min(snapshot.index - this.#options.trailingEntries, this.#durable)
+    const trailing = Math.max(snapshot.index - this.#options.trailingEntries, Math.min(keepAfter, snapshot.index))
+    const index = Math.min(trailing, this.#durable)
     if (index <= this.#log.base.index) return
     this.#log.compactTo(index)
     this.#effects.push({ kind: 'compact', base: this.#log.base })

@@ -14,6 +14,7 @@ import type { ApplyContext, Outcome, RequestId, StateEvent } from './outcomes.ts
 import { NODES_MAX, Sessions, sessionRecord } from './sessions.ts'
 import { Store, type StoreContext } from './store.ts'
 import type { TableView } from './table.ts'
+import { MemoryValues, type Values } from './values.ts'
 
 /** An entry as the machine sees it; every other kind of the log only moves the clock. */
 export interface Committed {
@@ -75,6 +76,8 @@ export interface Restoring {
   add(section: number, record: Uint8Array): void
   /** @throws UnpackError */
   finish(): Machine
+  /** It will not be finished. */
+  drop(): void
 }
 
 /** All that one state consists of: replaced together. */
@@ -83,7 +86,7 @@ class Parts {
   readonly sessions = new Sessions()
   readonly names = new Bindings(this.expiries)
   readonly locks = new Locks(this.expiries)
-  readonly store = new Store()
+  readonly store: Store
   index = 0
   clockMs = 0
   revision = 0
@@ -91,6 +94,10 @@ class Parts {
   appliedRevision = 0
   settings: PackedMap = {}
   featureLevel = 0
+
+  constructor(values: Values) {
+    this.store = new Store(values)
+  }
 }
 
 /** What may be asked of the names outside of an entry. */
@@ -100,16 +107,21 @@ export type NamesRead = Pick<
 >
 export type LocksRead = Pick<Locks, 'count' | 'waiterCount' | 'holder' | 'names'>
 export type SessionsRead = Pick<Sessions, 'get' | 'ofNode' | 'epochOf' | 'sessions' | 'count'>
-export type StoreRead = Pick<Store, 'changes' | 'keyCount' | 'valueBytes' | 'namespaces' | 'get' | 'peek' | 'list'>
+export type StoreRead = Pick<
+  Store,
+  'changes' | 'keyCount' | 'valueBytes' | 'namespaces' | 'usageOf' | 'get' | 'peek' | 'list'
+>
 
 export class Machine {
   readonly #decode: DecodeCommands
-  #parts = new Parts()
+  #parts: Parts
   /** An entry is half applied. */
   #isApplying = false
 
-  constructor(decode: DecodeCommands) {
+  /** @param values where those of the store live; they are the machine's from here on */
+  constructor(decode: DecodeCommands, values: Values = new MemoryValues()) {
     this.#decode = decode
+    this.#parts = new Parts(values)
   }
 
   get index(): number {
@@ -265,8 +277,8 @@ export class Machine {
     return restoring.finish()
   }
 
-  static restoring(decode: DecodeCommands): Restoring {
-    const machine = new Machine(decode)
+  static restoring(decode: DecodeCommands, values?: Values): Restoring {
+    const machine = new Machine(decode, values)
     const parts = machine.#parts
     let section = 0
     return {
@@ -287,14 +299,22 @@ export class Machine {
         parts.sessions.loaded()
         return machine
       },
+      drop: () => machine.close(),
     }
   }
 
   /** Takes over the state of `restored`, which is of no further use. Who follows the store is told to list again. */
   replaceBy(restored: Machine): void {
     assert(!this.#isApplying && !restored.#isApplying, 'between entries')
-    restored.#parts.store.succeed(this.#parts.store)
+    const before = this.#parts
+    restored.#parts.store.succeed(before.store)
     this.#parts = restored.#parts
+    before.store.retire()
+  }
+
+  /** Lets go of the values. Views that are open stay readable. Idempotent. */
+  close(): void {
+    this.#parts.store.retire()
   }
 
   /** Equal on nodes that applied the same entries; 16 hex digits. Against accidents, not against forgery. */

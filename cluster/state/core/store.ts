@@ -1,4 +1,5 @@
-// The versioned store inside the state machine: its keys with their values, in memory as all of the applied state. cluster.md §5.12, §8.2.
+// The versioned store inside the state machine: its keys in memory as all of the applied state, their values where
+// they have room. cluster.md §5.12, §8.2.
 
 import { assert } from '../../../runtime/base/assert.ts'
 import { fromUint8Array, toBytes, toText, toUint8Array } from '../../../runtime/base/bytes.ts'
@@ -13,6 +14,7 @@ import {
   type ValueEffect,
   Versions,
 } from '../../kv/core/versions.ts'
+import { MemoryValues, type Values } from './values.ts'
 
 export interface KvEntry extends KvItem {
   /** Nobody writes to it. */
@@ -29,7 +31,13 @@ export interface StoreContext {
 
 export class Store {
   readonly #versions = new Versions()
-  readonly #values = new Map<string, Uint8Array>()
+  readonly #values: Values
+  #views = 0
+  #isRetired = false
+
+  constructor(values: Values = new MemoryValues()) {
+    this.#values = values
+  }
 
   /** Follow the store here; all of an entry is there once it is applied. */
   get changes(): Changes {
@@ -47,6 +55,11 @@ export class Store {
   /** Ascending. */
   namespaces(): string[] {
     return this.#versions.namespaces()
+  }
+
+  /** Keys, and their bytes with those of the values. */
+  usageOf(namespace: string): { readonly keys: number; readonly bytes: number } {
+    return this.#versions.usageOf(namespace)
   }
 
   get(namespace: string, key: string): KvEntry | undefined {
@@ -89,6 +102,7 @@ export class Store {
   /** The records of a snapshot of this moment, in the order of namespaces and keys. */
   view(): { records(): Generator<Uint8Array>; close(): void } {
     const pin = this.#versions.pin()
+    this.#views++
     const namespaces = this.#versions.view()
     const value = (namespace: string, key: string, version: number): Uint8Array => this.#value(namespace, key, version)
     function* records(): Generator<Uint8Array> {
@@ -98,7 +112,15 @@ export class Store {
         }
       }
     }
-    return { records, close: () => this.#perform(this.#versions.unpin(pin)) }
+    let isClosed = false
+    const close = (): void => {
+      if (isClosed) return
+      isClosed = true
+      this.#views--
+      this.#perform(this.#versions.unpin(pin))
+      this.#maybeClose()
+    }
+    return { records, close }
   }
 
   /** The machine that is being restored is at this revision and clock; then come the records. */
@@ -126,6 +148,16 @@ export class Store {
   /** Who followed `before` follows this store from now on. */
   succeed(before: Store): void {
     this.#versions.resume(before.changes)
+  }
+
+  /** Nobody asks it any more; what views still show goes with the last of them. */
+  retire(): void {
+    this.#isRetired = true
+    this.#maybeClose()
+  }
+
+  #maybeClose(): void {
+    if (this.#isRetired && this.#views === 0) this.#values.close()
   }
 
   #value(namespace: string, key: string, version: number): Uint8Array {

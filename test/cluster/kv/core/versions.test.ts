@@ -200,6 +200,11 @@ describe('the versioned store', () => {
         const { versions } = machine
         expect(versions.keyCount).toBe(plain.keys.size)
         expect(machine.values.size).toBe(plain.keys.size)
+        const used = versions.namespaces().map((namespace) => versions.usageOf(namespace))
+        expect(used.reduce((sum, { keys }) => sum + keys, 0)).toBe(plain.keys.size)
+        const keyBytes = versions.namespaces().flatMap((namespace) => versions.list(namespace, { limit: 1000 }).items)
+        const expected = keyBytes.reduce((sum, { key, valueBytes }) => sum + key.length + valueBytes, 0)
+        expect(used.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(expected)
         let total = 0
         for (const [at, { value, version, created, expiryMs }] of plain.keys) {
           const [namespace = '', key = ''] = at.split('\0')
