@@ -146,13 +146,19 @@ class FunctionCompiler {
       case 'paren':
         return this.#describe(node.a)
       case 'index': {
-        if (node.key.kind !== 'constant' || typeof node.key.value !== 'string') return undefined
-        const { object } = node
+        const { object, key } = node
+        const name = key.kind === 'constant' && typeof key.value === 'string' ? key.value : '?'
         const isGlobal =
           (object.kind === 'upvalue' && object.name === '_ENV') ||
           (object.kind === 'local' && object.variable.name === '_ENV')
-        return `${isGlobal ? 'global' : 'field'} '${node.key.value}'`
+        return `${isGlobal ? 'global' : 'field'} '${name}'`
       }
+      case 'and':
+      case 'or':
+        // Of the two only one can be meant.
+        return isAlways(node.a, node.kind === 'and') ? this.#describe(node.b) : undefined
+      case 'constant':
+        return typeof node.value === 'string' ? `constant '${node.value}'` : undefined
       default:
         return undefined
     }
@@ -737,7 +743,9 @@ class FunctionCompiler {
         right === undefined
           ? this.#emit(OP.ADD + index, register, left, this.#any(b), line)
           : this.#emit(OP.ADDK + index, register, left, right, line)
-      return this.#named(pc, this.#describe(a), this.#describe(b))
+      // Constants stand in no register in the reference implementation.
+      const nameOf = (operand: Expression) => (operand.kind === 'constant' ? undefined : this.#describe(operand))
+      return this.#named(pc, nameOf(a), nameOf(b))
     }
     if (operator === '..') {
       const first = this.#free
@@ -873,6 +881,10 @@ class FunctionCompiler {
 }
 
 const hidden = (): LocalVariable => ({ name: '(for state)', isCaptured: false, register: -1 })
+
+/** Whether the value is known to be true, or to be false. */
+const isAlways = ({ kind }: Expression, truth: boolean): boolean =>
+  truth ? kind === 'true' || kind === 'constant' : kind === 'false' || kind === 'nil'
 
 const isMulti = ({ kind }: Expression): boolean => kind === 'call' || kind === 'vararg'
 

@@ -115,7 +115,17 @@ function unsignedText(value: number | bigint, directive: Directive): string {
   const radix = kind === 'o' ? 8 : kind === 'u' ? 10 : 16
   let digits = BigInt.asUintN(64, BigInt(value)).toString(radix)
   if (kind === 'X') digits = digits.toUpperCase()
-  const prefix = flags.includes('#') && value !== 0 && radix !== 10 ? (kind === 'o' ? '0' : `0${kind}`) : ''
+  if (flags.includes('#') && radix === 8) {
+    // The precision is made large enough for a leading zero.
+    const filled = value === 0 && directive.precision === 0 ? '' : digits.padStart(directive.precision ?? 0, '0')
+    if (!filled.startsWith('0')) {
+      return withDigits(`0${filled}`, '', {
+        ...directive,
+        precision: directive.precision === undefined ? undefined : 1,
+      })
+    }
+  }
+  const prefix = flags.includes('#') && value !== 0 && radix === 16 ? `0${kind}` : ''
   return withDigits(digits, prefix, directive)
 }
 
@@ -138,7 +148,10 @@ function floatText(number: number, { flags, width, precision, kind }: Directive)
 }
 
 function digitsOf(size: number, isAlternate: boolean, precision: number | undefined, kind: string): string {
-  if (kind === 'a') return hexText(size, precision)
+  if (kind === 'a') {
+    const text = hexText(size, precision)
+    return isAlternate && Number.isFinite(size) && !text.includes('.') ? text.replace('p', '.p') : text
+  }
   if (kind === 'g') return generalText(size, precision ?? 6, isAlternate)
   const digits = kind === 'e' ? exponentText(size, precision ?? 6) : fixedText(size, precision ?? 6)
   return isAlternate && precision === 0 && Number.isFinite(size) ? digits.replace(/^\d+/, '$&.') : digits

@@ -154,7 +154,7 @@ export function baseLibrary(): Natives {
           for (let i = 0; i < 3; i++) S[at + i] = i < results ? S[m.resultAt + i] : undefined
           return 3
         }
-        tableArgument(m, S, at, count, 1)
+        // What is no table fails when the loop begins.
         S[at] = nextNative
         S[at + 2] = undefined
         return 3
@@ -254,7 +254,7 @@ function inBase(text: string, base: number): Val {
 function threadArgument(m: Machine, S: Val[], at: number, count: number): Coroutine {
   const value = S[at + 1]
   if (count >= 1 && value instanceof Coroutine) return value
-  throw typeMismatch(m, S, at, count, 1, 'thread')
+  throw m.argumentError(1, 'thread expected')
 }
 
 function newCoroutine(m: Machine, body: Val): Coroutine {

@@ -1,6 +1,7 @@
 // The math library.
 
-import { numberArgument as anyNumber, integerArgument, type Natives, natives } from './library.ts'
+import { Float } from '../../base/value.ts'
+import { numberArgument as anyNumber, integerArgument, isLess, type Natives, natives } from './library.ts'
 import type { Machine } from './machine.ts'
 import {
   float,
@@ -40,15 +41,15 @@ const rounded =
     return 1
   }
 
-/** @param isBetter whether the second takes the place of the first */
+/** Whatever can be compared. @param isBetter whether the second takes the place of the first */
 const extreme =
-  (isBetter: (best: Num, next: Num) => boolean): NativeCode =>
+  (isBetter: (m: Machine, best: Val, next: Val) => boolean): NativeCode =>
   (m, S, at, count) => {
     if (count < 1) throw m.argumentError(1, 'value expected')
-    let best = numberArgument(m, S, at, count, 1)
+    let best = S[at + 1]
     for (let i = 2; i <= count; i++) {
-      const next = numberArgument(m, S, at, count, i)
-      if (isBetter(best, next)) best = next
+      const next = S[at + i]
+      if (isBetter(m, best, next)) best = next
     }
     S[at] = best
     return 1
@@ -125,7 +126,13 @@ export function mathLibrary(): Natives {
       return 1
     },
     modf(m, S, at, count) {
-      const x = toDouble(numberArgument(m, S, at, count, 1))
+      const number = numberArgument(m, S, at, count, 1)
+      if (isInteger(number)) {
+        S[at] = number
+        S[at + 1] = new Float(0)
+        return 2
+      }
+      const x = toDouble(number)
       const whole = Number.isFinite(x) ? Math.trunc(x) : x
       S[at] = floatToInteger(whole) ?? float(whole)
       S[at + 1] = float(Number.isFinite(x) ? x - whole : Number.isNaN(x) ? x : 0)
@@ -148,8 +155,8 @@ export function mathLibrary(): Natives {
       S[at] = x < BigInt.asUintN(64, BigInt(integerArgument(m, S, at, count, 2)))
       return 1
     },
-    max: extreme((best, next) => lessThan(best, next)),
-    min: extreme((best, next) => lessThan(next, best)),
+    max: extreme((m, best, next) => isLess(m, best, next)),
+    min: extreme((m, best, next) => isLess(m, next, best)),
     random,
     randomseed: () => 0,
   })

@@ -67,7 +67,7 @@ function remove(m: Machine, S: Val[], at: number, count: number): number {
   const size = lengthOf(m, list)
   let position = positionArgument(m, S, at, count, 2, size)
   if (count > 1 && size + 1 !== position && (position < 1 || position > size + 1) && !(size === 0 && position === 0)) {
-    throw m.argumentError(2, 'position out of bounds')
+    throw m.argumentError(1, 'position out of bounds')
   }
   const value = getIndex(m, list, position)
   if (plainList(list) && position >= 1 && position < size && list.arr.length === size + 1) {

@@ -2,7 +2,7 @@
 
 import { ErrorObject } from '../engine.ts'
 import type { Machine } from './machine.ts'
-import { isNumber, type Num, numberToString, toInteger, toNumber } from './number.ts'
+import { isNumber, lessThan, type Num, numberToString, toInteger, toNumber } from './number.ts'
 import { Table } from './table.ts'
 import { Closure, type LuaError, Native, type NativeCode, typeName, type Val } from './value.ts'
 
@@ -142,6 +142,7 @@ export function lengthOf(m: Machine, t: Val): number {
 export function isLess(m: Machine, a: Val, b: Val): boolean {
   if (typeof a === 'number' && typeof b === 'number') return a < b
   if (typeof a === 'string' && typeof b === 'string') return a < b
+  if (isNumber(a) && isNumber(b)) return lessThan(a, b)
   const result = m.sync(() => m.less(a, b))
   return result !== undefined && result !== false
 }

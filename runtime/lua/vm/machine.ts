@@ -136,7 +136,7 @@ export class Machine {
     for (let i = co.depth; i > 0; i--) {
       const frame = co.frames[i] as Frame
       if (frame.kind === ENTRY || frame.kind === PASS) continue
-      if (i < co.depth && isTailCalling(frame)) continue
+      if (isReplaced(co, i)) continue
       if (--left > 0) continue
       if (frame.kind !== LUA) return ''
       const { proto } = frame.fn as Closure
@@ -210,7 +210,7 @@ export class Machine {
     for (let co: Coroutine | undefined = from; co !== undefined; co = co.resumer) {
       for (let i = co.depth; i > 0; i--) {
         const frame = co.frames[i] as Frame
-        if (frame.kind === ENTRY || frame.kind === PASS || (i < co.depth && isTailCalling(frame))) continue
+        if (frame.kind === ENTRY || frame.kind === PASS || isReplaced(co, i)) continue
         if (frame.kind !== LUA) {
           const what =
             frame.kind === PCALL ? " 'pcall'" : frame.kind === XPCALL || frame.kind === HANDLER ? " 'xpcall'" : ''
@@ -808,7 +808,7 @@ export class Machine {
 
   bitwiseNot(a: Val): Val {
     const x = toInteger(a)
-    if (x !== undefined) return typeof x === 'number' ? -1 - x : bitwise(9, x, -1)
+    if (x !== undefined) return bitwise(9, x, -1)
     const handler = this.metaOf(a)?.getStr('__bnot')
     if (handler === undefined) throw this.#arithmeticError(7, a, a)
     return this.#callMeta(handler, a, a)
@@ -920,9 +920,10 @@ export class Machine {
       S[a + 3] = from
       return true
     }
-    const start = toDouble(from)
     const limit = toDouble(to)
     const by = toDouble(step)
+    // The manual (§3.3.5) steps back before the first round, and so rounds.
+    const start = toDouble(from) - by + by
     if (by === 0) throw this.error("'for' step is zero")
     if (!(by > 0 ? start <= limit : start >= limit)) return false
     // A boxed step says that the loop is one of floats.
@@ -2119,8 +2120,10 @@ export class Machine {
   }
 }
 
-/** Whether its place is taken by its callee, though in JavaScript it is still there. */
-function isTailCalling({ kind, fn, pc }: Frame): boolean {
+/** Whether the place of the frame is taken by its callee, a Lua function, though in JavaScript it is still there. */
+function isReplaced(co: Coroutine, depth: number): boolean {
+  if (depth >= co.depth || co.frames[depth + 1]?.kind !== LUA) return false
+  const { kind, fn, pc } = co.frames[depth] as Frame
   return kind === LUA && ((fn as Closure).proto.code[pc - 1] as number) % 256 === 59
 }
 

@@ -289,8 +289,9 @@ export function unpack(m: Machine, S: Val[], at: number, count: number): number 
         break
       }
       case 'zero': {
-        const end = data.indexOf('\0', position)
-        if (end < 0) throw m.argumentError(2, "unfinished string for format 'z'")
+        // Where no zero follows, the text ends with the data.
+        const zero = data.indexOf('\0', position)
+        const end = zero < 0 ? data.length : zero
         values.push(data.slice(position, end))
         position = end + 1
         break

@@ -233,7 +233,12 @@ export class Table {
       }
       arr.push(value)
     }
-    if (this.hash !== undefined && this.hash.live > 0) this.#migrate(arr, this.hash)
+    const { hash } = this
+    if (hash !== undefined) {
+      // A removed key of the hash: what is in the list is found there alone.
+      hash.map.delete(length)
+      if (hash.live > 0) this.#migrate(arr, hash)
+    }
   }
 
   /** A list whose first half was taken away, as queues do, moves to the hash. */
@@ -256,6 +261,7 @@ export class Table {
       if (value === undefined) return
       hash.values[at] = undefined
       hash.live--
+      hash.map.delete(arr.length)
       arr.push(value)
     }
   }
