@@ -254,7 +254,7 @@ function inBase(text: string, base: number): Val {
 function threadArgument(m: Machine, S: Val[], at: number, count: number): Coroutine {
   const value = S[at + 1]
   if (count >= 1 && value instanceof Coroutine) return value
-  throw m.argumentError(1, 'thread expected')
+  throw typeMismatch(m, S, at, count, 1, 'thread')
 }
 
 function newCoroutine(m: Machine, body: Val): Coroutine {

@@ -62,6 +62,14 @@ class Hash {
   keys: Val[] = [undefined]
   values: Val[] = [undefined]
   live = 0
+
+  /** Of a key without a value. */
+  forget(key: number): void {
+    const at = this.map.get(key)
+    if (at === undefined) return
+    this.map.delete(key)
+    this.keys[at] = undefined
+  }
 }
 
 /** What a table holds. Slot 0 of each list is not used. */
@@ -233,10 +241,9 @@ export class Table {
       }
       arr.push(value)
     }
-    const { hash } = this
     if (hash !== undefined) {
       // A removed key of the hash: what is in the list is found there alone.
-      hash.map.delete(length)
+      hash.forget(length)
       if (hash.live > 0) this.#migrate(arr, hash)
     }
   }
@@ -261,7 +268,7 @@ export class Table {
       if (value === undefined) return
       hash.values[at] = undefined
       hash.live--
-      hash.map.delete(arr.length)
+      hash.forget(arr.length)
       arr.push(value)
     }
   }
@@ -309,13 +316,14 @@ export class Table {
   /** In the order of traversal, with the keys whose values are gone: somebody may stand at one of them. */
   parts(): TableParts {
     const { shape, slots, hash } = this
+    const isKnown = (_value: Val, i: number): boolean => i === 0 || hash?.keys[i] !== undefined
     return {
       list: this.cold ?? this.arr,
       isDictionary: shape.isDictionary,
       names: shape.keys,
       fields: slots,
-      keys: hash?.keys ?? NO_VALUES,
-      values: hash?.values ?? NO_VALUES,
+      keys: hash?.keys.filter(isKnown) ?? NO_VALUES,
+      values: hash?.values.filter(isKnown) ?? NO_VALUES,
     }
   }
 
@@ -328,7 +336,9 @@ export class Table {
     if (list.length > 1) {
       if (list[list.length - 1] === undefined) return false
       this.arr = list
-    }
+    } else this.arr = [undefined]
+    // Somebody may stand at a key that the list has lost, however long it was.
+    this.arr[0] = Number.POSITIVE_INFINITY
     if (isDictionary) {
       if (names.length > 1) return false
       this.shape = DICTIONARY

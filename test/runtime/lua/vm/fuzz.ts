@@ -71,6 +71,7 @@ const comparable = (text: string): string =>
   text
     .replace(/(table|function|thread|builtin): (builtin: )?0x[0-9a-f]+/g, '$1')
     .replace(/-+nan/g, 'nan')
+    .replace(/(thread expected), got \w+( value)?/g, '$1')
     .replace(/constant '[^']*'/g, 'constant')
 
 export interface Difference {
