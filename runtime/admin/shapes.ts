@@ -183,7 +183,8 @@ export interface KnownNode {
 }
 
 export interface ErrorBody {
-  error: { kind: string; message: string; details?: Record<string, unknown> }
+  /** `retryable` is absent when nobody knows. */
+  error: { kind: string; message: string; retryable?: boolean; details?: Record<string, unknown> }
 }
 
 export interface NameRow {
@@ -429,8 +430,15 @@ const STATUSES: Record<string, number> = {
 export const httpStatus = (kind: string): number => STATUSES[kind] ?? 500
 
 export function errorBody(error: MoonmeshError): ErrorBody {
-  const { kind, message, details } = error
-  return { error: { kind, message, ...(details === undefined ? {} : { details }) } }
+  const { kind, message, retryable, details } = error
+  return {
+    error: {
+      kind,
+      message,
+      ...(retryable === undefined ? {} : { retryable }),
+      ...(details === undefined ? {} : { details }),
+    },
+  }
 }
 
 /** Hosts answer within a turn; one that does not is stuck, and so would be whoever waits for it. */

@@ -5,6 +5,7 @@ import { type IncomingMessage, request } from 'node:http'
 import { connect } from 'node:net'
 import { join, resolve } from 'node:path'
 import type { ErrorBody } from '../admin/shapes.ts'
+import { didYouMean } from '../app/problems.ts'
 import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { findSocket } from '../node-dir.ts'
 import { CommandFailure, EXIT_FAILED, EXIT_USAGE } from './exit.ts'
@@ -35,7 +36,10 @@ export async function findNode(choice: NodeChoice, workingDir = process.cwd()): 
     const others = found.length === 0 ? 'none is' : `running: ${found.map(({ name }) => name).join(', ')}`
     throw new CommandFailure(
       EXIT_FAILED,
-      `node ${choice.node} is not running under ${dataDir} (${others}); ${howToStart()}`,
+      `node ${choice.node} is not running under ${dataDir} (${others})${didYouMean(
+        choice.node,
+        found.map(({ name }) => name),
+      )}; ${howToStart()}`,
     )
   }
   const [only, ...others] = found
@@ -110,8 +114,11 @@ export async function ask<T>(socketPath: string, path: string, order?: Order): P
   const { status, text } = await send(socketPath, path, order)
   const body = parsed(text, socketPath)
   if (status < 400) return body as T
-  const { kind, message, details } = (body as ErrorBody).error
-  throw new MoonmeshError(kind, message, details === undefined ? {} : { details })
+  const { kind, message, retryable, details } = (body as ErrorBody).error
+  throw new MoonmeshError(kind, message, {
+    ...(retryable === undefined ? {} : { retryable }),
+    ...(details === undefined ? {} : { details }),
+  })
 }
 
 /**

@@ -9,6 +9,7 @@ import { addAttach } from './commands/attach.ts'
 import { addCert } from './commands/cert.ts'
 import { addCheck } from './commands/check.ts'
 import { addCluster } from './commands/cluster.ts'
+import { addCompletion } from './commands/completion.ts'
 import { addGroups } from './commands/groups.ts'
 import { addInit } from './commands/init.ts'
 import { addKeygen } from './commands/keygen.ts'
@@ -52,6 +53,7 @@ async function main(argv: readonly string[], stdoutGone: Promise<void>): Promise
   addKv(program.command('kv'), end)
   addKeygen(command('keygen'), end)
   addCert(program.command('cert'), end)
+  addCompletion(command('completion'), program, end)
   addVersion(command('version'), end)
   try {
     await program.parseAsync([...own], { from: 'user' })

@@ -25,6 +25,8 @@ export interface CommonOptions {
 export class Output {
   /** Programs read the result: nothing but JSON goes to standard output. */
   readonly isJson: boolean
+  /** Results that come one after the other take a line each. */
+  isCompact = false
   readonly #color: boolean
   readonly #stdout: Writable
   readonly #stderr: Writable
@@ -58,7 +60,7 @@ export class Output {
   }
 
   json(value: unknown): void {
-    this.#stdout.write(`${JSON.stringify(value, undefined, 2)}\n`)
+    this.#stdout.write(`${JSON.stringify(value, undefined, this.isCompact ? undefined : 2)}\n`)
   }
 
   /** For results that come one after the other. */

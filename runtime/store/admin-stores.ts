@@ -63,6 +63,10 @@ export class PlainStores implements AdminStores {
 
   #known(id: string): string {
     if (this.#stores.running.has(id)) return id
+    // While the node starts or stops it is the asker who is early or late, not the store that is wrong.
+    if (this.#stores.isDeclared(id)) {
+      throw new MoonmeshError('Unavailable', `store ${id} does not run on this node at the moment`, { retryable: true })
+    }
     const known = [...this.#stores.running.keys()].sort()
     const there = known.length === 0 ? 'no store runs on this node' : `there are ${known.join(', ')}`
     throw new MoonmeshError('NotFound', `no store ${id}: ${there}`, { retryable: false })

@@ -88,6 +88,11 @@ export class Stores implements NodeService {
     this.watches = new Watches(feed, 'store', eventValue)
   }
 
+  /** Whether the app has such a store, running or not. */
+  isDeclared(id: string): boolean {
+    return this.#entryKind(id)?.startsWith('store.') === true
+  }
+
   add(id: string, backend: StoreBackend): void {
     this.#running.set(id, backend)
   }

@@ -1,7 +1,9 @@
 // What an operator has of a running node: its log, its events, its metrics. One node for the whole file. operations.md §2, §3, §5.
 
+import { execFile } from 'node:child_process'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Cli, type CliResult, type Program } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
@@ -119,6 +121,44 @@ test('attach: Lua inside the running node, typed or piped, and never over TCP', 
   const json = await ok('attach', '--json', '-e', 'print("a") return "b"')
   expect(JSON.parse(json.stdout)).toEqual({ ok: true, values: ['"b"'], printed: ['a'] })
   expect((await ok('ps', '--json')).stdout).toContain('shop:clerk')
+})
+
+test('--watch: what a command shows, again and again until Ctrl-C', async () => {
+  for (const args of [['ps'], ['cluster', 'status'], ['cluster', 'members']]) {
+    const watching = cli.start([...args, '--watch', '100ms', '--json'])
+    await eventually(() => watching.stdout.split('\n').length > 3)
+    watching.signal('SIGINT')
+    expect((await watching.exit()).code).toBe(0)
+    for (const line of watching.stdout.trim().split('\n')) JSON.parse(line)
+  }
+  expect(await cli.run(['ps', '--watch', 'often'])).toMatchObject({ code: 2 })
+})
+
+test('completion: a shell completes commands, options, their values and nodes', async () => {
+  const { stdout: script } = await ok('completion', 'bash')
+  cli.write({ 'complete.bash': script })
+  const complete = async (...words: string[]): Promise<string[]> => {
+    const quoted = ['runtime', ...words].map((word) => `'${word}'`).join(' ')
+    const shell = `source complete.bash; COMP_WORDS=(${quoted}); COMP_CWORD=${words.length}; _moonmesh; echo "\${COMPREPLY[*]}"`
+    const { stdout } = await promisify(execFile)('bash', ['-c', shell], { cwd: cli.dir })
+    return stdout.trim().split(' ')
+  }
+  expect(await complete('cl')).toEqual(['cluster'])
+  expect(await complete('cluster', '')).toContain('members')
+  expect(await complete('cluster', 'status', '--le')).toEqual(['--leader'])
+  expect(await complete('logs', '--level', 'w')).toEqual(['warn'])
+  expect(await complete('ps', '--node', '')).toEqual(['n1'])
+  expect(await complete('run', 'ap')).toEqual(['app.yaml'])
+  expect((await ok('completion', 'zsh')).stdout).toContain('bashcompinit')
+  expect((await ok('completion', 'fish')).stdout).toMatch(/^complete -c runtime .* -a members /m)
+  expect(await cli.run(['completion', 'csh'])).toMatchObject({ code: 2 })
+})
+
+test('a node, a command or an option that is written wrong: what was meant', async () => {
+  const meant = async (...args: string[]): Promise<string> => (await cli.run(args)).stderr
+  expect(await meant('ps', '--node', 'n2')).toContain('did you mean "n1"?')
+  expect(await meant('cluster', 'member')).toContain('Did you mean members?')
+  expect(await meant('logs', '--folow')).toContain('Did you mean --follow?')
 })
 
 test('events: what happens is told as it happens', async () => {

@@ -11,9 +11,11 @@ import { ask, findNode, isListening, isRunning, type NodeChoice } from '../clien
 import { isTyped } from '../confirm.ts'
 import { CommandFailure, EXIT_FAILED, EXIT_OK } from '../exit.ts'
 import { type CommonOptions, Output } from '../output.ts'
+import { addRepeat, type RepeatOptions, repeated } from '../repeat.ts'
 import { addSnapshot } from './snapshot.ts'
 
 type Options = CommonOptions & NodeChoice
+type ShownOptions = Options & RepeatOptions
 
 /** Joining waits for as many exchanges as there are addresses. */
 const JOIN_MS_MAX = 60_000
@@ -41,11 +43,15 @@ export function addCluster(cluster: Command, end: (exitCode: number) => void): v
       .option('--socket <path>', 'the admin socket of the node')
       .option('--node <name>', 'the node of this name under .runtime/')
       .addHelpText('after', '\nWithout --socket and --node, the only node that runs under .runtime/ is asked.')
-  command('status', 'the group of the cluster: who leads, who votes, whether all is well')
+  const show = (options: ShownOptions, once: (output: Output) => Promise<number>): Promise<void> => {
+    const output = Output.standard(options)
+    return repeated(options, output, () => once(output)).then(end)
+  }
+  addRepeat(command('status', 'the group of the cluster: who leads, who votes, whether all is well'))
     .option('--leader', 'the name of the leader alone')
-    .action(async (options: Options & { leader?: boolean }) => end(await status(options)))
-  command('members', 'list every node that is known, in any state').action(async (options: Options) =>
-    end(await members(options)),
+    .action((options: ShownOptions & { leader?: boolean }) => show(options, (output) => status(options, output)))
+  addRepeat(command('members', 'list every node that is known, in any state')).action((options: ShownOptions) =>
+    show(options, (output) => members(options, output)),
   )
   command('join', 'join the cluster through these addresses')
     .argument('<address...>', 'of gossip: host, host:port or name/host:port')
@@ -71,8 +77,7 @@ export function addCluster(cluster: Command, end: (exitCode: number) => void): v
   addSnapshot(cluster.command('snapshot'), end)
 }
 
-async function status(options: Options & { leader?: boolean }): Promise<number> {
-  const output = Output.standard(options)
+async function status(options: Options & { leader?: boolean }, output: Output): Promise<number> {
   const body = await ask<ClusterStatusBody>(await findNode(options), '/v1/raft')
   if (options.leader === true) {
     if (output.isJson) output.json({ leader: body.leader })
@@ -155,8 +160,7 @@ async function resetStore(options: ResetOptions): Promise<number> {
   return EXIT_OK
 }
 
-async function members(options: Options): Promise<number> {
-  const output = Output.standard(options)
+async function members(options: Options, output: Output): Promise<number> {
   const rows = await ask<MemberRow[]>(await findNode(options), '/v1/members')
   if (output.isJson) {
     output.json(rows)
