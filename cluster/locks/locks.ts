@@ -86,6 +86,8 @@ export class Locks {
   readonly #closers: (() => void)[] = []
   readonly #lost: Record<LossReason, number> = { lost: 0, expired: 0 }
   readonly #waits = new Histogram()
+  /** Tokens of grants that nobody here has heard of yet. */
+  readonly #untold = new Set<number>()
   #isClosed = false
 
   constructor(options: LocksOptions) {
@@ -128,21 +130,31 @@ export class Locks {
     const asking = possessions.asks(pid)
     const sentMs = this.#env.nowMs()
     let hasEnded = false
+    // The time of a grant that was waited for begins anew: when in the wait it was given nobody here knows.
+    const beginsAnew = waitMs > 0 && ttlMs > 0
+    const settled = (outcome: Outcome): void => {
+      if (outcome.status !== 'granted' || beginsAnew) return
+      this.#untold.add(outcome.token)
+      this.#held.granted({ name, pid, token: outcome.token, ttlMs, sentMs })
+    }
     const outcome = await state
       .submit(
         { kind: 'lock-acquire', name, pid, waitMs, ttlMs },
-        { deadlineMs: waitMs + DEADLINE_MS, ...(signal === undefined ? {} : { signal }) },
+        { deadlineMs: waitMs + DEADLINE_MS, settled, ...(signal === undefined ? {} : { signal }) },
       )
       .finally(() => {
         hasEnded = asking.hasEnded
         asking.answered()
       })
     this.#waits.observe((this.#env.nowMs() - sentMs) / 1000)
+    if (outcome.status === 'granted') this.#untold.delete(outcome.token)
     // The log is told of its end, and nobody here holds anything for it.
     if (hasEnded) throw new MoonmeshError('Canceled', `lock ${name}: the process has ended`)
     switch (outcome.status) {
-      case 'granted':
-        return this.#granted({ name, pid, token: outcome.token, ttlMs, sentMs }, { hasWaited: waitMs > 0, signal })
+      case 'granted': {
+        const grant = { name, pid, token: outcome.token, ttlMs, sentMs }
+        return beginsAnew ? this.#begun(grant, signal) : this.#given(grant)
+      }
       case 'held':
         return { kind: 'held', holder: outcome.pid, token: outcome.token }
       case 'timeout':
@@ -152,25 +164,37 @@ export class Locks {
     }
   }
 
-  async #granted(
-    grant: Grant,
-    { hasWaited, signal }: { hasWaited: boolean; signal: AbortSignal | undefined },
-  ): Promise<Acquired> {
-    const { name, token, ttlMs } = grant
-    this.#held.granted(grant)
-    // The time counts from the grant, and when in the wait that was nobody here knows: it begins anew.
-    if (hasWaited && ttlMs > 0) {
-      try {
-        if (!(await this.#renew(grant, signal))) return { kind: 'timeout' }
-      } catch (error) {
-        // Who asked is told that it has nothing.
-        this.#held.released(name, token)
-        this.#giveBack(grant)
-        throw error
-      }
-    }
+  #given({ name, pid, token }: Grant): Acquired {
     this.#waker.set(this.#held.wakeAtMs)
+    // Its session ended, or was suspended, before anybody here heard of the grant.
+    if (this.#held.grantOf(name, pid)?.token !== token) throw failed('lock', name, { status: 'aborted' })
     return { kind: 'granted', token }
+  }
+
+  async #begun(grant: Grant, signal: AbortSignal | undefined): Promise<Acquired> {
+    const { name, pid, token, ttlMs } = grant
+    const sentMs = this.#env.nowMs()
+    const settled = (outcome: Outcome): void => {
+      if (outcome.status !== 'ok' || !outcome.changed || !this.#options.state.isTrusted) return
+      this.#untold.add(token)
+      this.#held.granted({ ...grant, sentMs })
+    }
+    try {
+      const command = { kind: 'lock-renew', name, pid, token, ttlMs } as const
+      const options = { settled, ...(signal === undefined ? {} : { signal }) }
+      const outcome = await this.#options.state.submit(command, options)
+      if (outcome.status !== 'ok') throw failed('lock', name, outcome)
+      // Its time was over, or its session, before it could begin.
+      if (!outcome.changed) return { kind: 'timeout' }
+      return this.#given(grant)
+    } catch (error) {
+      // Who asked is told that it has nothing.
+      this.#held.released(name, token)
+      this.#giveBack(grant)
+      throw error
+    } finally {
+      this.#untold.delete(token)
+    }
   }
 
   /**
@@ -210,10 +234,10 @@ export class Locks {
     return grant !== undefined && (await this.#renew(grant))
   }
 
-  async #renew({ name, pid, token, ttlMs }: Grant, signal?: AbortSignal): Promise<boolean> {
+  async #renew({ name, pid, token, ttlMs }: Grant): Promise<boolean> {
     const sentMs = this.#env.nowMs()
     const command = { kind: 'lock-renew', name, pid, token, ttlMs } as const
-    const outcome = await this.#options.state.submit(command, signal === undefined ? {} : { signal })
+    const outcome = await this.#options.state.submit(command)
     if (outcome.status !== 'ok') throw failed('lock', name, outcome)
     if (outcome.changed) this.#held.renewed(name, token, ttlMs, sentMs)
     else this.#perform(this.#held.over(name, token, 'expired'))
@@ -269,6 +293,8 @@ export class Locks {
     for (const effect of effects) {
       const { name, pid } = effect
       if (effect.kind === 'lost') {
+        // Who waits for it is told that it has nothing.
+        if (this.#untold.has(effect.token)) continue
         this.#lost[effect.reason]++
         this.#options.fabric.log('warn', 'lock_lost', { lock: name, pid, reason: effect.reason })
         this.#options.lost(pid, name, effect.reason)

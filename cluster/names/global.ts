@@ -83,6 +83,8 @@ export class GlobalNames {
   #barrier: Barrier | undefined
   /** The session in which all strong names that were there before it are known. */
   #knowsAllIn = 0
+  /** Sessions that have ended. */
+  #losses = 0
   readonly #undo: (() => void)[] = []
   #cancelTick: () => void
   #isClosed = false
@@ -156,16 +158,22 @@ export class GlobalNames {
   ): Promise<void> {
     const [textName, textPid] = [toText(name), toText(pid)]
     const startedMs = this.#fabric.env.nowMs()
+    let losses = 0
+    // The session may end before the promise is heard of: then it is lost like everything else of the session.
+    const settled = ({ status }: Outcome): void => {
+      losses = this.#losses
+      if (status === 'ok' && !asking.hasEnded) this.#own(name, pid)
+    }
     const outcome =
       scope === 'consistent'
-        ? await this.#state.submit({ kind: 'register', name: textName, pid: textPid }, { signal })
+        ? await this.#state.submit({ kind: 'register', name: textName, pid: textPid }, { signal, settled })
         : await this.#state.submit(
             { kind: 'strong-open', name: textName, pid: textPid, ttlMs: this.#strongDeadlineMs },
-            { deadlineMs: this.#strongDeadlineMs + STRONG_GRACE_MS, signal },
+            { deadlineMs: this.#strongDeadlineMs + STRONG_GRACE_MS, signal, settled },
           )
     if (scope === 'strong') this.#took(outcome.status, this.#fabric.env.nowMs() - startedMs)
     if (outcome.status !== 'ok') throw failureOf(name, outcome)
-    if (!asking.hasEnded) this.#own(name, pid)
+    if (losses !== this.#losses) throw failureOf(name, { status: 'session-expired' })
     // Who registered sees it at once, wherever the log reaches this node later.
     if (outcome.revision !== undefined && outcome.changed) {
       this.#apply([{ name, pid, scope, revision: outcome.revision }])
@@ -212,7 +220,16 @@ export class GlobalNames {
   /** What is known here. A process of this node that ended has no name any more, whatever the log says yet. */
   lookup(name: string): GlobalLookup | undefined {
     const known = this.#cache.lookup(name)
-    return known === undefined || this.#isEnded(known.pid) ? undefined : known
+    return known === undefined || !this.#counts(known) ? undefined : known
+  }
+
+  /**
+   * Who agreed to a strong name resolves it to nobody else, though what it knows of the log may have been behind at that time and tells of
+   * holders in between only now.
+   */
+  #counts({ name, pid }: CachedBinding): boolean {
+    const reserved = this.#exclusions.reservedFor(name)
+    return (reserved === undefined || reserved === pid) && !this.#isEnded(pid)
   }
 
   /** Who is about to have the name as a strong one. */
@@ -221,13 +238,15 @@ export class GlobalNames {
   }
 
   bindings(prefix: string): CachedBinding[] {
-    return this.#cache.bindings(prefix).filter(({ pid }) => !this.#isEnded(pid))
+    return this.#cache.bindings(prefix).filter((binding) => this.#counts(binding))
   }
 
   /** Asks the log. @throws MoonmeshError `Unavailable` */
   async lookupInLog(name: string, deadlineMs?: number): Promise<GlobalLookup | undefined> {
     const answer = await this.#ask(LOOKUP, toText(name), deadlineMs)
     if (!answer.has('pid')) {
+      // What was known here of it was behind.
+      if (answer.has('as_of') && this.#cache.forget(name, answer.count('as_of'))) this.#changed([name])
       this.#cache.missed(name, this.#fabric.env.nowMs())
       return undefined
     }
@@ -290,7 +309,9 @@ export class GlobalNames {
     for (const change of changes) {
       const before = this.#cache.lookup(change.name)?.pid
       if (!this.#cache.apply(change)) continue
-      const wasReserved = isActive(change) && this.#exclusions.activated(change.name, change.revision)
+      const { name, pid, revision } = change
+      const isOver = pid !== undefined && this.#exclusions.outlived(name, pid, revision)
+      const wasReserved = (isActive(change) && this.#exclusions.activated(name, revision)) || isOver
       if (before !== change.pid || wasReserved) changed.push(change.name)
     }
     this.#changed(changed)
@@ -446,6 +467,7 @@ export class GlobalNames {
 
   /** The session is over: the log has released everything. */
   #loseAll(): void {
+    this.#losses++
     const owned = [...this.#owned].sort(([a], [b]) => (a < b ? -1 : 1))
     for (const [name, pid] of owned) {
       this.#disown(name)
@@ -492,9 +514,11 @@ export class GlobalNames {
 // ---- what members answer, the same on all nodes
 
 /** Args: the name. */
-function lookupQuery({ names }: Machine, args: Packed): Uint8Array {
+function lookupQuery({ names, appliedRevision }: Machine, args: Packed): Uint8Array {
   const binding = typeof args === 'string' ? names.lookup(args) : undefined
-  return binding === undefined ? pack({}) : pack({ pid: binding.pid, scope: binding.scope, rev: binding.revision })
+  return binding === undefined
+    ? pack({ as_of: appliedRevision })
+    : pack({ pid: binding.pid, scope: binding.scope, rev: binding.revision })
 }
 
 /** Args: name and revision of a reservation. */

@@ -45,6 +45,12 @@ export interface MemberOptions {
   readonly queries: ReadonlyMap<string, Query>
 }
 
+/** A command that ends sessions, on its way. */
+interface Ending {
+  readonly up: { readonly node: string; readonly epoch: number } | undefined
+  readonly sessions: number[]
+}
+
 export class Member {
   readonly #fabric: Fabric
   readonly #consensus: Consensus
@@ -53,6 +59,8 @@ export class Member {
   readonly #waker: Waker
   readonly #queries: ReadonlyMap<string, Query>
   readonly #closers: (() => void)[] = []
+  /** Runs of nodes that are to get their session. */
+  readonly #rising = new Set<Ending>()
   /** That the verdict was last begun in, or ended. */
   #term = 0
   readonly downs = { dead: 0, silent: 0 }
@@ -104,20 +112,40 @@ export class Member {
   }
 
   async #append(envelope: Envelope, bytes: Uint8Array): Promise<Outcome> {
+    const { command } = envelope
+    const ending: Ending = { up: command.kind === 'node-up' ? command : undefined, sessions: [] }
     const doomed = this.#doomedBy(envelope)
-    // From here on it may be over at any moment: a renewal must not be acknowledged any more.
-    if (doomed !== undefined) this.#judge({ kind: 'condemned', session: doomed })
+    if (doomed !== undefined) this.#condemn(ending, doomed)
+    if (ending.up !== undefined) this.#rising.add(ending)
+    const spare = (): void => {
+      for (const session of ending.sessions) this.#judge({ kind: 'spared', session })
+    }
     try {
       const outcome = await this.#consensus.propose(bytes)
-      if (doomed !== undefined) this.#judge({ kind: 'spared', session: doomed })
+      spare()
       return outcome
     } catch (error) {
       if (!(error instanceof MoonmeshError)) throw error
       // While the outcome is open the session stays condemned; whoever leads next counts anew.
-      if (doomed !== undefined && error.kind !== 'LeadershipLost') this.#judge({ kind: 'spared', session: doomed })
+      if (error.kind !== 'LeadershipLost') spare()
       if (error.kind !== 'NotLeader') throw error
       const hint = error.details?.['hint']
       throw notLeader(typeof hint === 'string' ? nameOf(hint) : undefined)
+    } finally {
+      this.#rising.delete(ending)
+    }
+  }
+
+  /** From here on it may be over at any moment: a renewal must not be acknowledged any more. */
+  #condemn(ending: Ending, session: number): void {
+    ending.sessions.push(session)
+    this.#judge({ kind: 'condemned', session })
+  }
+
+  /** A session of a run while a later run of its node is on its way into the log. */
+  #outrun({ node, epoch, session }: { node: string; epoch: number; session: number }): void {
+    for (const ending of this.#rising) {
+      if (ending.up?.node === node && ending.up.epoch > epoch) this.#condemn(ending, session)
     }
   }
 
@@ -193,8 +221,10 @@ export class Member {
   #applied(events: readonly StateEvent[]): void {
     this.#lead()
     for (const event of events) {
-      if (event.kind === 'session-opened') this.#judge({ kind: 'opened', session: event })
-      else if (event.kind === 'session-ended') this.#judge({ kind: 'ended', session: event.session })
+      if (event.kind === 'session-opened') {
+        this.#judge({ kind: 'opened', session: event })
+        this.#outrun(event)
+      } else if (event.kind === 'session-ended') this.#judge({ kind: 'ended', session: event.session })
     }
     if (!this.#verdict.isLeading) return
     for (const event of events) this.#push(event)

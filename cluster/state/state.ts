@@ -57,6 +57,11 @@ export interface SubmitOptions {
   /** From now; default 10 s. For a request that waits in the log, longer than that wait. Infinity: until the session ends. */
   readonly deadlineMs?: number
   readonly signal?: AbortSignal
+  /**
+   * Called with the outcome in the turn in which it is known, before anything that happens to the session later: who waits for the promise
+   * may be told of the session's end first.
+   */
+  readonly settled?: (outcome: Outcome) => void
 }
 
 export interface ReadOptions {
@@ -161,8 +166,12 @@ export class ClusterState {
    *   yet), `Canceled`, `LimitExceeded` (too many of this node are under way; nothing happened), `Invalid`
    */
   submit(command: Command, options: SubmitOptions = {}): Promise<Outcome> {
-    const { deadlineMs = DEADLINE_MS_DEFAULT, signal } = options
-    return new Promise((resolve, reject) => {
+    const { deadlineMs = DEADLINE_MS_DEFAULT, signal, settled } = options
+    return new Promise((done, reject) => {
+      const resolve = (outcome: Outcome): void => {
+        settled?.(outcome)
+        done(outcome)
+      }
       if (this.#closing !== undefined) return reject(closed())
       if (signal?.aborted === true) return reject(new MoonmeshError('Canceled', `${command.kind}: cancelled`))
       this.#submit(command, deadlineMs, { resolve, reject }, signal)

@@ -14,7 +14,13 @@ export type LossReason = 'lost' | 'expired'
 
 export type HeldEffect =
   /** The holder is to be told, once. */
-  | { readonly kind: 'lost'; readonly name: string; readonly pid: string; readonly reason: LossReason }
+  | {
+      readonly kind: 'lost'
+      readonly name: string
+      readonly pid: string
+      readonly token: number
+      readonly reason: LossReason
+    }
   /** The log may still have it: it is to be given back. */
   | { readonly kind: 'release'; readonly name: string; readonly pid: string; readonly token: number }
 
@@ -81,7 +87,7 @@ export class HeldLocks {
     const held = this.#held.get(name)
     if (held?.token !== token) return []
     this.#delete(name)
-    return [{ kind: 'lost', name, pid: held.pid, reason }]
+    return [{ kind: 'lost', name, pid: held.pid, token, reason }]
   }
 
   /** The process has ended; the log is told of that elsewhere. */
@@ -103,7 +109,7 @@ export class HeldLocks {
   ended(): HeldEffect[] {
     const all = [...this.#held.values()]
     for (const { name } of all) this.#delete(name)
-    return all.map(({ name, pid }) => ({ kind: 'lost', name, pid, reason: 'lost' }))
+    return all.map(({ name, pid, token }) => ({ kind: 'lost', name, pid, token, reason: 'lost' }))
   }
 
   /** When a tick is due; Infinity when nothing is. */
@@ -122,7 +128,7 @@ export class HeldLocks {
     while (this.wakeAtMs <= nowMs) {
       const { name, pid, token } = this.#timers.pop() as Held
       this.#delete(name)
-      effects.push({ kind: 'lost', name, pid, reason: 'expired' }, { kind: 'release', name, pid, token })
+      effects.push({ kind: 'lost', name, pid, token, reason: 'expired' }, { kind: 'release', name, pid, token })
     }
     return effects
   }

@@ -89,6 +89,12 @@ export class Exclusions {
     return known !== undefined && revision > known.revision && this.#exclusions.delete(name)
   }
 
+  /** Another process has got the name since: the reservation came to nothing before that. @returns whether it was reserved here */
+  outlived(name: string, pid: string, revision: number): boolean {
+    const known = this.#exclusions.get(name)
+    return known !== undefined && known.pid !== pid && revision > known.revision && this.#exclusions.delete(name)
+  }
+
   /** That reservation came to nothing. @returns whether it was known here */
   released(name: string, revision: number): boolean {
     if (this.#exclusions.get(name)?.revision !== revision) return false

@@ -7,7 +7,7 @@ import { Machine } from '../../../cluster/state/core/machine.ts'
 import type { Outcome, StateEvent } from '../../../cluster/state/core/outcomes.ts'
 import type { SessionEvent } from '../../../cluster/state/core/session.ts'
 import type { Query } from '../../../cluster/state/member.ts'
-import type { ClusterState } from '../../../cluster/state/state.ts'
+import type { ClusterState, SubmitOptions } from '../../../cluster/state/state.ts'
 import { decodeCommands, encodeCommands } from '../../../cluster/state/wire/commands.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import type { Packed } from '../../../runtime/base/msgpack.ts'
@@ -42,13 +42,17 @@ class FakeState {
     return this.machine
   }
 
-  submit(command: Command): Promise<Outcome> {
+  submit(command: Command, { settled }: SubmitOptions = {}): Promise<Outcome> {
     this.commands.push(command)
     const refusal = this.refuses(command)
     if (refusal !== undefined) return Promise.reject(refusal)
     if (this.isSilent) return new Promise(() => {})
     const seq = ++this.#seq
-    return new Promise((resolve) => {
+    return new Promise((done) => {
+      const resolve = (outcome: Outcome): void => {
+        settled?.(outcome)
+        done(outcome)
+      }
       this.#waiting.set(seq, resolve)
       const outcome = this.#apply(command, this.#session, seq)
       if (outcome.status === 'pending') return
@@ -237,6 +241,44 @@ test('a suspended session holds nothing; what was declared lost is given back wh
   state.session({ kind: 'resumed', session: 1 })
   expect(state.commands.at(-1)).toEqual({ kind: 'lock-release', name: 'a', pid: PID, token })
   expect(await locks.info('a')).toBeUndefined()
+})
+
+test.each(['ended', 'suspended'] as const)(
+  "a lock that is granted in the turn in which the session is %s is nobody's",
+  async (kind) => {
+    const acquiring = acquire('a')
+    // The answer is there; whoever waits for it runs later.
+    state.session({ kind, session: 1 })
+    await expect(acquiring).rejects.toMatchObject({ kind: 'Unavailable' })
+    expect(locks.isHeld('a', PID)).toBe(false)
+    expect([told, locks.statistics().held]).toEqual([[], 0])
+  },
+)
+
+test('who waited for longer than the lock lasts is not told of a loss while its time begins', async () => {
+  await acquire('a')
+  const waiting = acquire('a', OTHER, 60_000, 1000)
+  world.advance(10_000)
+  await locks.release('a', PID)
+  // Another lock sets the timers anew meanwhile.
+  await acquire('b', PID, 0, 1000)
+  world.advance(100)
+  expect(await waiting).toMatchObject({ kind: 'granted' })
+  expect([told, locks.isHeld('a', OTHER)]).toEqual([[], true])
+})
+
+test('a lock that expires before its time could begin was never held', async () => {
+  await acquire('a')
+  const waiting = acquire('a', OTHER, 60_000, 1000)
+  state.refuses = ({ kind }) => {
+    if (kind !== 'lock-renew') return undefined
+    world.advance(2000)
+    state.tick()
+    return undefined
+  }
+  await locks.release('a', PID)
+  expect(await waiting).toEqual({ kind: 'timeout' })
+  expect([told, await locks.info('a')]).toEqual([[], undefined])
 })
 
 test('what there was no room to give back is given back later', async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type ClusterScope, Names } from '../../../cluster/names/names.ts'
+import { encodeBindingFrame } from '../../../cluster/names/wire/bindings.ts'
 import { Possessions } from '../../../cluster/state/possessions.ts'
 import { ClusterState } from '../../../cluster/state/state.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
@@ -55,6 +56,15 @@ async function start(name: string, epoch = 1): Promise<TestNode> {
 }
 
 const dead = new Set<string>()
+
+/** This node hears of changes in the log no more, though requests reach it. */
+function deafen(name: string): void {
+  net.losesGossip = true
+  const { fabric } = at('m')
+  const send = fabric.send.bind(fabric)
+  fabric.send = (to, lane, bytes) => (to.name === name ? undefined : send(to, lane, bytes))
+}
+
 const at = (name: string): TestNode => nodes.get(name) as TestNode
 
 /** Runs it while the clock moves. */
@@ -212,6 +222,16 @@ describe('consistent names', () => {
     expect(await done(at('b').names.find('none', { isLinearizable: true }), 1)).toBeUndefined()
   })
 
+  test('what the log has no more is forgotten by who asks it', async () => {
+    await done(register('x', 'a', 'consistent'))
+    await net.advance(100)
+    deafen('b')
+    await done(unregister('x', 'a', 'consistent'))
+    expect(at('b').names.lookup('x')).toBe(pidOf('a', 1))
+    expect(await done(at('b').names.find('x', { isLinearizable: true }))).toBeUndefined()
+    expect([at('b').names.lookup('x'), at('b').told.get('x')]).toEqual([undefined, undefined])
+  })
+
   test('shadow smaller scopes, and keep others out of them', async () => {
     at('b').local.set('x', pidOf('b', 1))
     await done(register('y', 'b', 'eventual'))
@@ -315,6 +335,34 @@ describe('strong names', () => {
     net.heal('m', 'b')
     await net.advance(10_000)
     expect(lookups('x')).toEqual([pidOf('a', 1), pidOf('a', 1), pidOf('a', 1)])
+  })
+
+  test('who agreed while it was behind resolves to nobody else as it catches up', async () => {
+    await done(register('x', 'a', 'consistent'))
+    await net.advance(100)
+    deafen('b')
+    // Of this b hears late.
+    await done(unregister('x', 'a', 'consistent'))
+    await done(register('x', 'm', 'consistent'))
+    const between = server.machine.names.lookup('x')?.revision ?? 0
+    await done(unregister('x', 'm', 'consistent'))
+    expect(await done(register('x', 'a', 'strong'), 10)).toBe('ok')
+    const formation = server.status().formation ?? ''
+    const late = { name: 'x', pid: pidOf('m', 1), scope: 'consistent', revision: between } as const
+    at('b').fabric.hear('bindings', encodeBindingFrame(formation, late))
+    expect(at('b').names.lookup('x')).not.toBe(pidOf('m', 1))
+    await net.advance(8000)
+    expect(at('b').names.lookup('x')).toBe(pidOf('a', 1))
+  })
+
+  test('who agreed to one that came to nothing takes the next holder for what it is', async () => {
+    await start('c')
+    net.cut('m', 'c')
+    expect(await done(register('x', 'a', 'strong'), 100)).toMatch(/^Timeout/)
+    expect(await done(register('x', 'm', 'consistent'), 1)).toBe('ok')
+    await net.advance(50)
+    expect(at('b').names.lookup('x')).toBe(pidOf('m', 1))
+    net.heal('m', 'c')
   })
 
   test('wait for a node that does not answer, and name it in the end', async () => {

@@ -10,8 +10,9 @@ import { StateHost } from '../../../cluster/state/host.ts'
 import { ClusterState } from '../../../cluster/state/state.ts'
 import { MemoryStorage } from '../../../cluster/storage/memory.ts'
 import { MemoryFiles } from '../../../cluster/storage/memory-files.ts'
+import type { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { pack, unpack } from '../../../runtime/base/msgpack.ts'
-import { FabricNet } from '../../tools/fabric.ts'
+import { FabricNet, type FakeFabric } from '../../tools/fabric.ts'
 
 const SESSION = { ttlMs: 3000, renewIntervalMs: 500, graceCount: 3 }
 const SERVERS = ['a', 'b', 'c']
@@ -182,6 +183,37 @@ describe('a command', () => {
     if (group.leader === 'a') return
     const asked = fabric?.request({ name: group.leader, epoch: 0 }, 'raft.propose', body)
     await expect(group.settled(asked as Promise<Uint8Array>)).rejects.toMatchObject({ kind: 'Invalid' })
+  })
+
+  test('that opens the session of a later run keeps the earlier one, opened meanwhile, from being renewed', async () => {
+    const { encodeEnvelope } = await import('../../../cluster/state/wire/commands.ts')
+    const { decodeOutcome, encodeForLeader } = await import('../../../cluster/state/wire/requests.ts')
+    const leader = group.net.nodes.get(group.leader) as FakeFabric
+    const asker = [...group.net.nodes.values()].find((node) => node !== leader) as FakeFabric
+    const rise = async (epoch: number): Promise<number> => {
+      const command = { kind: 'node-up', node: 'z', epoch, role: 'client' } as const
+      const envelope = encodeEnvelope({ session: 0, seq: 0, floor: 0, command })
+      const body = encodeForLeader({ hops: 0, relay: false, body: envelope })
+      const outcome = decodeOutcome(await asker.request({ name: leader.name, epoch: 0 }, 'raft.propose', body))
+      return outcome.status === 'session' ? outcome.session : 0
+    }
+    // Both are with the leader before either is in the log.
+    const both = Promise.all([rise(1), rise(2)])
+    const renewals: Promise<string>[] = []
+    const watched = group.drivers.get(leader.name)?.onApplied((_index, events) => {
+      for (const event of events) {
+        if (event.kind !== 'session-opened' || event.epoch !== 1) continue
+        const body = encodeForLeader({ hops: 0, relay: false, body: event.session })
+        const asked = asker.request({ name: leader.name, epoch: 0 }, 'session.renew', body)
+        renewals.push(asked.then(String, (error: MoonmeshError) => error.kind))
+      }
+    })
+    const [first, second] = await group.settled(both)
+    watched?.()
+    expect([first > 0, second > first]).toEqual([true, true])
+    expect(renewals).toHaveLength(1)
+    // Over, or about to be: not renewed.
+    expect(await group.settled(renewals[0] as Promise<string>)).toMatch(/^(1|Transferring)$/)
   })
 
   test('that cannot be read is refused before it is proposed', async () => {

@@ -53,7 +53,7 @@ describe('a lock with a time', () => {
   test('is lost when the log says so, once', () => {
     held.granted(grant('a', 5, 2000))
     expect(held.over('a', 4, 'expired')).toEqual([])
-    expect(held.over('a', 5, 'expired')).toEqual([{ kind: 'lost', name: 'a', pid: PID, reason: 'expired' }])
+    expect(held.over('a', 5, 'expired')).toEqual([{ kind: 'lost', name: 'a', pid: PID, token: 5, reason: 'expired' }])
     expect(held.over('a', 5, 'expired')).toEqual([])
   })
 
@@ -64,7 +64,7 @@ describe('a lock with a time', () => {
     expect(held.tick()).toEqual([])
     nowMs++
     expect(held.tick()).toEqual([
-      { kind: 'lost', name: 'a', pid: PID, reason: 'expired' },
+      { kind: 'lost', name: 'a', pid: PID, token: 5, reason: 'expired' },
       { kind: 'release', name: 'a', pid: PID, token: 5 },
     ])
     expect(held.wakeAtMs).toBe(Number.POSITIVE_INFINITY)
@@ -79,8 +79,8 @@ describe('a session', () => {
     expect(held.suspended()).toEqual([
       { kind: 'release', name: 'a', pid: PID, token: 5 },
       { kind: 'release', name: 'b', pid: OTHER, token: 6 },
-      { kind: 'lost', name: 'a', pid: PID, reason: 'lost' },
-      { kind: 'lost', name: 'b', pid: OTHER, reason: 'lost' },
+      { kind: 'lost', name: 'a', pid: PID, token: 5, reason: 'lost' },
+      { kind: 'lost', name: 'b', pid: OTHER, token: 6, reason: 'lost' },
     ])
     expect(held.tokenOf('a', PID)).toBeUndefined()
     expect(held.suspended()).toEqual([])
@@ -90,7 +90,7 @@ describe('a session', () => {
     held.granted(grant('a', 5))
     held.suspended()
     held.granted(grant('c', 9))
-    expect(held.ended()).toEqual([{ kind: 'lost', name: 'c', pid: PID, reason: 'lost' }])
+    expect(held.ended()).toEqual([{ kind: 'lost', name: 'c', pid: PID, token: 9, reason: 'lost' }])
     expect(held.ended()).toEqual([])
   })
 })
