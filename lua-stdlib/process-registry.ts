@@ -1,7 +1,15 @@
 // `process.registry`: names of processes. lua-core.md §10. Local names are the hosts'; a service of the node has those of larger scopes.
 
 import { canonicalPid, parsePid } from '../runtime/base/pid.ts'
-import type { Call, LuaTable, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
+import { errorFrom } from '../runtime/base/plain.ts'
+import {
+  type Call,
+  ErrorObject,
+  type LuaTable,
+  type LuaValue,
+  type ModuleTable,
+  type Returns,
+} from '../runtime/lua/engine.ts'
 import type { ScriptProcess } from '../runtime/services.ts'
 import { isNumber, optionalString, processOf, stringArg, toNumber } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
@@ -98,9 +106,12 @@ function unregister(call: Call): Returns {
   if (scope !== SCOPES.LOCAL) {
     blocking(call, 'process.registry.unregister')
     return wait(call, (done) =>
-      processOf(call).request('names', 'unregister', [name, scope], (answer) =>
-        done([answer.ok && answer.value === true]),
-      ),
+      processOf(call).request('names', 'unregister', [name, scope], (answer) => {
+        if (answer.ok) return done([answer.value === true])
+        const error = errorFrom(answer.error)
+        // Where there is no such registry nothing is registered; any other failure must not be taken for that.
+        done(error.kind === 'Internal' ? [false] : [false, new ErrorObject(error)])
+      }),
     )
   }
   return waitAlone(call, (done) =>

@@ -1,6 +1,7 @@
 // Names of scopes larger than the node: every host has a copy, in which they come before the local ones. lua-core.md §10.
 
 import { afterEach, expect, test } from 'vitest'
+import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { nameProblem } from '../../../runtime/process/core/names.ts'
 import { TestNode } from '../../tools/lua.ts'
 
@@ -13,6 +14,10 @@ end`
 const REGISTER_WIDE = `return function(name)
   local ok, err = process.registry.register(name, nil, process.registry.EVENTUAL)
   return ok and (process.registry.lookup(name)) == process.pid() and "ok" or tostring(err)
+end`
+const RELEASE = `return function(name)
+  local done, err = process.registry.unregister(name, process.registry.CONSISTENT)
+  return tostring(done) .. " " .. (err and err:kind() or "none")
 end`
 /** Watches the holder of a name, ends it, and says what the name stands for when it hears of the end. */
 const WATCH = `return function(name, holder)
@@ -35,6 +40,7 @@ function make(): TestNode {
       'app:register': REGISTER,
       'app:wide': REGISTER_WIDE,
       'app:watch': WATCH,
+      'app:release': RELEASE,
     },
     [],
     { name: 'n1' },
@@ -118,4 +124,21 @@ test('registering in a larger scope asks the service, and is visible when it ans
     },
   })
   expect(await node.runOutside('app:wide', ['x'])).toBe('ok')
+})
+
+test('giving up a name that nobody answers for is not told as if there had been none', async () => {
+  make()
+  node.services.add('names', {
+    methods: {
+      unregister: ([name]) => {
+        if (name === 'x') throw new MoonmeshError('Unavailable', 'no leader', { details: { ambiguous: true } })
+        if (name === 'y') throw new MoonmeshError('Internal', 'global registry not available')
+        return name === 'mine'
+      },
+    },
+  })
+  expect(await node.runOutside('app:release', ['mine'])).toBe('true none')
+  expect(await node.runOutside('app:release', ['yours'])).toBe('false none')
+  expect(await node.runOutside('app:release', ['x'])).toBe('false Unavailable')
+  expect(await node.runOutside('app:release', ['y'])).toBe('false none')
 })
