@@ -144,9 +144,18 @@ async function runPlan(
   if (!(await workload.stop(ANSWERED_MS_MAX)))
     history.violations.push(`some orders had no answer within ${ANSWERED_MS_MAX / 1000} s`)
   const ending = { cluster, history, say }
-  const { convergedMs, counters } = await settle(ending)
-  await checkBroadcasts(ending)
-  await checkLeftovers(ending, workload.current)
+  let convergedMs = Number.POSITIVE_INFINITY
+  let counters: ReadonlyMap<string, number> | undefined
+  try {
+    const settled = await settle(ending)
+    convergedMs = settled.convergedMs
+    counters = settled.counters
+    await checkBroadcasts(ending)
+    await checkLeftovers(ending, workload.current)
+  } catch (error) {
+    // What was seen until then is judged all the same.
+    history.violations.push(`the end could not be looked at: ${error instanceof Error ? error.message : String(error)}`)
+  }
   say('judging')
   history.violations.push(...judge(history, counters))
   return { plan, history, limits, fromMs, toMs, healedMs, wholeMs, convergedMs, minutes: Number(values.minutes) }
