@@ -56,7 +56,7 @@ import { type NodeEvent, NodeEvents, type NodeEventType } from './node-events.ts
 import { registerNodeMetrics } from './node-metrics.ts'
 import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
-import { type CapturedParts, decodeDocument, encodeDocument } from './process/document.ts'
+import { type CapturedHeader, decodeDocument, encodeDocument } from './process/document.ts'
 import {
   type FromHost,
   type HostFigures,
@@ -912,11 +912,9 @@ export class Node {
       this.#switchboard.capture({ kind: 'capture', to: toBytes(pid), stop, timeoutMs, bytesMax }, resolve),
     )
     if (!answer.ok) throw answer.error instanceof ErrorValue ? errorTo(answer.error) : answer.error
-    const written = answer.value as TableValue
-    const heap = written.get('heap') as string
-    const { heap: _, ...header } = toPlain(written) as unknown as CapturedParts
-    const names = this.#switchboard.namesOf(toBytes(pid)).map(toText)
-    return encodeDocument({ ...header, node: this.name, names, capturedAtMs: systemEnv.wallMs() }, heap)
+    const [about, heap] = (answer.value as TableValue).array
+    const header = toPlain(about) as unknown as CapturedHeader
+    return encodeDocument({ ...header, node: this.name, capturedAtMs: systemEnv.wallMs() }, heap as string)
   }
 
   /**

@@ -2,7 +2,7 @@
 // it is used. A msgpack array of two byte strings, the content and its SHA-256; the content is an array of magic, version, header, heap.
 
 import { createHash } from 'node:crypto'
-import { fromUint8Array, toText } from '../base/bytes.ts'
+import { fromUint8Array } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import { fromPlain, toPlain } from '../base/plain.ts'
 import { DEPTH_MAX, ValueReader, ValueWriter, WireError } from '../relay/wire/values.ts'
@@ -107,10 +107,5 @@ function isHeader(header: unknown): header is DocumentHeader {
   )
 }
 
-/** What a host tells of a process that it has written down. */
-export interface CapturedParts extends Omit<DocumentHeader, 'node' | 'names' | 'capturedAtMs'> {
-  readonly heap: string
-}
-
-/** Byte strings as text. */
-export const textsOf = (items: readonly string[]): string[] => items.map(toText)
+/** What a host tells of a process that it has written down; what was written stands beside it. */
+export type CapturedHeader = Omit<DocumentHeader, 'node' | 'capturedAtMs'>

@@ -666,9 +666,10 @@ export abstract class Host implements ProcessHost {
     done({ ok: false, error: failure('Invalid', 'only processes whose code is Lua can be saved') })
   }
 
-  /** Who has to do with the process, and would not with a copy of it. */
-  protected pairsOf(pid: string): ReturnType<Links['pairsOf']> {
-    return this.#links.pairsOf(pid)
+  /** What the process is to others, and a copy of it would not be. */
+  protected relationsOf(pid: string): ReturnType<Links['pairsOf']> & { names: string[] } {
+    const names = new Set([...this.#nameTable.namesOf(pid), ...this.#sharedNames.namesOf(pid)])
+    return { ...this.#links.pairsOf(pid), names: [...names] }
   }
 
   /** Messages that only some hosts understand. */

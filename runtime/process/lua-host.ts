@@ -188,23 +188,23 @@ export class LuaHost extends Host {
     }
     process.capture(options, (answer) => {
       if (!answer.ok) return done(answer)
-      const { links, monitors, monitoredBy } = this.pairsOf(to)
+      const { links, monitors, monitoredBy, names } = this.relationsOf(to)
       const { entryId, codes, unreadCount, heap } = answer.value
       // Before anybody has the document: there are never two of it.
       if (stop) this.ended(process, captured())
       const list = (items: readonly Value[]): TableValue => new TableValue([...items])
-      const written = record({
+      const about = record({
         pid: to,
         host: this.options.id,
         entry: entryId,
         codes: list(codes.map(({ name, hash }) => record({ name, hash }))),
         unread: unreadCount,
+        names: list(names),
         links: list(links),
         monitors: list(monitors),
         monitoredBy: list(monitoredBy),
-        heap: fromUint8Array(heap),
       })
-      done({ ok: true, value: written })
+      done({ ok: true, value: list([about, fromUint8Array(heap)]) })
     })
   }
 

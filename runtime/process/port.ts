@@ -47,7 +47,7 @@ export interface BearerQuestion {
   name: string
 }
 
-/** The node wants to save a process; the answer is a record of what was written, or why it could not be in that time. */
+/** The node wants to save a process; the answer is what is to be said of it and what was written, or why it could not be. */
 export interface CaptureQuestion {
   kind: 'capture'
   to: string

@@ -551,7 +551,7 @@ export class Relay {
     for (const [name, before] of changed) this.#hooks.nameTurned?.(name, before)
   }
 
-  /** Writes a process of this node down; `done` gets a record of what was written. */
+  /** Writes a process of this node down; `done` gets what is to be said of it, and what was written. */
   capture(question: CaptureQuestion, done: (answer: Answer<Value>) => void): void {
     const found = this.#hostLineOf(question.to)
     if ('error' in found) return done({ ok: false, error: found.error })

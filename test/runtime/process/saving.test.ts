@@ -2,11 +2,12 @@
 
 import { afterEach, describe, expect, test } from 'vitest'
 import { toBytes } from '../../../runtime/base/bytes.ts'
-import type { MoonmeshError } from '../../../runtime/base/errors.ts'
+import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { type Plain, toPlain } from '../../../runtime/base/plain.ts'
-import { record, type TableValue, type Value } from '../../../runtime/base/value.ts'
+import { ErrorValue, record, type TableValue, type Value } from '../../../runtime/base/value.ts'
 import type { Answer, Outcome } from '../../../runtime/services.ts'
 import { TestNode } from '../../tools/lua.ts'
+import { chance } from '../lua/vm/programs.ts'
 
 const nodes: TestNode[] = []
 
@@ -36,7 +37,7 @@ function capture(
 
 function heapOf(answer: Answer<Value> | undefined): string {
   if (answer?.ok !== true) throw answer?.error ?? new Error('not answered')
-  return (answer.value as TableValue).get('heap') as string
+  return (answer.value as TableValue).array[1] as string
 }
 
 function resume(node: TestNode, saved: string, host = 'app:a'): { pid: string; outcome: () => Outcome | undefined } {
@@ -172,6 +173,49 @@ describe('a process that moves', () => {
     expect(() => resume(other, saved)).toThrow(
       'cannot resume the process here: the source of app:lib is another one here',
     )
+  })
+})
+
+describe('a document', () => {
+  test('that is damaged never does more than fail the process that it would have made', { timeout: 60_000 }, () => {
+    const source = `local time = require("time")
+      return function()
+        local inbox, listen, out = process.inbox(), process.listen("n"), channel.new(3)
+        local ticker, co = time.ticker("10ms"), coroutine.wrap(function() while true do coroutine.yield(1) end end)
+        coroutine.spawn(function() while true do out:send({ co(), x = "y" }) time.sleep("30ms") end end)
+        coroutine.spawn(function() listen:receive() out:receive() end)
+        while true do channel.select({ inbox:case_receive(), out:case_receive(), ticker:channel():case_receive() }) end
+      end`
+    const a = newNode(source)
+    const { pid } = a.spawn('app:worker')
+    a.send(pid, 'other', { deep: { er: [1, 2.5, 'text'] } })
+    a.send(pid, 'n', 1)
+    a.send(pid, 'n', 2)
+    const saved = heapOf(capture(a, pid))
+    const b = newNode(source)
+    const next = chance(7)
+    let refused = 0
+    for (let i = 0; i < 600; i++) {
+      const bytes = [...saved]
+      for (let k = 1 + next(2); k > 0; k--) {
+        const at = next(bytes.length)
+        bytes.splice(at, next(4) === 0 ? next(3) : 1, String.fromCharCode(next(2) === 0 ? next(256) : next(8)))
+      }
+      try {
+        const { pid: made, outcome } = resume(b, bytes.join(''))
+        b.driver.advance(25)
+        if (outcome() === undefined) b.relay.ask({ kind: 'terminate', to: made, from: '' }, () => {})
+        b.driver.settle()
+      } catch (error) {
+        if (!(error instanceof ErrorValue) && !(error instanceof MoonmeshError)) throw error
+        refused++
+      }
+    }
+    expect(refused).toBeGreaterThan(200)
+    // The host is well.
+    const { pid: last } = resume(b, saved)
+    b.driver.advance(25)
+    expect(refusal(capture(b, last))).toBe('saved')
   })
 })
 
