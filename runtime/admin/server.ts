@@ -163,6 +163,9 @@ export class AdminServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#closing !== undefined) {
+      return send(response, new MoonmeshError('Unavailable', 'the node is stopping', { retryable: true }))
+    }
     try {
       this.#app ??= this.#makeApp()
       const app = await this.#app
@@ -177,6 +180,8 @@ export class AdminServer {
     const { fastify } = await import('fastify')
     const { node, log } = this.#options
     const app = fastify({
+      // Its own answer while it closes is none of ours.
+      return503OnClosing: false,
       // A key of a store may have a kilobyte.
       routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
       // What fails before a route is found does not come to the error handler.
