@@ -5,6 +5,7 @@
 import { createInterface } from 'node:readline'
 import { clusterSettings } from '../../dist/cluster/config.js'
 import { Cluster } from '../../dist/cluster/index.js'
+import { CHANNEL_CLASSES } from '../../dist/cluster/mesh/core/classes.js'
 import { systemEnv } from '../../dist/runtime/driver.js'
 
 const [name, dataDir, settingsText = '{}'] = process.argv.slice(2)
@@ -90,6 +91,18 @@ const commands = {
   transfer: async ({ to }) => ({ leader: await consensus.transfer(to) }),
   digest: async () => ({ index: consensus.machine.index, digest: consensus.machine.digest() }),
   cpu: async () => ({ cpu: process.cpuUsage() }),
+  traffic: async () => {
+    let [raftBytes, otherBytes] = [0, 0]
+    for (const { sent, received } of cluster.meshStatistics().bytes.values()) {
+      for (const [at, name] of CHANNEL_CLASSES.entries()) {
+        const bytes = sent[at] + received[at]
+        if (name === 'raft' || name === 'rlog') raftBytes += bytes
+        else otherBytes += bytes
+      }
+    }
+    const { bytesIn, bytesOut } = cluster.statistics()
+    return { cpu: process.cpuUsage(), raftBytes, otherBytes: otherBytes + bytesIn + bytesOut }
+  },
   bench: async ({ peer }) => {
     const { bench } = await import('../bench/w7-load.mjs')
     const write = async (key, value) => {
