@@ -67,7 +67,7 @@ class Bench {
 }
 
 /** Without what may differ: addresses, the sign of what is no number, and texts that end at a zero byte. */
-const comparable = (text: string): string =>
+export const comparable = (text: string): string =>
   text
     .replace(/(table|function|thread|builtin): (builtin: )?0x[0-9a-f]+/g, '$1')
     .replace(/-+nan/g, 'nan')

@@ -52,7 +52,8 @@ export function run(source: string, mode: Mode, chunkName = 't'): { printed: str
   const thread = engine.newThread(engine.load(engine.compile(chunkName, source), engine.newEnvironment(base)), true)
   const budget = mode === 'slices' ? 40 : 10_000_000
   let status = engine.run(thread, {}, budget, { values: [] })
-  for (let i = 0; status === 'preempted' && i < SLICES_MAX; i++) status = engine.run(thread, {}, budget, { values: [] })
+  for (let i = 0; (status === 'preempted' || status === 'yielded') && i < SLICES_MAX; i++)
+    status = engine.run(thread, {}, budget, { values: [] })
   if (status !== 'done') printed += `${status} ${String(engine.results[0])}\n`
   return { printed, results: engine.results }
 }
