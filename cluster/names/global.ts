@@ -38,7 +38,7 @@ export interface GlobalNamesOptions {
   readonly state: ClusterState
   /** Undefined: this node is a client for good. */
   readonly consensus: Consensus | undefined
-  readonly possessions: Pick<Possessions, 'asks' | 'exited' | 'endedCount' | 'isEnded'>
+  readonly possessions: Pick<Possessions, 'asks' | 'exited' | 'endedCount' | 'isEnded' | 'tellNow'>
   readonly strongDeadlineMs: number
   readonly scopes: SmallerScopes
 }
@@ -57,6 +57,8 @@ const LOOKUP = 'names.lookup'
 const RESERVATION = 'names.reservation'
 const STRONG = 'names.strong'
 const PAGE = 512
+/** Registrations of a name that a process of this node has just left. */
+const LEFT_TRIES = 3
 /** Beyond its time, for the log to say so. */
 const STRONG_GRACE_MS = 5000
 const BARRIER_MS = 5000
@@ -164,13 +166,17 @@ export class GlobalNames {
       losses = this.#losses
       if (status === 'ok' && !asking.hasEnded) this.#own(name, pid)
     }
-    const outcome =
+    const command =
       scope === 'consistent'
-        ? await this.#state.submit({ kind: 'register', name: textName, pid: textPid }, { signal, settled })
-        : await this.#state.submit(
-            { kind: 'strong-open', name: textName, pid: textPid, ttlMs: this.#strongDeadlineMs },
-            { deadlineMs: this.#strongDeadlineMs + STRONG_GRACE_MS, signal, settled },
-          )
+        ? ({ kind: 'register', name: textName, pid: textPid } as const)
+        : ({ kind: 'strong-open', name: textName, pid: textPid, ttlMs: this.#strongDeadlineMs } as const)
+    const times = scope === 'consistent' ? {} : { deadlineMs: this.#strongDeadlineMs + STRONG_GRACE_MS }
+    let outcome = await this.#state.submit(command, { ...times, signal, settled })
+    // Its owner was a process of this node that has ended, and the log did not know yet.
+    for (let i = 0; i < LEFT_TRIES && outcome.status === 'conflict' && this.#possessions.isEnded(outcome.pid); i++) {
+      this.#possessions.tellNow()
+      outcome = await this.#state.submit(command, { ...times, signal, settled })
+    }
     if (scope === 'strong') this.#took(outcome.status, this.#fabric.env.nowMs() - startedMs)
     if (outcome.status !== 'ok') throw failureOf(name, outcome)
     if (losses !== this.#losses) throw failureOf(name, { status: 'session-expired' })
@@ -230,6 +236,12 @@ export class GlobalNames {
   #counts({ name, pid }: CachedBinding): boolean {
     const reserved = this.#exclusions.reservedFor(name)
     return (reserved === undefined || reserved === pid) && !this.#isEnded(pid)
+  }
+
+  /** Who has the name as a strong one in the log, there or not. */
+  strongOwner(name: string): string | undefined {
+    const known = this.#cache.lookup(name)
+    return known?.scope === 'strong' ? known.pid : undefined
   }
 
   /** Who is about to have the name as a strong one. */

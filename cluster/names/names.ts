@@ -236,7 +236,7 @@ export class Names {
       if (this.#global === undefined) throw noConsensus(scope)
       return this.#global.register(name, pid, scope, signal)
     }
-    const holder = holderAgainst(scope, pid, this.#holders(name))
+    const holder = holderAgainst(scope, pid, this.#owners(name))
     if (holder !== undefined) throw taken(name, holder)
     const { outcome, effects } = this.#eventual.register(name, pid)
     this.#perform(effects)
@@ -301,7 +301,7 @@ export class Names {
 
   /** Who has, or is about to have, the name in a scope that is larger than the node. */
   holder(name: string): string | undefined {
-    const { reserved, global, eventual } = this.#holders(name)
+    const { reserved, global, eventual } = this.#owners(name)
     return reserved ?? global ?? eventual
   }
 
@@ -362,6 +362,11 @@ export class Names {
     this.#cancelFlush?.()
     this.#global?.close()
     for (const undo of this.#undo.splice(0)) undo()
+  }
+
+  /** Who keeps others out: a strong name is its process's until the log says that it is not, though nobody resolves it here any more. */
+  #owners(name: string): Holders {
+    return { ...this.#holders(name), global: this.#global?.strongOwner(name) ?? this.#globalPid(name) }
   }
 
   #holders(name: string): Holders {

@@ -78,6 +78,11 @@ export class Possessions {
     this.#isDown(pid)
   }
 
+  /** Somebody wants what one of them has left: no more wait for others to end. */
+  tellNow(): void {
+    if (!this.#isClosed) this.#tell()
+  }
+
   /** How many have ended that the log may not know of. */
   get endedCount(): number {
     return this.#ended.size

@@ -151,6 +151,13 @@ describe('consistent names', () => {
     expect(await done(register('x', 'b', 'consistent'))).toBe('ok')
   })
 
+  test('who follows a process of its node has its name at once', async () => {
+    await done(register('x', 'a', 'consistent'))
+    at('a').names.exited(pidOf('a', 1))
+    expect(await done(register('x', 'a', 'consistent', pidOf('a', 1, 2)), 1)).toBe('ok')
+    expect(server.machine.names.lookup('x')?.pid).toBe(pidOf('a', 1, 2))
+  })
+
   test('a registration that commits after its process ended is undone', async () => {
     const registering = register('x', 'a', 'consistent')
     at('a').names.exited(pidOf('a', 1))
@@ -335,6 +342,17 @@ describe('strong names', () => {
     net.heal('m', 'b')
     await net.advance(10_000)
     expect(lookups('x')).toEqual([pidOf('a', 1), pidOf('a', 1), pidOf('a', 1)])
+  })
+
+  test('keep others out until the log has released them, though a later run of their node is seen', async () => {
+    await done(register('x', 'a', 'strong'), 10)
+    await net.advance(100)
+    net.crash('a')
+    nodes.delete('a')
+    net.join('a', 2)
+    expect(at('b').names.lookup('x')).toBeUndefined()
+    expect(at('b').names.holder('x')).toBe(pidOf('a', 1))
+    expect(await done(register('x', 'b', 'eventual'))).toMatch(/^AlreadyExists/)
   })
 
   test('who agreed while it was behind resolves to nobody else as it catches up', async () => {
