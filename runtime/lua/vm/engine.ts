@@ -406,7 +406,7 @@ export class VmEngine implements Engine {
 
   /** Raises where the thread stands. It goes on with the next turn if the script catches that. */
   #outOfMemory(root: Root): RunStatus {
-    return this.#proceed(root, () => this.machine.caught(new LuaError('not enough memory')), false)
+    return this.#proceed(root, () => this.machine.caught(this.machine.memoryError()), false)
   }
 
   #turn(root: Root, input: RunInput): RunStatus {

@@ -8,6 +8,8 @@ import { isPlain, Matcher, PatternError } from './patterns.ts'
 import { Table } from './table.ts'
 import { Closure, Native, typeName, type Val } from './value.ts'
 
+/** Results of `string.byte`. */
+const BYTES_MAX = 900_000
 /** Bytes of a string by which its value is asked as often as by another. */
 const SINGLES = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte))
 
@@ -249,11 +251,15 @@ export function stringLibrary(): Natives {
       return 1
     },
     upper(m, S, at, count) {
-      S[at] = changeCase(stringArgument(m, S, at, count, 1), true)
+      const text = stringArgument(m, S, at, count, 1)
+      m.checkLength(text.length)
+      S[at] = changeCase(text, true)
       return 1
     },
     lower(m, S, at, count) {
-      S[at] = changeCase(stringArgument(m, S, at, count, 1), false)
+      const text = stringArgument(m, S, at, count, 1)
+      m.checkLength(text.length)
+      S[at] = changeCase(text, false)
       return 1
     },
     rep,
@@ -273,6 +279,7 @@ export function stringLibrary(): Natives {
       if (to < 0) to = length + to + 1
       else if (to > length) to = length
       if (from > to) return 0
+      if (to - from >= BYTES_MAX) throw m.error('string slice too long')
       m.room(S, at, to - from + 1)
       for (let i = from; i <= to; i++) S[at + i - from] = text.charCodeAt(i - 1)
       return to - from + 1

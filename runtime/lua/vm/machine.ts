@@ -2,8 +2,8 @@
 // stack of frames; to suspend is to leave the loop. What an instruction still waits for (the results of a call, of a metamethod) is not noted
 // anywhere: the instruction before the frame's `pc` says it, and `#finish` puts the results where it wants them.
 
-import { Float } from '../../base/value.ts'
-import { HostObject } from '../engine.ts'
+import { ErrorValue, Float } from '../../base/value.ts'
+import { ErrorObject, HostObject } from '../engine.ts'
 import { compileEntry, JS_DEPTH_MAX, MULTI, SPREAD_MAX, UNWIND } from './jit.ts'
 import {
   ArithmeticError,
@@ -250,7 +250,13 @@ export class Machine {
   /** The script may catch it, and must not go on asking for much in the same turn. */
   #outOfMemory(): LuaError {
     this.allocated = this.allocationLimit - this.allocationLimit / 8
-    return new LuaError('not enough memory')
+    return this.memoryError()
+  }
+
+  /** The process holds more than it may. */
+  memoryError(): LuaError {
+    const text = `not enough memory: a process on this host has at most ${Math.floor(this.allocationLimit / 2 ** 20)} MiB`
+    return new LuaError(new ErrorObject(new ErrorValue('LimitExceeded', text, false)))
   }
 
   #ensure(S: Val[], length: number): void {
@@ -1921,7 +1927,9 @@ export class Machine {
     if (co.depth === depth + 1 && callee.kind === LUA) {
       // Its registers move down, or endless tail calls would fill the stack.
       const size = (callee.fn as Closure).proto.size
-      S.copyWithin(frame.base - 1, callee.base - 1, callee.base + size)
+      // Several values that it has just been given may stand above them.
+      S.copyWithin(frame.base - 1, callee.base - 1, Math.max(callee.base + size, co.top))
+      co.top -= callee.base - frame.base
       callee.base = frame.base
     }
     frames.splice(depth, 1)

@@ -281,7 +281,9 @@ export class Matcher {
       throw new PatternError(`invalid capture index %${index + 1}`)
     }
     const start = this.starts[index] as number
-    const length = Math.max(0, this.lengths[index] as number)
+    const length = this.lengths[index] as number
+    // A position is no text that could come again.
+    if (length === POSITION) return -1
     this.steps += length
     const isEqual = this.#source.startsWith(this.#source.slice(start, start + length), s)
     return isEqual ? s + length : -1

@@ -3,7 +3,6 @@
 import { describe, expect, test } from 'vitest'
 import { LuaSyntaxError, type LuaValue } from '../../../../runtime/lua/engine.ts'
 import { compile } from '../../../../runtime/lua/vm/compiler.ts'
-import { VmEngine } from '../../../../runtime/lua/vm/engine.ts'
 import { MODES, run } from './support.ts'
 
 describe.each(MODES)('%s', (mode) => {
@@ -124,42 +123,6 @@ describe.each(MODES)('%s', (mode) => {
       end
       return sum`
     expect(results(source)).toEqual([5050])
-  })
-})
-
-describe('limits', () => {
-  const endOf = (source: string, memoryBytesMax: number): readonly LuaValue[] => {
-    const engine = new VmEngine({ memoryBytesMax })
-    const { globals, libraries } = engine.standardLibrary
-    const base = engine.newTable()
-    for (const [name, value] of Object.entries(globals)) engine.set(base, name, value as LuaValue)
-    for (const [name, library] of Object.entries(libraries)) engine.set(base, name, engine.moduleTable(name, library))
-    const thread = engine.newThread(engine.load(engine.compile('t', source), engine.newEnvironment(base)))
-    const owner = {}
-    let status = engine.run(thread, owner, 10_000, { values: [] })
-    for (let i = 0; status === 'preempted' && i < 20_000; i++)
-      status = engine.run(thread, owner, 10_000, { values: [] })
-    return [status, ...engine.results]
-  }
-
-  test.each([
-    ['a table', 'local t = {} for i = 1, 1e9 do t[i] = { i } end'],
-    ['strings', 'local t = {} for i = 1, 1e9 do t[i] = string.rep("x", 1000) .. i end'],
-    ['closures', 'local f for i = 1, 1e9 do local g = f f = function() return g end end'],
-  ])('%s that grows without end is an error of its process', (_what, source) => {
-    expect(endOf(source, 20_000_000)).toEqual(['error', 'not enough memory'])
-  })
-
-  test('garbage is not held against a process', () => {
-    expect(endOf('local t for i = 1, 1e6 do t = { i, tostring(i) } end return "end"', 20_000_000)).toEqual([
-      'done',
-      'end',
-    ])
-  })
-
-  test('a pattern that explodes is an error', () => {
-    const source = 'return pcall(string.find, string.rep("a", 5000), ".-.-.-.-b")'
-    expect(endOf(source, 2 ** 30)).toEqual(['done', false, expect.stringContaining('pattern too complex')])
   })
 })
 
