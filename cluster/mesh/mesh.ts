@@ -51,6 +51,8 @@ export interface MeshOptions {
   readonly settings?: Partial<MeshSettings>
   /** What the layers above can do beyond the mesh's own. */
   readonly features?: readonly string[]
+  /** Least and highest version of the protocol that it speaks; default: those of this program. */
+  readonly versions?: readonly [min: number, max: number]
   readonly env: Env
   /** One for all protocols of the node; absent: pauses are not noticed. */
   readonly pauses?: PauseWatch
@@ -193,7 +195,8 @@ export class Mesh {
     this.#env = env
     this.#settings = { ...defaultMeshSettings, ...options.settings }
     const all = [...new Set([...OWN_FEATURES, ...features])]
-    this.#core = new MeshCore({ name, epoch, clusterId, features: all, settings: this.#settings }, env)
+    const versions = options.versions === undefined ? {} : { versions: options.versions }
+    this.#core = new MeshCore({ name, epoch, clusterId, features: all, settings: this.#settings, ...versions }, env)
     this.#requests = new Requests(env)
     this.#timers = new Timers(env)
     this.#transport = new Transport(options.security, {

@@ -144,6 +144,8 @@ export interface MeshOptions {
   readonly clusterId: string
   readonly features: readonly string[]
   readonly settings: MeshSettings
+  /** Least and highest version of the protocol that it speaks; default: those of this program. */
+  readonly versions?: readonly [min: number, max: number]
 }
 
 export interface MeshCounters {
@@ -255,6 +257,7 @@ const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,126}[A-Za-z0-9])?$/
 
 export class MeshCore {
   readonly #options: MeshOptions
+  readonly #versions: readonly [min: number, max: number]
   #epoch: number
   readonly #settings: MeshSettings
   readonly #env: Env
@@ -293,6 +296,7 @@ export class MeshCore {
     const { keepaliveIntervalMs, keepaliveTimeoutMs } = options.settings
     assert(keepaliveTimeoutMs >= 2 * keepaliveIntervalMs, 'keepaliveTimeoutMs >= 2 * keepaliveIntervalMs')
     this.#options = options
+    this.#versions = options.versions ?? PROTOCOL_VERSIONS
     this.#epoch = options.epoch
     this.#settings = options.settings
     this.#env = env
@@ -622,7 +626,7 @@ export class MeshCore {
     connection.phase = 'greeting'
     const hello: Hello = {
       kind: 'hello',
-      versions: PROTOCOL_VERSIONS,
+      versions: this.#versions,
       ...this.#introduction(),
       session: link.session.id === '' ? link.offeredId : link.session.id,
       received: link.session.inbox.received,
@@ -687,8 +691,8 @@ export class MeshCore {
     if (hello.clusterId !== clusterId) {
       return this.#refuse(connection, 'cluster_id', `this is cluster ${clusterId}, not ${hello.clusterId}`)
     }
-    if (chooseVersion(PROTOCOL_VERSIONS, hello.versions) === undefined) {
-      const text = `mesh versions ${PROTOCOL_VERSIONS.join('-')} here, ${hello.versions.join('-')} there`
+    if (chooseVersion(this.#versions, hello.versions) === undefined) {
+      const text = `mesh versions ${this.#versions.join('-')} here, ${hello.versions.join('-')} there`
       return this.#refuse(connection, 'version', text)
     }
     if (!this.#isNameProven(connection.security, hello.name)) {
@@ -760,7 +764,7 @@ export class MeshCore {
     connection.features = commonFeatures(this.#options.features, hello.features)
     const welcome: Welcome = {
       kind: 'welcome',
-      version: chooseVersion(PROTOCOL_VERSIONS, hello.versions) as number,
+      version: chooseVersion(this.#versions, hello.versions) as number,
       ...this.#introduction(),
       features: connection.features,
       session: connection.sessionId,
@@ -837,7 +841,7 @@ export class MeshCore {
       const text = `${welcome.name} in run ${welcome.epoch} answers instead of ${link.name} in run ${link.epoch}`
       return this.#refusedByUs(connection, link, 'wrong_node', text)
     }
-    if (welcome.version < PROTOCOL_VERSIONS[0] || welcome.version > PROTOCOL_VERSIONS[1] || welcome.session === '') {
+    if (welcome.version < this.#versions[0] || welcome.version > this.#versions[1] || welcome.session === '') {
       return this.#violation(connection, 'welcome with a version or session that was not offered')
     }
     if (welcome.limits.frameBytesMax < FRAME_BYTES_MIN) return this.#violation(connection, 'reads no chunks of 32 KiB')

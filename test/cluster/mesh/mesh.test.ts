@@ -141,6 +141,24 @@ test('three nodes come up and talk, in every class', async () => {
   expect(a.heard.sort()).toEqual(['up b/1', 'up c/1'])
 })
 
+test('nodes of two versions talk in the one that both know; without one they refuse each other and say which they have', async () => {
+  const old = await start('old', { versions: [1, 1] })
+  const now = await start('now', { versions: [1, 2] })
+  const later = await start('later', { versions: [2, 3] })
+  introduce(old, now, later)
+  await up(old, now)
+  await up(now, later)
+  const got: string[] = []
+  old.mesh.onMessage('app', ({ peer, bytes }) => void got.push(`${peer} ${Buffer.from(bytes)}`))
+  expect(now.mesh.send('old', 'app', Buffer.from('hello'))).toBeUndefined()
+  await eventually(() => expect(got).toEqual(['now hello']))
+  await eventually(() =>
+    expect(old.logs.join('\n') + later.logs.join('\n')).toMatch(/versions \d-\d here, \d-\d there/),
+  )
+  expect(isUp(old, later)).toBe(false)
+  expect(isUp(now, old)).toBe(true)
+})
+
 test('ports are chosen from 7950 on, kept, and one that is given and taken is an error', async () => {
   const [a, b] = [await start('a'), await start('b')]
   expect(a.mesh.port).toBeGreaterThan(0)
