@@ -57,3 +57,14 @@ test('on three nodes the markets hear of each other, and of the end of one', asy
   program.signal('SIGINT')
   expect((await program.exit()).code).toBe(130)
 })
+
+test('one node has the auctioneer, and another one when that is lost', async () => {
+  const args = ['run', app, '--nodes', '3', '--log-format', 'pretty', '--set', `node.data_dir=${cli.dir}`]
+  const program = cli.start(args)
+  await program.until('rings the bell')
+  const first = /is the auctioneer now, on (node-\d)/.exec(program.stdout + program.stderr)?.[1] ?? ''
+  process.kill(Number(readFileSync(join(cli.dir, first, 'pid'), 'utf8')), 'SIGKILL')
+  await program.until(new RegExp(`is the auctioneer now, on node-[^${first.at(-1)}]`))
+  program.signal('SIGINT')
+  expect((await program.exit()).code).toBe(130)
+})
