@@ -39,6 +39,7 @@ import { wait } from './support/wait.ts'
 
 const EVENT_KINDS = { EXIT: 'pid.exit', LINK_DOWN: 'pid.link.down', CANCEL: 'pid.cancel', OUTDATED: 'pid.outdated' }
 const INVALID = { retryable: false }
+const AT = 64
 
 // ---- receiving
 
@@ -237,13 +238,15 @@ function unsubscribe(call: Call): Returns {
 function destination(call: Call, fn: string): string | readonly LuaValue[] {
   const text = stringArg(call, 1, fn)
   blocking(call, `process.${fn}`)
-  const shown = toText(text)
   return (
-    processOf(call).resolve(text) ?? fail('NotFound', `could not resolve '${shown}' as PID or registered name`, INVALID)
+    processOf(call).resolve(text) ??
+    fail('NotFound', `could not resolve '${toText(text)}' as PID or registered name`, INVALID)
   )
 }
 
 const copyArgs = (call: Call, from: number): Value[] => {
+  // Most messages have one value: an array that grew would have room for many.
+  if (call.count === from) return [call.engine.copyOut(call.arg(from))]
   const values: Value[] = []
   for (let i = from; i <= call.count; i++) values.push(call.engine.copyOut(call.arg(i)))
   return values
@@ -254,7 +257,7 @@ function send(call: Call): Returns {
   const to = destination(call, 'send')
   const topic = stringArg(call, 2, 'send')
   if (typeof to !== 'string') return to
-  if (topic.startsWith('@')) return fail('Invalid', 'cannot send to @ topics', INVALID)
+  if (topic.charCodeAt(0) === AT) return fail('Invalid', 'cannot send to @ topics', INVALID)
   const refused = refusal(call, 'process.send', to)
   if (refused !== undefined) return refused
   const values = copyArgs(call, 3)

@@ -22,9 +22,9 @@ export class Waiter<T> {
   /** The position of the case in its select; 0 otherwise. */
   readonly index: number
   /** @internal links of the line */
-  line: Line<T> | undefined
-  previous: Waiter<T> | undefined
-  next: Waiter<T> | undefined
+  line: Line<T> | undefined = undefined
+  previous: Waiter<T> | undefined = undefined
+  next: Waiter<T> | undefined = undefined
 
   constructor(channel: Channel<T>, party: Party<T>, isSender: boolean, value: T | undefined, index: number) {
     this.channel = channel
@@ -40,33 +40,31 @@ export class Waiter<T> {
   }
 }
 
+/** Waiters in order; the channel's own. */
 class Line<T> {
-  #first: Waiter<T> | undefined
-  #last: Waiter<T> | undefined
-
-  get isEmpty(): boolean {
-    return this.#first === undefined
-  }
+  first: Waiter<T> | undefined = undefined
+  last: Waiter<T> | undefined = undefined
 
   add(waiter: Waiter<T>): void {
+    const { last } = this
     waiter.line = this
-    waiter.previous = this.#last
-    if (this.#last === undefined) this.#first = waiter
-    else this.#last.next = waiter
-    this.#last = waiter
+    waiter.previous = last
+    if (last === undefined) this.first = waiter
+    else last.next = waiter
+    this.last = waiter
   }
 
   take(): Waiter<T> | undefined {
-    const waiter = this.#first
+    const waiter = this.first
     if (waiter !== undefined) this.remove(waiter)
     return waiter
   }
 
   remove(waiter: Waiter<T>): void {
     if (waiter.line !== this) return
-    if (waiter.previous === undefined) this.#first = waiter.next
+    if (waiter.previous === undefined) this.first = waiter.next
     else waiter.previous.next = waiter.next
-    if (waiter.next === undefined) this.#last = waiter.previous
+    if (waiter.next === undefined) this.last = waiter.previous
     else waiter.next.previous = waiter.previous
     waiter.line = undefined
     waiter.previous = undefined
@@ -204,7 +202,7 @@ export class Channel<T> {
     const value = buffer[this.#head] as T | Deferred<T>
     buffer[this.#head++] = undefined as T
     if (this.#head === buffer.length) {
-      buffer.length = 0
+      this.#buffer = undefined
       this.#head = 0
     } else if (this.#head >= 1024 && this.#head * 2 >= buffer.length) {
       this.#buffer = buffer.slice(this.#head)

@@ -34,15 +34,15 @@ export class Histogram {
     return this.#sum
   }
 
-  /** What is no duration (negative, endless, not a number) counts as none. */
-  observe(seconds: number): void {
+  /** What is no duration (negative, endless, not a number) counts as none. @param times how many took as long */
+  observe(seconds: number, times = 1): void {
     const value = seconds > 0 && Number.isFinite(seconds) ? seconds : 0
-    this.#count++
-    this.#sum += value
+    this.#count += times
+    this.#sum += value * times
     const { bounds } = this
     for (let at = 0; at < bounds.length; at++) {
       if (value > (bounds[at] as number)) continue
-      this.#counts[at] = (this.#counts[at] as number) + 1
+      this.#counts[at] = (this.#counts[at] as number) + times
       return
     }
   }

@@ -26,10 +26,19 @@ export class TableValue {
   readonly array: Value[]
   readonly keys: Value[]
   readonly values: Value[]
+  #form: unknown = undefined
   constructor(array: Value[] = [], keys: Value[] = [], values: Value[] = []) {
     this.array = array
     this.keys = keys
     this.values = values
+  }
+
+  /** How the engine that made it knows tables with these keys: its own business, and not sent. */
+  get form(): unknown {
+    return this.#form
+  }
+  set form(form: unknown) {
+    this.#form = form
   }
 
   /** The value under a string key, or nil. Linear: for small records that the runtime itself makes or reads. */

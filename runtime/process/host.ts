@@ -208,7 +208,7 @@ export abstract class Host implements ProcessHost {
     const { pid } = process
     this.#processes.set(pid, process)
     this.#spawning.set(pid, { ref, request, spawner: this.#processes.get(request.from), done, ended })
-    for (const { topic, values } of request.messages) process.mailbox.deliver({ topic, from: '', values })
+    for (const { topic, values } of request.messages) process.mailbox.deliver({ topic, from: '', values, arrival: 0 })
     if (request.name === undefined) this.#start(process, request)
     else this.#claimName(process, request, request.name)
   }
@@ -414,7 +414,7 @@ export abstract class Host implements ProcessHost {
       return this.port.isIdle === true ? this.sendAway(from, to, topic, values) : undefined
     }
     this.#figures.messages++
-    if (receiver.mailbox.deliver({ topic, from, values })) return DONE
+    if (receiver.mailbox.deliver({ topic, from, values, arrival: 0 })) return DONE
     return { ok: false, error: this.#mailboxFull(to) }
   }
 
@@ -428,13 +428,14 @@ export abstract class Host implements ProcessHost {
   }
 
   #admit(to: string, topic: string, values: readonly Value[]): void {
-    this.#processes.get(to)?.mailbox.admit({ topic, from: '', values })
+    this.#processes.get(to)?.mailbox.admit({ topic, from: '', values, arrival: 0 })
   }
 
   /** Whoever is gone, or has a full mailbox, misses it. */
   #cast({ to, from, topic, values }: ToHost & { kind: 'cast' }): void {
     for (const pid of to) {
-      if (this.#processes.get(pid)?.mailbox.deliver({ topic, from, values }) === true) this.#figures.messages++
+      if (this.#processes.get(pid)?.mailbox.deliver({ topic, from, values, arrival: 0 }) === true)
+        this.#figures.messages++
     }
   }
 

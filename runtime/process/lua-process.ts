@@ -67,9 +67,9 @@ class LuaFiber implements Fiber {
   /** Which code of the process it runs; an upgrade leaves the fibers of the old one behind. */
   readonly life: number
   input: RunInput
-  waitsFor: WaitKind | undefined
+  waitsFor: WaitKind | undefined = undefined
   /** Of one that waits: for what, if that can be said, and its place among those that wait. */
-  waiting: Waiting | undefined
+  waiting: Waiting | undefined = undefined
   waitNumber = 0
   constructor(process: LuaProcess, thread: LuaThread, life: number, input: RunInput) {
     this.process = process

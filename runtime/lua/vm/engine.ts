@@ -39,7 +39,7 @@ import { Account, defaultLimit } from './memory.ts'
 import type { Proto } from './proto.ts'
 import { Restorer } from './restore.ts'
 import { Saver } from './save.ts'
-import { Table } from './table.ts'
+import { Shape, Table } from './table.ts'
 import { Box, CALLING, Closure, LuaError, Native, Root, SUSPENDING, typeName, type Val } from './value.ts'
 
 const NO_VALUES: readonly LuaValue[] = []
@@ -112,7 +112,8 @@ export class VmEngine implements Engine {
   readonly #options: VmOptions
   readonly #call: VmCall
   readonly #memoryBytesMax: number
-  readonly #accounts = new WeakMap<object, Account>()
+  /** Of the process that runs. */
+  #account: Account | undefined = undefined
   readonly #environmentMetas = new WeakMap<Table, Table>()
   /** The other way round. */
   readonly #globalsBehind = new WeakMap<Table, Table>()
@@ -366,6 +367,9 @@ export class VmEngine implements Engine {
     const root = new Root()
     root.isRoot = true
     root.isMain = isMain
+    // What a thread starts counts for the process that it is part of.
+    root.account = this.#account
+    root.account?.add(root)
     root.S[1] = fn as unknown as Val
     return root as unknown as LuaThread
   }
@@ -379,53 +383,63 @@ export class VmEngine implements Engine {
     machine.nativeTop = 0
     machine.js = 0
     machine.allocated = 0
-    const account = this.#accountOf(owner)
-    account.threads.add(root)
+    const account = root.account ?? this.#count(root)
+    this.#account = account
     machine.co = root.active
     machine.co.status = 'running'
     let status = this.#turn(root, input)
-    if (account.isOverdrawn(machine.allocated) && status === 'preempted') {
+    if (machine.allocated > 0 && account.isOverdrawn(machine.allocated) && status === 'preempted') {
       machine.co = root.active
       status = this.#outOfMemory(root)
     }
-    if (status === 'done' || status === 'error') account.threads.delete(root)
+    if (status === 'done' || status === 'error') account.remove(root)
     this.owner = undefined
+    this.#account = undefined
     this.usedBudget = budget - machine.budget
     return status
   }
 
-  #accountOf(owner: unknown): Account {
-    const key = typeof owner === 'object' && owner !== null ? owner : this
-    let account = this.#accounts.get(key)
-    if (account === undefined) {
-      account = new Account(this.#memoryBytesMax)
-      this.#accounts.set(key, account)
-    }
+  /** Of the first thread of a process. */
+  #count(root: Root): Account {
+    const account = new Account(this.#memoryBytesMax)
+    account.add(root)
+    root.account = account
     return account
   }
 
   /** Raises where the thread stands. It goes on with the next turn if the script catches that. */
   #outOfMemory(root: Root): RunStatus {
-    return this.#proceed(root, () => this.machine.caught(this.machine.memoryError()), false)
+    const { machine } = this
+    try {
+      return this.#ended(root, machine.caught(machine.memoryError()))
+    } catch (thrown) {
+      return this.#failed(thrown)
+    }
   }
 
   #turn(root: Root, input: RunInput): RunStatus {
-    return this.#proceed(root, () => (root.isStarted ? this.#goOn(root, input) : this.#start(root, input)), true)
+    const { machine } = this
+    try {
+      let next = root.isStarted ? this.#goOn(root, input) : this.#start(root, input)
+      if (next === CALLING) next = machine.loop()
+      return this.#ended(root, next)
+    } catch (thrown) {
+      return this.#failed(thrown)
+    }
   }
 
-  /** @param runs whether the loop runs after the beginning, or at the next turn */
-  #proceed(root: Root, begin: () => number, runs: boolean): RunStatus {
+  #failed(thrown: unknown): RunStatus {
     const { machine } = this
-    let next: number
-    try {
-      next = begin()
-      if (next === CALLING && runs) next = machine.loop()
-    } catch (thrown) {
-      const error = machine.asError(thrown)
-      this.traceback = machine.traceback
-      this.results = [error.value as LuaValue]
-      return 'error'
-    }
+    const error = machine.asError(thrown)
+    this.traceback = machine.traceback
+    this.results = [error.value as LuaValue]
+    return 'error'
+  }
+
+  /** @param outcome how the machine left off */
+  #ended(root: Root, outcome: number): RunStatus {
+    const { machine } = this
+    let next = outcome
     if (next === CALLING) {
       next = SUSPENDING
       machine.outcome = 'preempted'
@@ -449,8 +463,9 @@ export class VmEngine implements Engine {
       if ('raise' in input) throw new LuaError(make(input.raise))
       const { S } = root
       machine.room(S, 2, input.values.length)
-      for (const [i, value] of input.values.entries()) S[2 + i] = make(value)
-      const results = machine.callAt(1, input.values.length)
+      const { values } = input
+      for (let i = 0; i < values.length; i++) S[2 + i] = make(values[i])
+      const results = machine.callAt(1, values.length)
       return results >= 0 ? machine.deliver(1, results) : results
     } catch (thrown) {
       return machine.caught(thrown)
@@ -466,8 +481,9 @@ export class VmEngine implements Engine {
       const { co } = machine
       const at = machine.transferAt(co)
       machine.room(co.S, at, input.values.length)
-      for (const [i, value] of input.values.entries()) co.S[at + i] = make(value)
-      return machine.deliver(at, input.values.length)
+      const { values } = input
+      for (let i = 0; i < values.length; i++) co.S[at + i] = make(values[i])
+      return machine.deliver(at, values.length)
     } catch (thrown) {
       return machine.caught(thrown)
     }
@@ -498,6 +514,33 @@ function leave(machine: Machine, S: Val[], at: number, returned: Exclude<Returns
 
 function copyOut(value: Val): Value {
   if (!(value instanceof Table)) return scalarOut(value)
+  return flatOut(value) ?? deepOut(value)
+}
+
+/** Shared by all tables without a list, and by those without fields: nobody changes a value that was made. */
+const NOTHING: Value[] = []
+
+/** Of a table of fields under constant names that holds no other table, as most messages are; undefined for others. */
+function flatOut({ arr, cold, hash, shape, slots }: Table): TableValue | undefined {
+  // The keys of a shape that one table has for itself may change.
+  if (hash !== undefined || shape.transitions === undefined || cold !== undefined || arr.length > 1) return undefined
+  const { keys } = shape
+  if (keys.length === 1) return new TableValue(NOTHING, NOTHING, NOTHING)
+  const values = slots.slice(1) as Value[]
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as Val
+    if (typeof value === 'string' || typeof value === 'number') continue
+    if (typeof value === 'object' && value instanceof Table) return undefined
+    const copied = scalarOut(value)
+    if (copied === undefined) return undefined
+    values[i] = copied
+  }
+  const copy = new TableValue(NOTHING, shape.fields, values)
+  copy.form = shape
+  return copy
+}
+
+function deepOut(value: Table): TableValue {
   const copies = new Map<Table, TableValue>()
   const root = new TableValue()
   copies.set(value, root)
@@ -538,6 +581,21 @@ function fillOut({ array, keys, values }: TableValue, table: Table, copies: Map<
 
 function copyIn(value: Value): Val {
   if (!(value instanceof TableValue)) return scalarIn(value)
+  return flatIn(value) ?? deepIn(value)
+}
+
+/** Of what `flatOut` has made; undefined for others. */
+function flatIn({ form, values }: TableValue): Table | undefined {
+  if (!(form instanceof Shape)) return undefined
+  const slots: Val[] = [undefined]
+  for (let i = 0; i < values.length; i++) slots.push(scalarIn(values[i] as Exclude<Value, TableValue>))
+  const table = new Table()
+  table.shape = form
+  table.slots = slots
+  return table
+}
+
+function deepIn(value: TableValue): Table {
   const tables = new Map<TableValue, Table>()
   const root = new Table()
   tables.set(value, root)

@@ -71,6 +71,9 @@ const OVERRUN_MAX = 50_000_000
 const HANDLINGS_MAX = 220
 /** A stack that once was this large is cut back when the coroutine waits. */
 const FRAMES_KEPT = 64
+const SLOTS_KEPT = 16
+/** In a cache, in place of an epoch: what it holds is a method of a class. */
+const METHODS = -2
 
 const EVENTS = [
   '__add',
@@ -261,7 +264,9 @@ export class Machine {
 
   #ensure(S: Val[], length: number): void {
     if (length > SLOTS_MAX) throw this.error('stack overflow')
-    for (let i = S.length; i < length + 32; i++) S.push(undefined)
+    // A few more, twice as many once there are many.
+    const wanted = length < 64 ? length + 4 : length + (length >> 1)
+    for (let i = S.length; i < wanted; i++) S.push(undefined)
   }
 
   // ---- metatables
@@ -643,11 +648,7 @@ export class Machine {
   /** `o[key]` for a constant key; learns. @returns the value, or PENDING */
   getField(o: Val, key: string, cache: Cache): Val {
     if (!(o instanceof Table)) {
-      if (typeof o === 'object' || typeof o === 'string') {
-        const methods = this.metaOf(o)?.getStr('__index')
-        if (methods instanceof Table && methods.meta === undefined) return methods.getStr(key)
-      }
-      return this.index(o, key)
+      return typeof o === 'object' || typeof o === 'string' ? this.#getMethod(o, key, cache) : this.index(o, key)
     }
     const { shape } = o
     if (shape.isDictionary) {
@@ -670,6 +671,21 @@ export class Machine {
       return this.index(o, key)
     }
     return this.#getInherited(o, meta, key, cache)
+  }
+
+  /** Of an object of ours or a string. Their methods never change, so what was found once is found again. */
+  #getMethod(o: Val, key: string, cache: Cache): Val {
+    const meta = this.metaOf(o)
+    if (meta === undefined) return this.index(o, key)
+    if (cache.missMeta === meta && cache.missEpoch === METHODS) return cache.value
+    const methods = meta.getStr('__index')
+    if (!(methods instanceof Table && (methods.meta === undefined || methods.getStr(key) !== undefined)))
+      return this.index(o, key)
+    cache.missShape = null
+    cache.missMeta = meta
+    cache.missEpoch = METHODS
+    cache.value = methods.getStr(key)
+    return cache.value
   }
 
   /** What the chain of `__index` tables gives is remembered until one of them changes. */
@@ -1066,7 +1082,7 @@ export class Machine {
   trim(co: Coroutine): void {
     if (co.frames.length > co.depth + FRAMES_KEPT) co.frames.length = co.depth + 8
     const needed = this.#scratch(co) + 2
-    if (co.S.length > needed) co.S.length = needed
+    if (co.S.length > needed + SLOTS_KEPT) co.S.length = needed
   }
 
   #execute(): number {

@@ -19,7 +19,9 @@ export const defaultLimit = (): number => getHeapStatistics().heap_size_limit / 
 /** What one process has asked for, and which threads are its own. */
 export class Account {
   readonly #limit: number
-  readonly threads = new Set<Coroutine>()
+  /** Most processes have one thread at a time. */
+  #thread: Coroutine | undefined = undefined
+  #others: Set<Coroutine> | undefined = undefined
   #sinceLook = 0
   #held = 0
 
@@ -27,11 +29,29 @@ export class Account {
     this.#limit = limit
   }
 
+  add(thread: Coroutine): void {
+    if (this.#thread === undefined) this.#thread = thread
+    else {
+      this.#others ??= new Set()
+      this.#others.add(thread)
+    }
+  }
+
+  remove(thread: Coroutine): void {
+    if (this.#thread === thread) this.#thread = undefined
+    else this.#others?.delete(thread)
+  }
+
+  get #threads(): Coroutine[] {
+    const others = [...(this.#others ?? [])]
+    return this.#thread === undefined ? others : [this.#thread, ...others]
+  }
+
   /** @param bytes asked for in a turn that has ended   @returns whether the process holds more than it may */
   isOverdrawn(bytes: number): boolean {
     this.#sinceLook += bytes
     if (this.#sinceLook < Math.max(Math.min(FIRST_LOOK_BYTES, this.#limit / 2), this.#held)) return false
-    this.#held = heldBy(this.threads, this.#limit * 2)
+    this.#held = heldBy(this.#threads, this.#limit * 2)
     this.#sinceLook = 0
     return this.#held > this.#limit
   }

@@ -12,7 +12,7 @@ const SHAPES_MAX = 20_000
 /** Fields by shape; more make a dictionary. */
 const FIELDS_MAX = 100
 /** Kinds of tables that begin alike. */
-const TRANSITIONS_MAX = 64
+const TRANSITIONS_MAX = 1024
 /** A list this long is looked at for being mostly empty; and each time it has doubled. */
 const SPARSE_CHECK_MIN = 64
 
@@ -28,10 +28,17 @@ export class Shape {
   /** Set for a table that others find things in: the keys that a cached lookup asked it for. */
   watched: Set<string> | undefined = undefined
   isDictionary = false
+  #fields: string[] | undefined = undefined
   constructor(keys: string[], index: Map<string, number>, isShared: boolean) {
     this.keys = keys
     this.index = index
     this.transitions = isShared ? new Map() : undefined
+  }
+
+  /** The keys without the slot that is not used; of nobody who would change them. */
+  get fields(): string[] {
+    this.#fields ??= this.keys.slice(1)
+    return this.#fields
   }
 
   /** The shape with one more key; undefined when the table should become a dictionary. */

@@ -9,6 +9,7 @@
 import type { Float } from '../../base/value.ts'
 import { HostObject } from '../engine.ts'
 import type { Machine } from './machine.ts'
+import type { Account } from './memory.ts'
 import type { Proto } from './proto.ts'
 import { Table } from './table.ts'
 
@@ -104,6 +105,8 @@ export class Frame {
 export type Continuation = (machine: Machine, S: Val[], at: number, count: number, extra: Val) => number
 
 export const NO_ARGS: Val[] = []
+/** Below the first call of every coroutine. */
+const BOTTOM = new Frame()
 
 export type CoroutineStatus = 'suspended' | 'running' | 'normal' | 'dead'
 
@@ -130,7 +133,7 @@ export class Coroutine {
   isMain = false
   constructor() {
     this.S = [undefined, undefined, undefined, undefined]
-    this.frames = [new Frame()]
+    this.frames = [BOTTOM, new Frame()]
   }
 }
 
@@ -140,6 +143,8 @@ export class Root extends Coroutine {
   active: Coroutine = this
   isStarted = false
   waitsFor: 'suspended' | 'yielded' | 'preempted' = 'suspended'
+  /** Where what it asks for is counted, together with the other threads of its process; from its first turn on. */
+  account: Account | undefined = undefined
 }
 
 /** Thrown for an error that a script may catch. */

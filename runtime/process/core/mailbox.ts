@@ -23,6 +23,9 @@ export const INBOX_TOPIC = '@pid/inbox'
 /** Topics of feeds: whoever reads one listens before anything can arrive, so what nobody listens to any more is dropped. */
 export const FEED_PREFIX = '@feed/'
 
+const AT = 64
+const isReserved = (topic: string): boolean => topic.charCodeAt(0) === AT
+
 export class Mailbox<M extends Addressed, E> {
   /** Unread messages beyond which `deliver` refuses; events are always accepted. */
   readonly countMax: number
@@ -73,8 +76,9 @@ export class Mailbox<M extends Addressed, E> {
   #route(message: M): void {
     // A sink that the process has closed counts as none: nothing is lost.
     if (this.#listeners?.get(message.topic)?.offer(message) === true) return
-    if (!message.topic.startsWith('@') && this.#inbox?.offer(message) === true) return
-    if (message.topic.startsWith(FEED_PREFIX)) {
+    const reserved = isReserved(message.topic)
+    if (!reserved && this.#inbox?.offer(message) === true) return
+    if (reserved && message.topic.startsWith(FEED_PREFIX)) {
       this.#unread--
       return
     }
@@ -169,7 +173,7 @@ export class Mailbox<M extends Addressed, E> {
   openInbox(sink: MailSink<M>): void {
     if (this.#inbox !== undefined) return
     this.#inbox = sink
-    this.#claim((message) => !message.topic.startsWith('@'))
+    this.#claim((message) => !isReserved(message.topic))
   }
 
   openEvents(sink: MailSink<E>): void {
