@@ -1,7 +1,6 @@
 // Compiles chunks to find their syntax errors, on engines of its own that are made at the first need.
 
 import { toBytes, toText } from '../base/bytes.ts'
-import { compileChunk } from './compile.ts'
 import { type Engine, LuaSyntaxError } from './engine.ts'
 import { createEngine, DEFAULT_LUA, type LuaSettings } from './engines.ts'
 
@@ -25,7 +24,7 @@ export function compileProblem(): (
       engines.set(lua.engine, engine)
     }
     try {
-      compileChunk(await engine, toBytes(chunkName), toBytes(source))
+      ;(await engine).compile(toBytes(chunkName), toBytes(source))
       return undefined
     } catch (error) {
       if (error instanceof LuaSyntaxError) return { line: error.line, text: toText(error.text) }

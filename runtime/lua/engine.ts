@@ -1,6 +1,7 @@
 // The seam between Moonmesh and a Lua engine. Library modules and the process runtime know an engine only through this file: values,
 // tables, functions, "suspend until", raise, budget. An engine (fengari*.ts) implements `Engine` and nothing here knows which.
 
+import type { ChunkTypes } from '../base/type-node.ts'
 import { ErrorValue, type Float, type Value } from '../base/value.ts'
 
 declare const brand: unique symbol
@@ -223,8 +224,13 @@ export interface Engine {
   readonly saving?: EngineSaving
 
   // ---- code
-  /** @throws LuaSyntaxError */
+  /**
+   * Compiles a chunk; annotations in it have no effect but the declared types that it uses as values.
+   * @param chunkName, source byte strings   @throws LuaSyntaxError
+   */
   compile(chunkName: string, source: string): LuaCode
+  /** The declared types that the code expects under a global; undefined when it uses none. */
+  typesOf(code: LuaCode): ChunkTypes | undefined
   /** The chunk as a function whose globals are `environment`. */
   load(code: LuaCode, environment: LuaTable): LuaFunction
 

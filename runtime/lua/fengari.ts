@@ -5,7 +5,9 @@
 import { fromUint8Array, toBytes, toUint8Array } from '../base/bytes.ts'
 import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { errorFrom } from '../base/plain.ts'
+import type { ChunkTypes } from '../base/type-node.ts'
 import { ErrorValue, type Value } from '../base/value.ts'
+import { eraseAnnotations } from './annotations/erase.ts'
 import {
   type Call,
   type Engine,
@@ -118,6 +120,7 @@ export class FengariEngine implements Engine {
 
   readonly #L: State
   readonly #options: FengariOptions
+  readonly #types = new WeakMap<LuaCode, ChunkTypes>()
   readonly #call: FengariCall
   readonly #metatables = new Map<string, Table>()
   /** Tells fengari's functions from ours, which are JavaScript functions both. */
@@ -148,6 +151,18 @@ export class FengariEngine implements Engine {
   // ---- code
 
   compile(chunkName: string, source: string): LuaCode {
+    const erased = eraseAnnotations(chunkName, source)
+    const code = this.compilePlain(chunkName, erased.source)
+    if (erased.types !== undefined) this.#types.set(code, erased.types)
+    return code
+  }
+
+  typesOf(code: LuaCode): ChunkTypes | undefined {
+    return this.#types.get(code)
+  }
+
+  /** Of Lua without annotations. */
+  compilePlain(chunkName: string, source: string): LuaCode {
     const { lua, lauxlib } = this.fengari
     const L = this.#L
     const top = lua.lua_gettop(L)

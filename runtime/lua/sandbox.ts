@@ -8,7 +8,6 @@ import type { ChunkTypes } from '../base/type-node.ts'
 import type { PoolRules } from '../process/core/pool.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
 import type { Evaluation, LibraryModule, ModuleTag, NamedParts, ScriptProcess } from '../services.ts'
-import { compileChunk } from './compile.ts'
 import {
   type Engine,
   type HostFunction,
@@ -61,7 +60,10 @@ const AD_HOC_CODES_MAX = 256
 /** Always-present names that source text does not see: what they do reaches beyond it. */
 const OUTSIDE = new Set(['process', 'subscribe', 'unsubscribe'])
 
-type CompiledChunk = ReturnType<typeof compileChunk>
+interface CompiledChunk {
+  readonly code: LuaCode
+  readonly types: ChunkTypes | undefined
+}
 
 /** Names that are nil in every script although Lua has them. */
 const HIDDEN = new Set([
@@ -171,6 +173,12 @@ export class Sandbox {
     }
   }
 
+  /** @throws LuaSyntaxError */
+  #compile(chunkName: string, source: string): CompiledChunk {
+    const code = this.#engine.compile(chunkName, source)
+    return { code, types: this.#engine.typesOf(code) }
+  }
+
   /** Drops what was built from these entries, directly or not, and tells the ids of it all; running processes keep theirs. */
   forget(changed: ReadonlySet<string>): ReadonlySet<string> {
     const forgotten = new Set(changed)
@@ -196,7 +204,7 @@ export class Sandbox {
       const library = this.image(libraryId)
       for (const needed of [...library.libraries, library]) if (!libraries.includes(needed)) libraries.push(needed)
     }
-    const { code, types } = compileChunk(this.#engine, id, toBytes(entry.source))
+    const { code, types } = this.#compile(id, toBytes(entry.source))
     const base = this.#base(entry)
     const isMadeAnew = types?.declarations.some(({ slotCount }) => slotCount > 0) === true
     if (!isMadeAnew) this.#setTypes(base, types)
@@ -242,13 +250,13 @@ export class Sandbox {
     const modules = [...new Set([...image.entry.modules, ...further])]
     const entry = { ...image.entry, id: `${image.entry.id}+${further.join('+')}`, modules }
     const base = this.#base(entry)
-    const { code, types } = compileChunk(this.#engine, image.entry.id, toBytes(entry.source))
+    const { code, types } = this.#compile(image.entry.id, toBytes(entry.source))
     return { ...image, entry, base, code, types }
   }
 
   /** Compiled chunks of the last sources. @throws LuaSyntaxError */
   #adHocCode(source: string): CompiledChunk {
-    const known = this.#adHocCodes.get(source) ?? compileChunk(this.#engine, AD_HOC_NAME, source)
+    const known = this.#adHocCodes.get(source) ?? this.#compile(AD_HOC_NAME, source)
     this.#adHocCodes.delete(source)
     this.#adHocCodes.set(source, known)
     for (const oldest of this.#adHocCodes.keys()) {
@@ -270,7 +278,7 @@ export class Sandbox {
 
   /** What somebody typed, to be run with these globals. @throws LuaSyntaxError */
   compileInput(source: string, globals: LuaTable): LuaCode {
-    const { code, types } = compileChunk(this.#engine, INPUT_NAME, source)
+    const { code, types } = this.#compile(INPUT_NAME, source)
     this.#setTypes(globals, types)
     return code
   }

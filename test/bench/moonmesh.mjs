@@ -14,10 +14,15 @@ const PEER = 'moonmesh'
 const HOST = 'bench:host'
 const W5_TESTS = ['fib', 'array', 'string', 'method', 'queens', 'coroutine']
 
-const emit = (workload, metric, value, unit, n) =>
-  process.stdout.write(
-    `${JSON.stringify({ workload, peer: PEER, metric, value: Number(value.toPrecision(6)), unit, n })}\n`,
-  )
+/** What W5 runs on; the first is the default. */
+const ENGINES = [
+  { peer: PEER, set: [] },
+  { peer: `${PEER}, lua.jit: false`, set: ['lua.jit=false'] },
+  { peer: `${PEER}, lua.engine: fengari`, set: ['lua.engine=fengari'] },
+]
+
+const emit = (workload, metric, value, unit, n, peer = PEER) =>
+  process.stdout.write(`${JSON.stringify({ workload, peer, metric, value: Number(value.toPrecision(6)), unit, n })}\n`)
 
 const text = (file) => readFileSync(join(here, file), 'utf8')
 
@@ -39,11 +44,11 @@ function entries(workers) {
 }
 
 /** Runs `work` on a node of its own. */
-async function onNode(work, workers = 1) {
+async function onNode(work, { workers = 1, set = [] } = {}) {
   const dataDir = mkdtempSync(join(tmpdir(), 'moonmesh-bench-'))
   const node = await createNode({
     entries: entries(workers),
-    set: [`node.data_dir=${dataDir}`, 'node.name=bench'],
+    set: [`node.data_dir=${dataDir}`, 'node.name=bench', ...set],
     log: false,
   })
   await node.start()
@@ -86,22 +91,27 @@ const WORKLOADS = {
   /** Inline, so that the heap that is measured is the actors' own. */
   async W3M() {
     const count = 20_000
-    await onNode(async (run) => {
-      await run('populate', 100)
-      const [rss, heap] = [residentBytes(), heapBytes()]
-      await run('populate', count)
-      emit('W3', 'memory_per_idle_actor', (residentBytes() - rss) / count, 'B', count)
-      emit('W3', 'heap_per_idle_actor', (heapBytes() - heap) / count, 'B', count)
-    }, 0)
+    await onNode(
+      async (run) => {
+        await run('populate', 100)
+        const [rss, heap] = [residentBytes(), heapBytes()]
+        await run('populate', count)
+        emit('W3', 'memory_per_idle_actor', (residentBytes() - rss) / count, 'B', count)
+        emit('W3', 'heap_per_idle_actor', (heapBytes() - heap) / count, 'B', count)
+      },
+      { workers: 0 },
+    )
   },
   async W4() {
     const took = await onNode((run) => run('ring', 1000, 10, 500))
     emit('W4', 'hops', 500_000 / took, '1/s', 500_000)
   },
   async W5() {
-    for (const name of W5_TESTS) {
-      const took = await onNode((_run, node) => node.exec('bench:w5_actor', { host: HOST, args: [name] }))
-      emit('W5', name, took, 's', 3)
+    for (const { peer, set } of ENGINES) {
+      for (const name of W5_TESTS) {
+        const took = await onNode((_run, node) => node.exec('bench:w5_actor', { host: HOST, args: [name] }), { set })
+        emit('W5', name, took, 's', 3, peer)
+      }
     }
   },
   async W6() {

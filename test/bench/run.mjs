@@ -89,12 +89,28 @@ for (let round = 1; round <= Number(options.rounds); round++) {
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
 const short = (value) => (Math.abs(value) >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3))
 const number = (workload) => Number(workload.slice(1))
-const table = [...rows.values()]
+const figures = [...rows.values()]
   .filter((row) => typeof row.value === 'number')
   .map((row) => ({ ...row, median: median(row.values) }))
-  .sort(
-    (a, b) => number(a.workload) - number(b.workload) || a.metric.localeCompare(b.metric) || (a.peer === OURS ? -1 : 1),
-  )
+
+/** Of the tests of W5, for every system that ran as many as we did. */
+function geometricMeans() {
+  const ofPeer = new Map()
+  for (const figure of figures) {
+    if (figure.workload === 'W5' && figure.unit === 's')
+      ofPeer.set(figure.peer, [...(ofPeer.get(figure.peer) ?? []), figure])
+  }
+  const count = ofPeer.get(OURS)?.length ?? 0
+  return [...ofPeer].flatMap(([peer, tests]) => {
+    if (tests.length !== count) return []
+    const mean = tests.reduce((product, test) => product * test.median, 1) ** (1 / count)
+    return [{ workload: 'W5', metric: 'geometric mean', peer, unit: 's', values: [mean], median: mean }]
+  })
+}
+
+const table = [...figures, ...geometricMeans()].sort(
+  (a, b) => number(a.workload) - number(b.workload) || a.metric.localeCompare(b.metric) || (a.peer === OURS ? -1 : 1),
+)
 
 if (options.json) for (const { values: _values, value: _value, ...row } of table) console.log(JSON.stringify(row))
 else {

@@ -3,6 +3,7 @@
 
 import type { ChunkTypes } from '../../base/type-node.ts'
 import { ChunkParser, type Edit } from './chunk-parser.ts'
+import { freeName } from './scopes.ts'
 import { tokenize } from './tokens.ts'
 
 export interface Erased {
@@ -29,12 +30,6 @@ export function eraseAnnotations(chunkName: string, source: string): Erased {
     at = end
   }
   return { source: out + source.slice(at), types }
-}
-
-/** A name that the chunk does not use for something else. */
-function freeName(source: string): string {
-  const longest = (source.match(/_TYPES_*/g) ?? []).reduce((length, name) => Math.max(length, name.length), 5)
-  return '_TYPES'.padEnd(longest + 1, '_')
 }
 
 function replacement({ kind, declared }: Edit, text: string, types: ChunkTypes | undefined): string {

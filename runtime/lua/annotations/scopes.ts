@@ -134,3 +134,9 @@ function declarationOf(name: string, from: Block): Declared | undefined {
   }
   return undefined
 }
+
+/** A global name for the table of types that the chunk does not use for something else. */
+export function freeName(source: string): string {
+  const longest = (source.match(/_TYPES_*/g) ?? []).reduce((length, name) => Math.max(length, name.length), 5)
+  return '_TYPES'.padEnd(longest + 1, '_')
+}

@@ -47,9 +47,16 @@ export type Binary =
   | '>'
   | '>='
 
+export interface ConstantNode {
+  readonly kind: 'constant'
+  /** Of a declared type that is a value: known when the chunk has been read. */
+  value: string | Num
+  readonly line: number
+}
+
 export type Expression =
   | { readonly kind: 'nil' | 'true' | 'false' | 'vararg'; readonly line: number }
-  | { readonly kind: 'constant'; readonly value: string | Num; readonly line: number }
+  | ConstantNode
   | { readonly kind: 'function'; readonly fn: FunctionNode; readonly line: number }
   | { readonly kind: 'local'; readonly variable: LocalVariable; readonly line: number }
   | { readonly kind: 'upvalue'; readonly index: number; readonly name: string; readonly line: number }

@@ -40,7 +40,10 @@ interface Block {
 /** @throws LuaSyntaxError */
 export function compile(chunkName: string, source: string): Proto {
   try {
-    return new FunctionCompiler(chunkName, parse(chunkName, source), undefined).finish()
+    const { main, types } = parse(chunkName, source)
+    const proto = new FunctionCompiler(chunkName, main, undefined).finish()
+    proto.types = types
+    return proto
   } catch (error) {
     // An expression of thousands of operands.
     if (error instanceof RangeError) throw new LuaSyntaxError(chunkName, 1, 'function or expression is too complex')

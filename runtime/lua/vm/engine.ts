@@ -4,6 +4,7 @@
 import { toBytes } from '../../base/bytes.ts'
 import { MoonmeshError, messageOf } from '../../base/errors.ts'
 import { errorFrom } from '../../base/plain.ts'
+import type { ChunkTypes } from '../../base/type-node.ts'
 import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../../base/value.ts'
 import {
   type Call,
@@ -160,6 +161,10 @@ export class VmEngine implements Engine {
     return compile(chunkName, source) as unknown as LuaCode
   }
 
+  typesOf(code: LuaCode): ChunkTypes | undefined {
+    return (code as unknown as Proto).types
+  }
+
   load(code: LuaCode, environment: LuaTable): LuaFunction {
     return new Closure(code as unknown as Proto, [new Box(environment as unknown as Table)]) as unknown as LuaFunction
   }
@@ -190,8 +195,12 @@ export class VmEngine implements Engine {
   #restore(bytes: Uint8Array, shared: SharedThings, owner: unknown): Restored {
     const restorer = new Restorer(this.#forSaving, this.#withOwn(shared), owner, bytes, this.#memoryBytesMax)
     const restored = restorer.restore()
-    const { threads } = this.#accountOf(owner)
-    for (const root of restorer.roots) if (root.status !== 'dead') threads.add(root)
+    const account = new Account(this.#memoryBytesMax)
+    for (const root of restorer.roots) {
+      if (root.status === 'dead') continue
+      root.account = account
+      account.add(root)
+    }
     return restored
   }
 

@@ -1,4 +1,4 @@
-// The words of Lua 5.3, one after the other, from a byte string.
+// The words of Lua 5.3, and those that only types use, one after the other, from a byte string.
 
 import { LuaSyntaxError } from '../engine.ts'
 import { type Num, parseNumber } from './number.ts'
@@ -20,22 +20,15 @@ const SIMPLE_ESCAPES: Readonly<Record<string, string>> = {
   '"': '"',
   "'": "'",
 }
-/** Symbols of more than one character, longest first, by their first. */
+/** Symbols of more than one character, longest first, by their first. `>=` and `>>` are left in parts, for types end in `>`. */
 const SYMBOLS: Readonly<Record<string, readonly string[]>> = {
   '=': ['=='],
   '<': ['<=', '<<'],
-  '>': ['>=', '>>'],
   '~': ['~='],
   ':': ['::'],
   '/': ['//'],
   '.': ['...', '..'],
-}
-const SINGLE = new Set('+-*/%^#&~|<>=(){}[];:,.'.split(''))
-
-/** A character that is no symbol, by its number if it cannot be shown. */
-function printable(kind: string, text: string): string {
-  const code = text.charCodeAt(0)
-  return kind.startsWith('<bad>') && (code < 32 || code > 126) ? `<\\${code}>` : text
+  '-': ['->'],
 }
 
 const LF = 10
@@ -46,24 +39,22 @@ const isHex = (code: number): boolean => isDigit(code) || ((code | 32) >= 97 && 
 const isNameStart = (code: number): boolean => ((code | 32) >= 97 && (code | 32) <= 122) || code === 95
 const isLineEnd = (code: number): boolean => code === LF || code === CR
 
+/** Reads a text word by word. */
 export class Lexer {
   readonly #source: string
   readonly #chunkName: string
   #at = 0
-  #start = 0
-  /** The line that is read. */
+  /** Where the word that was read last begins. */
+  start = 0
+  /** In which line that is. */
+  startLine = 1
+  /** The line in which it ends. */
   line = 1
-  /** The line of the token before the current one. */
-  lastLine = 1
-  /** `<name>`, `<string>`, `<number>`, `<eof>`, or the text of a keyword or symbol. */
-  kind = ''
+  /** Where lines begin in the text. */
+  readonly lineStarts = [0]
   /** Of a name or string. */
   text = ''
   number: Num = 0
-  /** Where the current token begins and ends. */
-  #tokenStart = 0
-  #tokenEnd = 0
-  #ahead: { kind: string; text: string; number: Num; line: number; start: number; end: number } | undefined
 
   constructor(chunkName: string, source: string) {
     this.#chunkName = chunkName
@@ -73,73 +64,35 @@ export class Lexer {
       while (this.#at < source.length && !isLineEnd(source.charCodeAt(this.#at))) this.#at++
   }
 
-  next(): void {
-    this.lastLine = this.line
-    const ahead = this.#ahead
-    if (ahead !== undefined) {
-      this.#ahead = undefined
-      this.kind = ahead.kind
-      this.text = ahead.text
-      this.number = ahead.number
-      this.line = ahead.line
-      this.#tokenStart = ahead.start
-      this.#tokenEnd = ahead.end
-      return
-    }
-    this.kind = this.#scan()
-    this.#tokenStart = this.#start
-    this.#tokenEnd = this.#at
+  /** Where it ends. */
+  get end(): number {
+    return this.#at
   }
 
-  /** The kind of the token behind the current one. */
-  peek(): string {
-    if (this.#ahead === undefined) {
-      const { kind, text, number, line } = this
-      const start = this.#tokenStart
-      const end = this.#tokenEnd
-      const aheadKind = this.#scan()
-      this.#ahead = {
-        kind: aheadKind,
-        text: this.text,
-        number: this.number,
-        line: this.line,
-        start: this.#start,
-        end: this.#at,
-      }
-      this.kind = kind
-      this.text = text
-      this.number = number
-      this.line = line
-      this.#tokenStart = start
-      this.#tokenEnd = end
-    }
-    return this.#ahead.kind
+  /**
+   * Reads the next word. @returns `<name>`, `<string>`, `<number>`, `<end>`, or the text of a keyword, a symbol, or a character that is none
+   * @throws LuaSyntaxError
+   */
+  next(): string {
+    return this.#scan()
   }
 
   fail(text: string, line = this.line): never {
     throw new LuaSyntaxError(this.#chunkName, line, text)
   }
 
-  /** An error at the current token. */
-  failNear(text: string): never {
-    const shown =
-      this.kind === '<eof>'
-        ? '<eof>'
-        : `'${printable(this.kind, this.#source.slice(this.#tokenStart, this.#tokenEnd))}'`
-    return this.fail(`${text} near ${shown}`)
-  }
-
   /** An error in the token that is being read. */
   #bad(text: string, end = this.#at): never {
-    return this.fail(`${text} near '${this.#source.slice(this.#start, end)}'`)
+    return this.fail(`${text} near '${this.#source.slice(this.start, end)}'`)
   }
 
   #scan(): string {
     const source = this.#source
     for (;;) {
       const code = source.charCodeAt(this.#at)
-      this.#start = this.#at
-      if (Number.isNaN(code)) return '<eof>'
+      this.start = this.#at
+      this.startLine = this.line
+      if (Number.isNaN(code)) return '<end>'
       if (isLineEnd(code)) this.#lineEnd(code)
       else if (code === 32 || (code >= 9 && code <= 12)) this.#at++
       else if (code === 45 && source.charCodeAt(this.#at + 1) === 45) this.#comment()
@@ -163,6 +116,7 @@ export class Lexer {
     const next = this.#source.charCodeAt(++this.#at)
     if (isLineEnd(next) && next !== code) this.#at++
     this.line++
+    this.lineStarts.push(this.#at)
   }
 
   #comment(): void {
@@ -245,7 +199,7 @@ export class Lexer {
     // What touches a number belongs to it: `3x` is no number and a name.
     while (isNameStart(source.charCodeAt(end)) || isDigit(source.charCodeAt(end))) end++
     this.#at = end
-    const value = parseNumber(source.slice(this.#start, end))
+    const value = parseNumber(source.slice(this.start, end))
     if (value === undefined) this.#bad('malformed number')
     this.number = value
     return '<number>'
@@ -349,7 +303,7 @@ export class Lexer {
       return long
     }
     this.#at++
-    return SINGLE.has(first) ? first : `<bad>${first}`
+    return first
   }
 }
 

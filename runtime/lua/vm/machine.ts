@@ -72,6 +72,7 @@ const HANDLINGS_MAX = 220
 /** A stack that once was this large is cut back when the coroutine waits. */
 const FRAMES_KEPT = 64
 const SLOTS_KEPT = 16
+const SMALL_STACK = 64
 /** In a cache, in place of an epoch: what it holds is a method of a class. */
 const METHODS = -2
 
@@ -264,8 +265,8 @@ export class Machine {
 
   #ensure(S: Val[], length: number): void {
     if (length > SLOTS_MAX) throw this.error('stack overflow')
-    // A few more, twice as many once there are many.
-    const wanted = length < 64 ? length + 4 : length + (length >> 1)
+    // Most stacks are small, and of many idle processes each register counts.
+    const wanted = length + (length < SMALL_STACK ? 4 : 32)
     for (let i = S.length; i < wanted; i++) S.push(undefined)
   }
 
@@ -1082,7 +1083,7 @@ export class Machine {
   trim(co: Coroutine): void {
     if (co.frames.length > co.depth + FRAMES_KEPT) co.frames.length = co.depth + 8
     const needed = this.#scratch(co) + 2
-    if (co.S.length > needed + SLOTS_KEPT) co.S.length = needed
+    if (co.S.length > needed + (needed < SMALL_STACK ? SLOTS_KEPT : 4 * SLOTS_KEPT)) co.S.length = needed
   }
 
   #execute(): number {

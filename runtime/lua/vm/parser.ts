@@ -1,7 +1,20 @@
-// Lua 5.3's grammar (manual §9) by recursive descent. Names are resolved on the way: each is a local variable, an upvalue, or a field of _ENV.
+// Lua 5.3's grammar (manual §9) and that of annotations (lua-core.md §3) by recursive descent, in one pass. Names are resolved on the way: each
+// is a local variable, an upvalue, a field of _ENV, or a declared type. Of annotations nothing remains but the declared types that are values.
 
-import type { Binary, CallNode, Expression, FunctionNode, LocalVariable, Statement, TableNode } from './ast.ts'
-import { Lexer } from './lexer.ts'
+import type { ChunkTypes, FunctionType, RecordField, TypeNode } from '../../base/type-node.ts'
+import { type Declared, freeName, Scopes } from '../annotations/scopes.ts'
+import { TypeParser } from '../annotations/type-parser.ts'
+import type {
+  Binary,
+  CallNode,
+  ConstantNode,
+  Expression,
+  FunctionNode,
+  LocalVariable,
+  Statement,
+  TableNode,
+} from './ast.ts'
+import { Reader } from './words.ts'
 
 /** Levels of blocks, functions and expressions. */
 const DEPTH_MAX = 200
@@ -42,54 +55,79 @@ interface Scope {
   readonly visible: LocalVariable[]
 }
 
-export function parse(chunkName: string, source: string): FunctionNode {
+/** What would be the arguments of a call if nothing stood before it. */
+const ARGUMENTS = new Set(['(', '{', '<string>'])
+
+/** A declaration that may become a call, with what is in scope where it stands. */
+interface Declaration {
+  readonly declared: Declared
+  readonly scope: Scope
+  readonly body: Statement[]
+  readonly line: number
+}
+
+export interface Chunk {
+  readonly main: FunctionNode
+  /** The declared types whose values it uses. */
+  readonly types: ChunkTypes | undefined
+}
+
+/** @throws LuaSyntaxError */
+export function parse(chunkName: string, source: string): Chunk {
   return new Parser(chunkName, source).chunk()
 }
 
 class Parser {
-  readonly #lexer: Lexer
+  readonly #reader: Reader
+  readonly #types: TypeParser
+  readonly #declaredTypes = new Scopes()
+  readonly #declarations: Declaration[] = []
+  /** Where a declared type is a value: the name of the table of types, and the key, are known in the end. */
+  readonly #references: { table: ConstantNode; key: ConstantNode; declared: Declared }[] = []
+  /** Whether names may mean declared types. */
+  #tracksTypes: boolean
   #scope: Scope
   #depth = 0
 
   constructor(chunkName: string, source: string) {
-    this.#lexer = new Lexer(chunkName, source)
-    const node: FunctionNode = { parameters: [], isVararg: true, upvalues: [], body: [], line: 0, endLine: 0 }
-    node.upvalues.push({ name: '_ENV', local: undefined, index: 0 })
-    this.#scope = { node, parent: undefined, visible: [] }
+    this.#reader = new Reader(chunkName, source)
+    this.#tracksTypes = this.#reader.tokens.mayDeclareTypes
+    this.#types = new TypeParser(this.#reader.cursor, () => this.#inType(() => this.#expression(), 'expression'))
+    this.#scope = mainScope()
   }
 
-  chunk(): FunctionNode {
+  chunk(): Chunk {
     const { node } = this.#scope
-    this.#lexer.next()
+    this.#reader.resume()
     node.body = this.#block()
-    if (this.#lexer.kind !== '<eof>') this.#lexer.failNear("'<eof>' expected")
-    node.endLine = this.#lexer.line
-    return node
+    if (this.#reader.kind !== '<eof>') this.#reader.failNear("'<eof>' expected")
+    node.endLine = this.#reader.line
+    return { main: node, types: this.#finishTypes() }
   }
 
   // ---- words
 
   #take(kind: string): boolean {
-    if (this.#lexer.kind !== kind) return false
-    this.#lexer.next()
+    if (this.#reader.kind !== kind) return false
+    this.#reader.next()
     return true
   }
 
   #expect(kind: string): void {
-    if (!this.#take(kind)) this.#lexer.failNear(`'${kind}' expected`)
+    if (!this.#take(kind)) this.#reader.failNear(`'${kind}' expected`)
   }
 
   /** The end of what began with `what` in that line. */
   #close(kind: string, what: string, line: number): void {
     if (this.#take(kind)) return
-    if (line === this.#lexer.line) this.#lexer.failNear(`'${kind}' expected`)
-    this.#lexer.failNear(`'${kind}' expected (to close '${what}' at line ${line})`)
+    if (line === this.#reader.line) this.#reader.failNear(`'${kind}' expected`)
+    this.#reader.failNear(`'${kind}' expected (to close '${what}' at line ${line})`)
   }
 
   #name(): string {
-    const { kind, text } = this.#lexer
-    if (kind !== '<name>') this.#lexer.failNear('<name> expected')
-    this.#lexer.next()
+    const { kind, text } = this.#reader
+    if (kind !== '<name>') this.#reader.failNear('<name> expected')
+    this.#reader.next()
     return text
   }
 
@@ -100,7 +138,7 @@ class Parser {
   #limit(what: string, limit: number): never {
     const { line, parent } = { line: this.#scope.node.line, parent: this.#scope.parent }
     const where = parent === undefined ? 'main function' : `function at line ${line}`
-    return this.#lexer.failNear(`too many ${what} (limit is ${limit}) in ${where}`)
+    return this.#reader.failNear(`too many ${what} (limit is ${limit}) in ${where}`)
   }
 
   // ---- names
@@ -111,13 +149,29 @@ class Parser {
 
   #declare(variables: readonly LocalVariable[]): void {
     this.#scope.visible.push(...variables)
+    if (this.#tracksTypes) for (const { name } of variables) this.#declaredTypes.variable(name)
     if (this.#scope.visible.length > LOCALS_MAX) this.#limit('local variables', LOCALS_MAX)
   }
 
+  #openBlock(): number {
+    if (this.#tracksTypes) this.#declaredTypes.open()
+    return this.#scope.visible.length
+  }
+
+  #closeBlock(visibleCount: number): void {
+    if (this.#tracksTypes) this.#declaredTypes.close()
+    this.#scope.visible.length = visibleCount
+  }
+
   #resolve(name: string, line: number): Expression {
+    const declared = this.#tracksTypes ? this.#declaredTypes.used(name) : undefined
+    return declared === undefined ? this.#resolveVariable(name, line) : this.#typeValue(declared, line)
+  }
+
+  #resolveVariable(name: string, line: number): Expression {
     const found = this.#find(name, this.#scope)
     if (found === undefined) {
-      const environment = this.#resolve('_ENV', line)
+      const environment = this.#resolveVariable('_ENV', line)
       return { kind: 'index', object: environment, key: { kind: 'constant', value: name, line }, line }
     }
     if (typeof found === 'number') return { kind: 'upvalue', index: found, name, line }
@@ -142,17 +196,16 @@ class Parser {
   // ---- statements
 
   #block(): Statement[] {
-    const { visible } = this.#scope
-    const before = visible.length
+    const before = this.#openBlock()
     const body = this.#statements()
-    visible.length = before
+    this.#closeBlock(before)
     return body
   }
 
   #statements(): Statement[] {
     const body: Statement[] = []
-    while (!BLOCK_ENDS.has(this.#lexer.kind)) {
-      if (this.#lexer.kind === 'return') {
+    while (!BLOCK_ENDS.has(this.#reader.kind)) {
+      if (this.#reader.kind === 'return') {
         body.push(this.#return())
         break
       }
@@ -165,24 +218,24 @@ class Parser {
   }
 
   #return(): Statement {
-    const { line } = this.#lexer
-    this.#lexer.next()
-    const values = BLOCK_ENDS.has(this.#lexer.kind) || this.#lexer.kind === ';' ? [] : this.#expressions()
+    const { line } = this.#reader
+    this.#reader.next()
+    const values = BLOCK_ENDS.has(this.#reader.kind) || this.#reader.kind === ';' ? [] : this.#expressions()
     this.#take(';')
     return { kind: 'return', values, line }
   }
 
   #statement(): Statement | undefined {
-    const lexer = this.#lexer
-    const { line } = lexer
-    switch (lexer.kind) {
+    const reader = this.#reader
+    const { line } = reader
+    switch (reader.kind) {
       case ';':
-        lexer.next()
+        reader.next()
         return undefined
       case 'if':
         return this.#if(line)
       case 'while': {
-        lexer.next()
+        reader.next()
         const condition = this.#expression()
         this.#expect('do')
         const body = this.#block()
@@ -190,7 +243,7 @@ class Parser {
         return { kind: 'while', condition, body, line }
       }
       case 'do': {
-        lexer.next()
+        reader.next()
         const body = this.#block()
         this.#close('end', 'do', line)
         return { kind: 'do', body, line }
@@ -198,63 +251,61 @@ class Parser {
       case 'for':
         return this.#for(line)
       case 'repeat': {
-        lexer.next()
-        const { visible } = this.#scope
-        const before = visible.length
+        reader.next()
+        const before = this.#openBlock()
         const body = this.#statements()
         this.#close('until', 'repeat', line)
         const condition = this.#expression()
-        visible.length = before
+        this.#closeBlock(before)
         return { kind: 'repeat', body, condition, line }
       }
       case 'function':
         return this.#function(line)
       case 'local':
-        lexer.next()
+        reader.next()
         return this.#take('function') ? this.#localFunction(line) : this.#local(line)
       case '::': {
-        lexer.next()
+        reader.next()
         const label = this.#name()
         this.#expect('::')
         return { kind: 'label', label, line }
       }
       case 'break':
-        lexer.next()
+        reader.next()
         return { kind: 'break', line }
       case 'goto': {
-        lexer.next()
+        reader.next()
         return { kind: 'goto', label: this.#name(), line }
       }
       default:
-        return this.#expressionStatement(line)
+        return this.#declaration(line) ?? this.#expressionStatement(line)
     }
   }
 
   #if(line: number): Statement {
     const branches: { condition: Expression; body: Statement[] }[] = []
     do {
-      this.#lexer.next()
+      this.#reader.next()
       const condition = this.#expression()
       this.#expect('then')
       branches.push({ condition, body: this.#block() })
-    } while (this.#lexer.kind === 'elseif')
+    } while (this.#reader.kind === 'elseif')
     const otherwise = this.#take('else') ? this.#block() : undefined
     this.#close('end', 'if', line)
     return { kind: 'if', branches, otherwise, line }
   }
 
   #for(line: number): Statement {
-    const lexer = this.#lexer
-    lexer.next()
+    const reader = this.#reader
+    reader.next()
     const names = [this.#name()]
-    const { visible } = this.#scope
-    const before = visible.length
     if (this.#take('=')) {
       const from = this.#expression()
       this.#expect(',')
       const to = this.#expression()
       const step = this.#take(',') ? this.#expression() : undefined
       this.#expect('do')
+      const before = this.#openBlock()
       const variable = this.#variable(names[0] as string)
       this.#declare([
         this.#variable('(for index)'),
@@ -263,34 +314,35 @@ class Parser {
         variable,
       ])
       const body = this.#block()
-      visible.length = before
+      this.#closeBlock(before)
       this.#close('end', 'for', line)
       return { kind: 'numericFor', variable, from, to, step, body, line }
     }
-    if (lexer.kind !== ',' && lexer.kind !== 'in') lexer.failNear("'=' or 'in' expected")
+    if (reader.kind !== ',' && reader.kind !== 'in') reader.failNear("'=' or 'in' expected")
     while (this.#take(',')) names.push(this.#name())
     this.#expect('in')
     // What is called stands in this line.
-    const { line: callLine } = lexer
+    const { line: callLine } = reader
     const values = this.#expressions()
     this.#expect('do')
     const variables = names.map((name) => this.#variable(name))
     const hidden = ['(for generator)', '(for state)', '(for control)'].map((name) => this.#variable(name))
+    const before = this.#openBlock()
     this.#declare([...hidden, ...variables])
     const body = this.#block()
-    visible.length = before
+    this.#closeBlock(before)
     this.#close('end', 'for', line)
     return { kind: 'genericFor', variables, values, body, line: callLine }
   }
 
   #function(line: number): Statement {
-    this.#lexer.next()
+    this.#reader.next()
     let target = this.#resolve(this.#name(), line)
     let isMethod = false
-    while (this.#lexer.kind === '.' || this.#lexer.kind === ':') {
-      isMethod = this.#lexer.kind === ':'
-      this.#lexer.next()
-      const { line: keyLine } = this.#lexer
+    while (this.#reader.kind === '.' || this.#reader.kind === ':') {
+      isMethod = this.#reader.kind === ':'
+      this.#reader.next()
+      const { line: keyLine } = this.#reader
       target = {
         kind: 'index',
         object: target,
@@ -306,13 +358,15 @@ class Parser {
   #localFunction(line: number): Statement {
     const variable = this.#variable(this.#name())
     this.#declare([variable])
-    return { kind: 'localFunction', variable, fn: this.#functionBody(this.#lexer.line, false), line }
+    return { kind: 'localFunction', variable, fn: this.#functionBody(this.#reader.line, false), line }
   }
 
   #local(line: number): Statement {
     const variables: LocalVariable[] = []
-    do variables.push(this.#variable(this.#name()))
-    while (this.#take(','))
+    do {
+      variables.push(this.#variable(this.#name()))
+      this.#annotation()
+    } while (this.#take(','))
     const values = this.#take('=') ? this.#expressions() : []
     this.#declare(variables)
     return { kind: 'local', variables, values, line }
@@ -320,8 +374,8 @@ class Parser {
 
   #expressionStatement(line: number): Statement {
     const first = this.#suffixed()
-    if (this.#lexer.kind !== '=' && this.#lexer.kind !== ',') {
-      if (first.kind !== 'call') this.#lexer.failNear('syntax error')
+    if (this.#reader.kind !== '=' && this.#reader.kind !== ',') {
+      if (first.kind !== 'call') this.#reader.failNear('syntax error')
       return { kind: 'call', call: first, line }
     }
     const targets = [first]
@@ -331,7 +385,7 @@ class Parser {
       if (++count > DEPTH_MAX - this.#depth) this.#limit('C levels', DEPTH_MAX)
     }
     for (const { kind } of targets) {
-      if (kind !== 'local' && kind !== 'upvalue' && kind !== 'index') this.#lexer.failNear('syntax error')
+      if (kind !== 'local' && kind !== 'upvalue' && kind !== 'index') this.#reader.failNear('syntax error')
     }
     this.#expect('=')
     return { kind: 'assign', targets, values: this.#expressions(), line }
@@ -346,20 +400,20 @@ class Parser {
   }
 
   #expression(limit = 0): Expression {
-    const lexer = this.#lexer
+    const reader = this.#reader
     this.#enter()
     let left: Expression
-    const { kind, line } = lexer
+    const { kind, line } = reader
     if (kind === 'not' || kind === '-' || kind === '#' || kind === '~') {
-      lexer.next()
+      reader.next()
       left = { kind: 'unary', operator: kind, a: this.#expression(UNARY_PRIORITY), line }
     } else left = this.#simple()
     for (;;) {
-      const operator = lexer.kind
+      const operator = reader.kind
       const priority = PRIORITIES[operator]
       if (priority === undefined || priority[0] <= limit) break
-      const { line: operatorLine } = lexer
-      lexer.next()
+      const { line: operatorLine } = reader
+      reader.next()
       const right = this.#expression(priority[1])
       left =
         operator === 'and' || operator === 'or'
@@ -371,59 +425,67 @@ class Parser {
   }
 
   #simple(): Expression {
-    const lexer = this.#lexer
-    const { kind, line } = lexer
+    const reader = this.#reader
+    const { kind, line } = reader
     switch (kind) {
       case '<number>': {
-        const value = lexer.number
-        lexer.next()
-        return { kind: 'constant', value, line }
+        const value = reader.number
+        reader.next()
+        return this.#annotated({ kind: 'constant', value, line })
       }
       case '<string>': {
-        const value = lexer.text
-        lexer.next()
-        return { kind: 'constant', value, line }
+        const value = reader.text
+        reader.next()
+        return this.#annotated({ kind: 'constant', value, line })
       }
       case 'nil':
       case 'true':
       case 'false':
-        lexer.next()
-        return { kind, line }
+        reader.next()
+        return this.#annotated({ kind, line })
       case '...':
-        if (!this.#scope.node.isVararg) lexer.failNear("cannot use '...' outside a vararg function")
-        lexer.next()
-        return { kind: 'vararg', line }
+        if (!this.#scope.node.isVararg) reader.failNear("cannot use '...' outside a vararg function")
+        reader.next()
+        return this.#annotated({ kind: 'vararg', line })
       case '{':
-        return this.#table()
+        return this.#annotated(this.#table())
       case 'function':
-        lexer.next()
-        return { kind: 'function', fn: this.#functionBody(line, false), line }
+        reader.next()
+        return this.#annotated({ kind: 'function', fn: this.#functionBody(line, false), line })
       default:
         return this.#suffixed()
     }
   }
 
   #primary(): Expression {
-    const lexer = this.#lexer
-    const { kind, line } = lexer
+    const reader = this.#reader
+    const { kind, line } = reader
     if (kind === '<name>') return this.#resolve(this.#name(), line)
-    if (kind !== '(') lexer.failNear('unexpected symbol')
-    lexer.next()
+    if (kind !== '(') reader.failNear('unexpected symbol')
+    reader.next()
     const inner = this.#expression()
     this.#close(')', '(', line)
     return { kind: 'paren', a: inner, line }
   }
 
   #suffixed(): Expression {
-    const lexer = this.#lexer
+    const reader = this.#reader
     // Calls stand in the line in which the expression begins.
-    const { line } = lexer
+    const { line } = reader
     let left = this.#primary()
+    // Behind a cast the value is not indexed or called without parentheses.
+    let isCast = false
     for (;;) {
-      switch (lexer.kind) {
+      if (this.#mark()) continue
+      if (this.#cast()) {
+        isCast = true
+        continue
+      }
+      if (isCast && reader.kind !== ':') return left
+      switch (reader.kind) {
         case '.': {
-          lexer.next()
-          const { line: keyLine } = lexer
+          reader.next()
+          const { line: keyLine } = reader
           left = {
             kind: 'index',
             object: left,
@@ -433,16 +495,17 @@ class Parser {
           break
         }
         case '[': {
-          lexer.next()
+          reader.next()
           const key = this.#expression()
           this.#expect(']')
-          left = { kind: 'index', object: left, key, line: lexer.lastLine }
+          left = { kind: 'index', object: left, key, line: reader.lastLine }
           break
         }
         case ':': {
-          lexer.next()
+          reader.next()
           const method = this.#name()
           left = this.#call(left, method, line)
+          isCast = false
           break
         }
         case '(':
@@ -457,37 +520,37 @@ class Parser {
   }
 
   #call(fn: Expression, method: string | undefined, line: number): CallNode {
-    const lexer = this.#lexer
+    const reader = this.#reader
     let args: Expression[]
-    if (lexer.kind === '<string>') {
-      args = [{ kind: 'constant', value: lexer.text, line: lexer.line }]
-      lexer.next()
-    } else if (lexer.kind === '{') args = [this.#table()]
+    if (reader.kind === '<string>') {
+      args = [{ kind: 'constant', value: reader.text, line: reader.line }]
+      reader.next()
+    } else if (reader.kind === '{') args = [this.#table()]
     else {
-      if (lexer.kind !== '(') lexer.failNear('function arguments expected')
-      lexer.next()
-      args = lexer.kind === ')' ? [] : this.#expressions()
+      if (reader.kind !== '(') reader.failNear('function arguments expected')
+      reader.next()
+      args = reader.kind === ')' ? [] : this.#expressions()
       this.#close(')', '(', line)
     }
     return { kind: 'call', fn, method, args, line }
   }
 
   #table(): TableNode {
-    const lexer = this.#lexer
-    const { line } = lexer
-    lexer.next()
+    const reader = this.#reader
+    const { line } = reader
+    reader.next()
     const items: { key: Expression | undefined; value: Expression }[] = []
-    while (lexer.kind !== '}') {
+    while (reader.kind !== '}') {
       let key: Expression | undefined
-      if (lexer.kind === '[') {
-        lexer.next()
+      if (reader.kind === '[') {
+        reader.next()
         key = this.#expression()
         this.#expect(']')
         this.#expect('=')
-      } else if (lexer.kind === '<name>' && lexer.peek() === '=') {
-        key = { kind: 'constant', value: lexer.text, line: lexer.line }
-        lexer.next()
-        lexer.next()
+      } else if (reader.kind === '<name>' && reader.peek() === '=') {
+        key = { kind: 'constant', value: reader.text, line: reader.line }
+        reader.next()
+        reader.next()
       }
       items.push({ key, value: this.#expression() })
       if (!this.#take(',') && !this.#take(';')) break
@@ -501,22 +564,227 @@ class Parser {
     const outer = this.#scope
     this.#scope = { node, parent: outer, visible: [] }
     if (isMethod) node.parameters.push(this.#variable('self'))
+    this.#generics()
     this.#expect('(')
-    while (this.#lexer.kind !== ')') {
+    while (this.#reader.kind !== ')') {
       if (this.#take('...')) {
         node.isVararg = true
+        this.#annotation()
         break
       }
       node.parameters.push(this.#variable(this.#name()))
+      this.#annotation()
       if (!this.#take(',')) break
-      if (this.#lexer.kind === ')') this.#lexer.failNear('<name> expected')
+      if (this.#reader.kind === ')') this.#reader.failNear('<name> expected')
     }
     this.#expect(')')
+    if (this.#reader.kind === ':') this.#type(() => this.#types.resultList())
+    const before = this.#openBlock()
     this.#declare(node.parameters)
     node.body = this.#block()
-    node.endLine = this.#lexer.line
+    this.#closeBlock(before)
+    node.endLine = this.#reader.line
     this.#close('end', 'function', line)
     this.#scope = outer
     return node
   }
+
+  // ---- annotations
+
+  /** Passes over the current word, reads a type, and goes on behind it. */
+  #type(read: () => unknown): void {
+    const { cursor } = this.#reader
+    cursor.next()
+    read()
+    this.#reader.resume()
+  }
+
+  /** `: T`, if it stands there. */
+  #annotation(): void {
+    if (this.#reader.kind === ':') this.#type(() => this.#types.type())
+  }
+
+  #generics(): void {
+    if (this.#reader.kind !== '<') return
+    this.#types.generics()
+    this.#reader.resume()
+  }
+
+  /** A value that cannot be indexed or called, with marks and casts. */
+  #annotated<T extends Expression>(value: T): T {
+    while (this.#mark() || this.#cast());
+    return value
+  }
+
+  /** `!`, if it stands there, but not the one of `!=`, which other languages have. */
+  #mark(): boolean {
+    const { cursor, kind } = this.#reader
+    if (kind !== '!') return false
+    if (cursor.kindAt(1) === '=' && cursor.touches(1)) throw cursor.error("unexpected '!=' (Lua writes '~=')")
+    this.#reader.next()
+    return true
+  }
+
+  /** `:: T` or `as T`, if it stands there. */
+  #cast(): boolean {
+    const { kind } = this.#reader
+    if ((kind !== '::' && kind !== '<name>') || !this.#isCast()) return false
+    this.#type(() => this.#types.castType())
+    return true
+  }
+
+  /** A label looks like a cast: it is one when it begins a line or some `goto` names it. */
+  #isCast(): boolean {
+    const { cursor, tokens } = this.#reader
+    if (cursor.kind === '<name>') {
+      if (!cursor.isName('as') || !this.#types.canStart(1)) return false
+      return !cursor.isFirstOnLine() || !ARGUMENTS.has(cursor.kindAt(1))
+    }
+    if (cursor.kindAt(1) !== '<name>' || cursor.kindAt(2) !== '::') return true
+    if (cursor.isFirstOnLine() || tokens.gotoNames.has(cursor.textAt(1))) return false
+    return !cursor.isFirstOnLine(3) && this.#types.canStart(3)
+  }
+
+  /** Reads Lua inside a type, of which nothing stays. */
+  #inType(read: () => void, expected: string): void {
+    const reader = this.#reader
+    const { expected: outerExpected } = reader
+    const { named } = this.#types
+    const scope = this.#scope
+    const depth = this.#depth
+    const tracksTypes = this.#tracksTypes
+    this.#scope = mainScope()
+    this.#tracksTypes = false
+    reader.expected = expected
+    try {
+      reader.resume()
+      read()
+    } finally {
+      reader.expected = outerExpected
+      this.#types.named = named
+      this.#scope = scope
+      this.#depth = depth
+      this.#tracksTypes = tracksTypes
+    }
+  }
+
+  // ---- declared types
+
+  /** A declaration of a type, if one stands there. */
+  #declaration(line: number): Statement | undefined {
+    const { cursor, kind } = this.#reader
+    if (kind !== '<name>' || cursor.kindAt(1) !== '<name>') return undefined
+    const isAlias = cursor.isName('type') && (cursor.kindAt(2) === '=' || cursor.kindAt(2) === '<')
+    if (!isAlias && !cursor.isName('interface')) return undefined
+    const { line: firstLine, column } = cursor
+    const types = this.#types
+    cursor.next()
+    const name = types.name('name')
+    types.named = []
+    const params = cursor.kind === '<' ? types.generics() : []
+    if (isAlias) cursor.expect('=')
+    const type = isAlias ? types.type() : this.#interface(firstLine, column)
+    const body: Statement[] = []
+    if (this.#tracksTypes) {
+      const declared = this.#declaredTypes.declare({ name, params, type, isInterface: !isAlias, named: types.named })
+      this.#declarations.push({ declared, scope: copyOf(this.#scope), body, line })
+    }
+    types.named = []
+    this.#reader.resume()
+    return { kind: 'do', body, line }
+  }
+
+  /** From the bases, or the first member, to `end`. */
+  #interface(line: number, column: number): TypeNode {
+    const { cursor } = this.#reader
+    const bases: TypeNode[] = []
+    if (cursor.take(':')) {
+      do bases.push(this.#types.type())
+      while (cursor.take(','))
+    }
+    const fields: RecordField[] = []
+    while (!cursor.take('end')) {
+      if (cursor.take('function')) fields.push(this.#method(line, column))
+      else if (this.#types.isField(0)) fields.push(this.#types.field())
+      else cursor.fail("field, method or 'end'", ` (to close 'interface' at line ${line})`)
+      if (!cursor.take(',')) cursor.take(';')
+    }
+    const record: TypeNode = { kind: 'record', fields, rest: undefined, isReadonly: false }
+    return bases.length === 0 ? record : { kind: 'intersection', of: [...bases, record] }
+  }
+
+  #method(line: number, column: number): RecordField {
+    const { cursor } = this.#reader
+    const name = this.#types.name('method name')
+    if (cursor.kind === '<') this.#types.generics()
+    const type: FunctionType = this.#types.signature()
+    if (cursor.kind === 'end') {
+      if (this.#endsMethod(line, column)) cursor.next()
+    } else if (cursor.kind !== 'function' && cursor.kind !== ',' && cursor.kind !== ';' && !this.#types.isField(0)) {
+      this.#inType(() => this.#statements(), 'statement')
+      cursor.expect('end', ` (to close 'interface' at line ${line})`)
+    }
+    return { name, isOptional: false, isReadonly: false, type }
+  }
+
+  /**
+   * Whether the `end` behind a method belongs to the method or to its interface: methods are written with and without one. One behind the
+   * method on its line is the method's, unless the whole interface is there; on a line of its own, one that is indented further than the
+   * interface is.
+   */
+  #endsMethod(line: number, column: number): boolean {
+    const { cursor } = this.#reader
+    if (cursor.line === line) {
+      const following = cursor.kindAt(1)
+      return !cursor.isFirstOnLine(1) && (following === 'end' || following === 'function' || this.#types.isField(1))
+    }
+    return !cursor.isFirstOnLine() || cursor.column > column
+  }
+
+  /** The field of the table of types that holds the type's value. */
+  #typeValue(declared: Declared, line: number): Expression {
+    const table: ConstantNode = { kind: 'constant', value: '', line }
+    const key: ConstantNode = { kind: 'constant', value: '', line }
+    this.#references.push({ table, key, declared })
+    const object: Expression = { kind: 'index', object: this.#resolveVariable('_ENV', line), key: table, line }
+    return { kind: 'index', object, key, line }
+  }
+
+  /** Once all is read: which declarations are values, under which keys, and which of them need the values of variables. */
+  #finishTypes(): ChunkTypes | undefined {
+    if (this.#declarations.length === 0) return undefined
+    const types = this.#declaredTypes.finish(freeName(this.#reader.tokens.source))
+    if (types === undefined) return undefined
+    for (const { table, key, declared } of this.#references) {
+      table.value = types.global
+      key.value = declared.key as string
+    }
+    for (const declaration of this.#declarations) this.#bind(declaration, types.global)
+    return types
+  }
+
+  /** A type that refers to variables gets their values where it is declared: `_TYPES.bind(key, ...)`. */
+  #bind({ declared, scope, body, line }: Declaration, global: string): void {
+    const { key, slots } = declared
+    if (key === undefined || slots.length === 0) return
+    this.#scope = scope
+    const constant = (value: string): ConstantNode => ({ kind: 'constant', value, line })
+    const table = this.#resolveVariable(global, line)
+    const fn: Expression = { kind: 'index', object: table, key: constant('bind'), line }
+    const args = [constant(key), ...slots.map((name) => this.#resolveVariable(name, line))]
+    body.push({ kind: 'call', call: { kind: 'call', fn, method: undefined, args, line }, line })
+  }
 }
+
+function mainScope(): Scope {
+  const node: FunctionNode = { parameters: [], isVararg: true, upvalues: [], body: [], line: 0, endLine: 0 }
+  node.upvalues.push({ name: '_ENV', local: undefined, index: 0 })
+  return { node, parent: undefined, visible: [] }
+}
+
+/** As it is now, whatever becomes visible later. */
+const copyOf = ({ node, parent, visible }: Scope): Scope => ({
+  node,
+  parent: parent === undefined ? undefined : copyOf(parent),
+  visible: [...visible],
+})

@@ -1,5 +1,6 @@
 // The code of a function, immutable but for what the machine learns about it.
 
+import type { ChunkTypes } from '../../base/type-node.ts'
 import type { Shape, Table } from './table.ts'
 import type { Val } from './value.ts'
 
@@ -30,6 +31,8 @@ export class Proto {
   /** Registers. */
   size = 2
   chunkName = ''
+  /** Of a chunk: the declared types whose values it uses. */
+  types: ChunkTypes | undefined = undefined
   line = 0
   endLine = 0
   /** By instruction: how the source calls its operands, as `local 'x'`. */

@@ -574,7 +574,7 @@ export class Restorer {
       base += plan.distance
       frame.base = base
       if ((frame.kind === LUA ? base - 1 : base) < taken) throw damaged('a frame over another one')
-      co.frames.push(frame)
+      co.frames[i + 1] = frame
       if (frame.kind >= PCALL && frame.kind <= HANDLER) co.protections++
       const runs = isRunning && i === plans.length - 1
       taken = frame.kind === LUA ? this.#fillRegisters(co, plan, runs) : base
