@@ -156,6 +156,7 @@ export class Backups {
       header,
       view,
       after: (delayMs, run) => fabric.after(delayMs, run),
+      nowMs: () => fabric.env.nowMs(),
       defer,
       onEnd: () => this.#takings.delete(taking),
     })

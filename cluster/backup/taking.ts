@@ -11,6 +11,8 @@ export interface TakingOptions {
   readonly view: MachineView
   /** Calls once. @returns cancels it */
   readonly after: (delayMs: number, run: () => void) => () => void
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number
   /** Runs in the next turn of the event loop. */
   readonly defer: (run: () => void) => void
   /** Once. */
@@ -19,6 +21,8 @@ export interface TakingOptions {
 
 /** How long nobody may ask for the next piece. */
 export const TAKING_IDLE_MS = 30_000
+/** How long it is written in one turn of the event loop. */
+const SLICE_MS = 5
 
 /** A backup on its way to whoever wants it. */
 export interface Backup {
@@ -32,6 +36,7 @@ export class Taking implements Backup {
   readonly #options: TakingOptions
   readonly #pieces: Generator<Uint8Array>
   #cancelIdle: () => void = () => {}
+  #sliceMs = Number.NEGATIVE_INFINITY
   #state: 'going' | 'done' | 'closed' = 'going'
 
   constructor(options: TakingOptions) {
@@ -48,8 +53,11 @@ export class Taking implements Backup {
 
   async next(): Promise<Uint8Array | undefined> {
     if (this.#state === 'done') return undefined
-    // Others have a turn between two pieces, however fast this reader is.
-    await new Promise<void>((resolve) => this.#options.defer(resolve))
+    // Others have a turn now and then, however fast this reader is.
+    if (this.#options.nowMs() - this.#sliceMs >= SLICE_MS) {
+      await new Promise<void>((resolve) => this.#options.defer(resolve))
+      this.#sliceMs = this.#options.nowMs()
+    }
     if (this.#state === 'closed') throw tooSlow()
     this.#awaitReader()
     const piece = this.#pieces.next()

@@ -104,6 +104,8 @@ const SYNC_WEIGHT = 0.1
 const HANDOVER_TIMEOUTS = 2
 /** Of the entries that are kept behind a snapshot: who is further behind gets the snapshot, and a start has no more than this to read. */
 const TRAILING_BYTES = 256 * 1024 * 1024
+/** Of a snapshot that arrives: on their way to the disk, beyond which its sender waits. */
+const WRITING_BYTES_MAX = 1024 * 1024
 /** A snapshot is written for this long in one turn of the event loop. */
 const SAVE_SLICE_MS = 5
 
@@ -157,6 +159,7 @@ export class RaftDriver implements Consensus {
   readonly #awaitingRoom = new Map<string, (() => void)[]>()
   /** The chunk of a snapshot that is on its way to the disk. */
   #writing: Promise<unknown> | undefined
+  #writingBytes = 0
   #adopting: string | undefined
   #syncMs = 0
   #syncToldMs = Number.NEGATIVE_INFINITY
@@ -430,8 +433,8 @@ export class RaftDriver implements Consensus {
       fabric.onMessage('rlog', (from, bytes) => this.#received(from, bytes)),
       fabric.onMessage('snapshot', async (from, bytes) => {
         this.#received(from, bytes)
-        // What is on its way to the disk takes memory: the sender waits for it.
-        await this.#writing
+        // What is on its way to the disk takes memory: the sender waits for it, but not for each chunk, so that many share a sync.
+        if (this.#writingBytes > WRITING_BYTES_MAX) await this.#writing
       }),
       fabric.onRoom((to, lane) => {
         if (lane === 'rlog') for (const peer of this.#serversOf(to)) this.#feed({ kind: 'drained', peer })
@@ -709,10 +712,16 @@ export class RaftDriver implements Consensus {
         return
       case 'write-chunk': {
         const { snapshot, offset, data, done } = effect
-        const writing = store.snapshots.writeChunk(snapshot, offset, data).then(
-          (isTaken) => (isTaken ? this.#feedFor(sitting, done) : undefined),
-          (error: unknown) => this.#diskFailed(sitting, error),
-        )
+        this.#writingBytes += data.length
+        const writing = store.snapshots
+          .writeChunk(snapshot, offset, data)
+          .finally(() => {
+            this.#writingBytes -= data.length
+          })
+          .then(
+            (isTaken) => (isTaken ? this.#feedFor(sitting, done) : undefined),
+            (error: unknown) => this.#diskFailed(sitting, error),
+          )
         this.#writing = writing
         return
       }

@@ -98,7 +98,7 @@ export async function isRunning(directory: string): Promise<boolean> {
 /** What a node is told to do. */
 export interface Order {
   /** Default: POST. */
-  readonly method?: 'POST' | 'PUT' | 'DELETE'
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
   /** Absent: none is sent. */
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>

@@ -1,5 +1,6 @@
 // A large data set in the versioned store: three real nodes on loopback, filled, restarted, joined by a fourth while writes go on.
-// usage: npm run bench -- kv-large [--gib 2] [--value-kib 64] [--keep]      (needs about five times that on the disk of BENCH_TMP)
+// usage: npm run bench -- kv-large [--gib 2] [--value-kib 64] [--restored] [--keep]
+// --restored: the data set is not written call by call but restored from a backup that is made for it      (needs about five times that on the disk of BENCH_TMP)
 // Figures, one JSON line each: how fast it fills, resident memory of each node at its highest, the longest turns of its event loop,
 // seconds of a snapshot, of a backup, of a restart, until a new standby has everything.
 
@@ -22,6 +23,7 @@ const { values: options } = parseArgs({
   options: {
     gib: { type: 'string', default: '2' },
     'value-kib': { type: 'string', default: '64' },
+    restored: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
   },
 })
@@ -151,7 +153,7 @@ async function load(total, act) {
       const startMs = performance.now()
       await act(i)
       ms.push(performance.now() - startMs)
-      if (i % 4096 === 0) note(`${i} of ${total}`)
+      if (i > 0 && i % 4096 === 0) note(`${i} of ${total}`)
     }
   }
   await Promise.all(Array.from({ length: CLIENTS }, client))
@@ -228,25 +230,90 @@ const quiet = { stop: false }
 /** 100 small writes a second, as an application that goes on. */
 async function background() {
   for (let i = 0; !quiet.stop; i++) {
-    await put(i % 1000, `b${i}`, nodes.get('a'))
+    await put(i % Math.min(1000, keyCount), `b${i}`, nodes.get('a'))
     await pause(10)
   }
 }
 
 mkdirSync(join(dir, '.runtime'), { recursive: true })
-await start('a')
-await Promise.all([start('b'), start('c')])
-await until('three voters', async () => (await status(nodes.get('a'))).voters.length === 3)
-void watch()
-void ping()
+/** The file of a cluster that holds all keys. */
+async function makeBackup(file) {
+  const [{ writeBackup }, { pack }, { encodeValue }] = await Promise.all(
+    ['cluster/backup/wire/file.js', 'runtime/base/msgpack.js', 'runtime/store/values.js'].map(
+      (path) => import(`../../dist/${path}`),
+    ),
+  )
+  const bytes = (text) => Uint8Array.from(Buffer.from(text))
+  const valueFor = (i) => encodeValue(JSON.parse(bytesOf(i, 0).toString()), 2 ** 20)
+  function* records() {
+    yield { section: 1, record: pack({ index: 9, clock: 1000, rev: keyCount + 9, level: 0, settings: {} }) }
+    for (let i = 0; i < keyCount; i++) {
+      yield { section: 6, record: pack([bytes('data'), bytes(keyOf(i)), i + 1, i + 1, 0, valueFor(i)]) }
+    }
+  }
+  // All have one length.
+  const valueTotal = keyCount * valueFor(0).length
+  const counts = { sessions: 0, names: 0, reservations: 0, locks: 0, keys: keyCount, valueBytes: valueTotal }
+  const header = {
+    ...{ clusterId: 'default', formation: '00'.repeat(16), index: 9, term: 1, clockMs: 1000, revision: keyCount + 9 },
+    ...{
+      featureLevel: 0,
+      settings: {},
+      voters: [],
+      standbys: [],
+      takenAtMs: Date.now(),
+      node: 'a',
+      version: '0',
+      counts,
+    },
+  }
+  const out = createWriteStream(file)
+  for (const piece of writeBackup(header, records())) {
+    if (!out.write(piece)) await new Promise((next) => out.once('drain', next))
+  }
+  await new Promise((done) => out.end(done))
+}
+
+async function restore(file) {
+  const child = spawn(process.execPath, [MAIN, 'cluster', 'snapshot', 'restore', file, '--node', 'a'], {
+    cwd: dir,
+    stdio: 'inherit',
+  })
+  const code = await new Promise((resolve) => child.once('close', resolve))
+  if (code !== 0) throw new Error(`restore ended with ${code}`)
+}
 
 let startMs = performance.now()
-const fill = await load(keyCount, (i) => put(i, 0))
-emit('fill', totalBytes / 2 ** 20 / secondsSince(startMs), 'MiB/s', keyCount)
-emit('fill_put_p99', share(fill, 0.99), 'ms', keyCount)
-emit('fill_errors', errors, 'calls', keyCount)
-emitTurns('fill')
-emitRss('fill')
+if (options.restored) {
+  const file = join(dir, 'made.backup')
+  await makeBackup(file)
+  note('restoring')
+  startMs = performance.now()
+  await restore(file)
+  emit('restore', secondsSince(startMs), 's', 1)
+  rmSync(file)
+}
+void watch()
+startMs = performance.now()
+await start('a')
+void ping()
+if (options.restored) emit('start_restored', secondsSince(startMs), 's', 1)
+startMs = performance.now()
+await Promise.all([start('b'), start('c')])
+await until('three voters', async () => (await status(nodes.get('a'))).voters.length === 3, 1_800_000)
+if (options.restored) {
+  emit('two_join', secondsSince(startMs), 's', 1)
+  emitTurns('form')
+  emitRss('form')
+} else {
+  startMs = performance.now()
+  const fill = await load(keyCount, (i) => put(i, 0))
+  emit('fill', totalBytes / 2 ** 20 / secondsSince(startMs), 'MiB/s', keyCount)
+  emit('fill_put_p99', share(fill, 0.99), 'ms', keyCount)
+  emit('fill_errors', errors, 'calls', keyCount)
+  emitTurns('fill')
+  emitRss('fill')
+}
 
 note('a backup under writes')
 const term = (await status(nodes.get('b'))).term

@@ -1,15 +1,25 @@
 // `npm run bench`: Moonmesh's workloads, and those of other systems beside them, round after round; medians and ratios as a table.
 // usage: npm run bench -- [W1 W2 …] [--rounds 3] [--peers DIR] [--only erlang,lua] [--json]
+//        npm run bench -- kv-large [--gib 2] …      a large data set, see kv-large.mjs
 // DIR (else BENCH_PEERS, else a folder bench/peers beside this checkout) holds one folder a peer with a run.mjs that takes workload ids and
 // prints the same JSON lines as moonmesh.mjs; one that ends with status 77 is not installed.
 
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const here = dirname(fileURLToPath(import.meta.url))
+
+// It has no peers and options of its own.
+if (process.argv[2] === 'kv-large') {
+  const { status } = spawnSync(process.execPath, [join(here, 'kv-large.mjs'), ...process.argv.slice(3)], {
+    stdio: 'inherit',
+  })
+  process.exit(status ?? 1)
+}
+
 const DEFAULT_WORKLOADS = ['W1', 'W2', 'W3', 'W4', 'W5', 'W6', 'W7', 'W8', 'W9', 'W10', 'W12']
 const OURS = 'moonmesh'
 const NOT_INSTALLED = 77

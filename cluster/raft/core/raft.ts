@@ -92,7 +92,7 @@ export const RAFT_DEFAULTS: RaftOptions = {
   trailingEntries: 10_240,
   snapshotStreamsMax: 2,
   snapshotChunkBytes: 32 * 1024,
-  snapshotWindowChunks: 8,
+  snapshotWindowChunks: 64,
   snapshotStallMs: 10_000,
   readMode: 'index',
   readsMax: 4096,
