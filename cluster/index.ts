@@ -1,6 +1,6 @@
 // What the rest of the program sees of the cluster.
 
-export { type BackupSummary, inspectBackup, restoreBackup, saveBackup } from './backup/files.ts'
+export { type BackupSummary, backupHeader, inspectBackup, restoreBackup, saveBackup } from './backup/files.ts'
 export type { Backup } from './backup/taking.ts'
 export { Cluster, type ClusterMember } from './cluster.ts'
 export type { GroupEvent, GroupStatus } from './group.ts'

@@ -89,14 +89,28 @@ export async function inspectBackup(file: string, files: Files = diskFiles): Pro
 }
 
 /**
+ * What a backup says of itself, without a look at the rest.
+ * @throws MoonmeshError as `inspectBackup`
+ */
+export async function backupHeader(file: string, files: Files = diskFiles): Promise<BackupHeader> {
+  const parts = readBackup(piecesOf(files, file))
+  try {
+    const first = await nextOf(parts, file, TAKE_AGAIN)
+    if (first?.kind !== 'header') throw damaged(file, 0, 'it has no beginning', TAKE_AGAIN)
+    return first.header
+  } finally {
+    await parts.return(undefined)
+  }
+}
+
+/**
  * Founds a group of one node from a backup: its store is made beside the one that is there, and takes its place once it is whole. The node
  * must not run.
  * @throws MoonmeshError as `inspectBackup`; nothing has changed then
  */
 export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
   const { file, storePath, nodeName, wallMs = Date.now, files = diskFiles } = options
-  // All of it is read before anything is made: a file that is cut off must not cost the space of two.
-  const { header } = await inspectBackup(file, files)
+  const header = await backupHeader(file, files)
   const revision = understood(file, 0, TAKE_AGAIN, () =>
     revivedRevision(header.revision, { takenAtMs: header.takenAtMs, nowMs: wallMs() }),
   )

@@ -245,7 +245,7 @@ test('a file that is cut off or damaged is named with the place, and restores no
     expect(stderr).toContain(`${cut}: at byte ${good.length - 100}: it ends there`)
     expect(stderr).toContain('take another backup, or use an older one')
   }
-  expect(existsSync(join(cli.dir, '.runtime', 'new'))).toBe(false)
+  expect(existsSync(join(cli.dir, '.runtime', 'new', '_sys', 'raft'))).toBe(false)
   const bad = Buffer.from(good)
   bad[good.length >> 1] = (bad[good.length >> 1] as number) ^ 1
   writeFileSync(cut, bad)

@@ -52,8 +52,9 @@ async function start(name: string): Promise<void> {
   const seeds = [...nodes].flatMap(([other, program]) => (other === name ? [] : (addressesOf(program).gossip ?? [])))
   const joins = seeds.length === 0 ? [] : ['--set', `cluster.membership.join_addrs=${seeds.join(',')}`]
   const program = cli.start(['run', 'app.yaml', '--log-format', 'json', '--set', `node.name=${name}`, ...joins])
-  await program.until('"event":"ready"')
   nodes.set(name, program)
+  // Three nodes and 64 clients may have a slow machine to themselves.
+  await eventually(() => expect(program.stderr).toContain('"event":"ready"'), { timeoutMs: 120_000 })
 }
 
 const socketOf = (name: string): string => join(cli.dir, '.runtime', name, 'admin.sock')

@@ -90,6 +90,15 @@ export function* writeBackup(
  */
 export async function* readBackup(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<BackupPart> {
   const source = new Source(pieces)
+  try {
+    yield* partsIn(source)
+  } finally {
+    // Whoever wants no more of it lets go of the file.
+    await source.close()
+  }
+}
+
+async function* partsIn(source: Source): AsyncGenerator<BackupPart> {
   await readMagic(source)
   let hasHeader = false
   let count = 0
@@ -274,6 +283,10 @@ class Source {
   /** SHA-256 of what was taken so far. */
   checksum(): Uint8Array {
     return this.#hash.copy().digest()
+  }
+
+  async close(): Promise<void> {
+    await this.#pieces.return?.()
   }
 
   async isAtEnd(): Promise<boolean> {

@@ -74,9 +74,9 @@ async function restore(file: string, options: RestoreOptions): Promise<number> {
   if (await isRunning(own)) {
     throw new CommandFailure(EXIT_FAILED, `node ${node} is running; stop it first`)
   }
-  const { holdsState, inspectBackup, restoreBackup } = await import('../../../cluster/index.ts')
-  // Before anybody is asked to decide on it.
-  const { header } = await inspectBackup(file)
+  const { backupHeader, holdsState, restoreBackup } = await import('../../../cluster/index.ts')
+  // Before anybody is asked to decide on it. That all of it is whole shows before anything is replaced.
+  const header = await backupHeader(file)
   const storePath = join(raftDir ?? own, '_sys', 'raft')
   const hasState = await holdsState(storePath)
   if (hasState && force !== true) {
