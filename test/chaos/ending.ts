@@ -20,6 +20,8 @@ export interface EndingOptions {
   readonly cluster: Cluster
   readonly history: History
   readonly say: (text: string) => void
+  /** So many times as long as usual may it take. */
+  readonly patience: number
 }
 
 /** Reads everything once more, waits until all nodes agree, then lets the clients end. @returns how long agreement took */
@@ -27,6 +29,7 @@ export async function settle({
   cluster,
   history,
   say,
+  patience,
 }: EndingOptions): Promise<{ convergedMs: number; counters: Map<string, number> }> {
   const { nodes } = cluster
   const reader = async (node: ChaosNode, order: Order): Promise<Reply | undefined> => {
@@ -64,10 +67,12 @@ export async function settle({
     apart = (await differencesOf(cluster, history, insist)).slice(0, 10)
     if (apart.length === 0) break
     await wait(500)
-  } while (performance.now() - fromMs < CONVERGED_MS_MAX)
+  } while (performance.now() - fromMs < patience * CONVERGED_MS_MAX)
   const convergedMs = performance.now() - fromMs
   for (const each of apart)
-    history.violations.push(`not the same on all nodes ${CONVERGED_MS_MAX / 1000} s after healing: ${each}`)
+    history.violations.push(
+      `not the same on all nodes ${(patience * CONVERGED_MS_MAX) / 1000} s after healing: ${each}`,
+    )
 
   const contents = new Map<string, Content>()
   for (const node of nodes) contents.set(node.name, await contentOf(node, insist))
@@ -157,7 +162,7 @@ async function pidsOf(nodes: readonly ChaosNode[]): Promise<Set<string>> {
 }
 
 /** Everybody in a group hears a broadcast of each node, once. */
-export async function checkBroadcasts({ cluster, history }: EndingOptions): Promise<void> {
+export async function checkBroadcasts({ cluster, history, patience }: EndingOptions): Promise<void> {
   const alive = await pidsOf(cluster.nodes)
   const joined = [...joinedOf(history)].filter(([pid]) => alive.has(pid))
   for (const [i, node] of cluster.nodes.entries()) {
@@ -165,7 +170,7 @@ export async function checkBroadcasts({ cluster, history }: EndingOptions): Prom
     const value = `last ${node.name}`
     await node.ask({ op: 'broadcast', group, value }, 'reader')
     const expected = joined.flatMap(([pid, groups]) => (groups.has(group) ? [pid] : []))
-    const deadlineMs = performance.now() + 20_000
+    const deadlineMs = performance.now() + patience * 20_000
     for (;;) {
       const heard = new Set(
         history.remarks.flatMap((each) => (each.ev === 'cast' && each['value'] === value ? [each.pid] : [])),
@@ -183,15 +188,15 @@ export async function checkBroadcasts({ cluster, history }: EndingOptions): Prom
 
 /** Ends all clients and looks at what stays behind. */
 export async function checkLeftovers(
-  { cluster, history }: EndingOptions,
+  { cluster, history, patience }: EndingOptions,
   clients: ReadonlyMap<string, { client: string; node: number }>,
 ): Promise<void> {
   await Promise.all(
     [...clients.values()].map(({ client, node }) =>
-      Promise.race([(cluster.nodes[node] as ChaosNode).ask({ op: 'quit' }, client), wait(10_000)]),
+      Promise.race([(cluster.nodes[node] as ChaosNode).ask({ op: 'quit' }, client), wait(patience * 10_000)]),
     ),
   )
-  const deadlineMs = performance.now() + GONE_MS_MAX
+  const deadlineMs = performance.now() + patience * GONE_MS_MAX
   let left: string[] = []
   do {
     left = []

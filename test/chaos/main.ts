@@ -5,6 +5,7 @@
 //   … --plant NAME | list                                 against a copy of the product with a bug in it, which is to be found
 //   … --plan                                              prints the plan and does nothing
 //   … --only kill,stop   --without clock,corrupt          faults of these kinds, or not of these
+//   … --patience 3                                        so many times longer may it take to heal, where others work as well
 //   … --keep                                              leaves the logs where they are
 
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -32,14 +33,16 @@ const { values } = parseArgs({
     plan: { type: 'boolean', default: false },
     only: { type: 'string' },
     without: { type: 'string' },
+    patience: { type: 'string', default: '1' },
     think: { type: 'string', default: '300' },
     keep: { type: 'boolean', default: false },
   },
 })
 
-const FOUNDED_MS_MAX = 90_000
-const WHOLE_MS_MAX = 90_000
-const ANSWERED_MS_MAX = 60_000
+const patience = Number(values.patience)
+const FOUNDED_MS_MAX = patience * 90_000
+const WHOLE_MS_MAX = patience * 60_000
+const ANSWERED_MS_MAX = patience * 60_000
 
 const root = process.cwd()
 
@@ -131,7 +134,7 @@ async function runPlan(
   const fromMs = performance.now()
   workload.start()
   const chance = new Chance(plan.seed ^ 0x5eed)
-  const nemesis = new Nemesis({ cluster, network, history, chance, dir, say })
+  const nemesis = new Nemesis({ cluster, network, history, chance, dir, say, patience })
   for (const step of plan.steps) await nemesis.perform(step)
   const healedMs = performance.now()
   say('all is healed')
@@ -143,7 +146,7 @@ async function runPlan(
   const toMs = performance.now()
   if (!(await workload.stop(ANSWERED_MS_MAX)))
     history.violations.push(`some orders had no answer within ${ANSWERED_MS_MAX / 1000} s`)
-  const ending = { cluster, history, say }
+  const ending = { cluster, history, say, patience }
   let convergedMs = Number.POSITIVE_INFINITY
   let counters: ReadonlyMap<string, number> | undefined
   try {

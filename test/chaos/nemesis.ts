@@ -31,6 +31,8 @@ export interface NemesisOptions {
   readonly chance: Chance
   readonly dir: string
   readonly say: (text: string) => void
+  /** So many times as long as usual may a node take. */
+  readonly patience: number
 }
 
 export class Nemesis {
@@ -49,7 +51,7 @@ export class Nemesis {
     const { history, say, cluster } = this.#options
     await wait(step.afterMs)
     if (step.faults.some(({ kind }) => DESTRUCTIVE.has(kind))) {
-      const missing = await cluster.whole(WHOLE_MS_MAX)
+      const missing = await cluster.whole(this.#options.patience * WHOLE_MS_MAX)
       if (missing.length > 0) {
         history.notes.push(
           `left out, since something was missing: ${step.faults.map(describe).join(', ')}: ${missing.join('; ')}`,
@@ -241,10 +243,12 @@ export class Nemesis {
     const { history } = this.#options
     for (const node of this.#nodes) {
       if (!node.isUp || (this.#down.get(node.index) ?? 0) > 0) continue
-      if (!(await node.stop(STOP_MS_MAX)))
-        history.violations.push(`${node.name} did not stop within ${STOP_MS_MAX} ms of SIGTERM`)
+      if (!(await node.stop(this.#options.patience * STOP_MS_MAX)))
+        history.violations.push(
+          `${node.name} did not stop within ${this.#options.patience * STOP_MS_MAX} ms of SIGTERM`,
+        )
       node.start()
-      await Promise.race([node.ready(), wait(START_MS_MAX)])
+      await Promise.race([node.ready(), wait(this.#options.patience * START_MS_MAX)])
       await wait(2000)
     }
     return { undo: () => {}, note: 'done' }
@@ -334,7 +338,7 @@ export class Nemesis {
     const outcome = await Promise.race([
       node.ready().then(() => 'ready'),
       node.ended().then(() => 'ended'),
-      wait(START_MS_MAX).then(() => 'neither ready nor over'),
+      wait(this.#options.patience * START_MS_MAX).then(() => 'neither ready nor over'),
     ])
     history.notes.push(`${node.name}, ${what}: ${outcome === 'ended' ? 'it refused to start' : outcome}`)
     if (outcome !== 'ended') return
