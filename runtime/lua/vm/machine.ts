@@ -708,6 +708,8 @@ export class Machine {
 
   #remember(o: Table, key: string, cache: Cache, value: Val): Val {
     if (!o.shape.isDictionary && !o.shape.index.has(key)) {
+      // A shape of its own stays the same when it gets the key.
+      if (o.shape.watched !== undefined) o.watch(key)
       cache.missShape = o.shape
       cache.missEpoch = epoch.value
       cache.value = value
