@@ -30,6 +30,9 @@ export interface Told extends Remark {
   readonly atMs: number
 }
 
+/** What a driver says of an order for a client that it could not start. */
+const STOPPING = 'host is not running'
+
 export class History {
   readonly operations: Operation[] = []
   readonly remarks: Told[] = []
@@ -46,9 +49,10 @@ export class History {
   add(client: string, node: number, order: Order, answer: Answer): Operation {
     const { run, sentMs } = answer
     const base = { client, node, run, order, sentMs }
-    const operation = answer.kind === 'reply' ? { ...base, reply: answer.reply, atMs: answer.atMs } : base
-    this.operations.push(operation)
-    if (answer.kind === 'reply' && answer.reply.failed !== undefined) {
+    // A node that is stopping begins nothing any more.
+    const isAnswered = answer.kind === 'reply' && answer.reply.failed?.startsWith(STOPPING) !== true
+    const operation = isAnswered ? { ...base, reply: answer.reply, atMs: answer.atMs } : base
+    if (isAnswered && answer.reply.failed !== undefined) {
       this.violations.push(`${client} failed at ${JSON.stringify(order)}: ${answer.reply.failed}`)
     }
     return operation
