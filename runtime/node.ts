@@ -921,7 +921,7 @@ export class Node {
    * Makes a process of what `capture` wrote. It has a new PID; names, links and monitors of the old one it has not (`describeDocument` lists
    * them). Whoever can hand in a document decides what the process does and on whose behalf: keep documents as safe as code.
    * @param options.host default: the host where it was   @param options.name a local name that it has before it runs
-   * @throws MoonmeshError `Invalid` (damaged), `Conflict` (the code is another one here), `NotFound` (no such entry or host), `Unavailable`
+   * @throws MoonmeshError `Invalid` (damaged), `Conflict` (the code is another one here), `AlreadyExists` (the name is taken), `NotFound` (no such entry or host), `Unavailable`
    */
   async resume(document: Uint8Array, options: ResumeOptions = {}): Promise<string> {
     const { header, heap } = decodeDocument(document)

@@ -8,6 +8,7 @@ export type FailureReason =
   | 'read-only'
   | 'locked'
   | 'missing'
+  | 'directory'
   | 'corrupt'
   | 'too-many-files'
   | 'io'
@@ -33,6 +34,7 @@ const explanations: Record<FailureReason, Explanation> = {
     text: 'another process is using it; stop that one or give this node a directory of its own',
   },
   missing: { kind: 'NotFound', text: 'it is not there' },
+  directory: { kind: 'Invalid', text: 'a directory is there; name a file' },
   corrupt: { kind: 'Internal', text: 'its content is damaged' },
   'too-many-files': { kind: 'Unavailable', text: 'too many open files; raise the limit of this process (ulimit -n)' },
   io: { kind: 'Internal', text: 'the disk failed; see the system log for its health' },
@@ -48,6 +50,7 @@ const byCode: { readonly [code: string]: FailureReason | undefined } = {
   EROFS: 'read-only',
   ENOENT: 'missing',
   ENOTDIR: 'missing',
+  EISDIR: 'directory',
   EMFILE: 'too-many-files',
   ENFILE: 'too-many-files',
   LEVEL_LOCKED: 'locked',

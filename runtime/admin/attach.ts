@@ -20,12 +20,13 @@ export function serveConsole(node: AdminNode, socket: Duplex, head: Buffer): voi
   let missed = 0
   const send = (news: ConsoleNews): void => void socket.write(`${JSON.stringify(news)}\n`)
   const tell = (news: ConsoleNews): void => {
-    if (socket.destroyed) return
+    if (socket.destroyed || socket.writableEnded) return
     if (news.kind === 'print' && socket.writableLength > UNREAD_BYTES_MAX) return void missed++
     if (missed > 0) send({ kind: 'print', text: `… ${missed} prints were left out` })
     missed = 0
     send(news)
-    if (news.kind === 'over') socket.end()
+    // Whoever does not hang up then, or goes on typing, must not hold the connection.
+    if (news.kind === 'over') socket.end(() => socket.destroy())
   }
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${CONSOLE_PROTOCOL}\r\n\r\n`)
   let session: Console
@@ -47,9 +48,15 @@ export function serveConsole(node: AdminNode, socket: Duplex, head: Buffer): voi
   let rest = ''
   const decoder = new TextDecoder()
   const take = (chunk: Buffer): void => {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
-    rest = lines.pop() ?? ''
-    for (const line of lines) if (!socket.destroyed) obey(line)
+    if (socket.writableEnded) return
+    const text = decoder.decode(chunk, { stream: true })
+    rest += text
+    // A long line comes in many chunks: it is looked through once.
+    if (text.includes('\n')) {
+      const lines = rest.split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) if (!socket.writableEnded) obey(line)
+    }
     if (rest.length > LINE_CHARS_MAX) tell({ kind: 'over', why: `a line of more than ${LINE_CHARS_MAX} characters` })
   }
   take(head)

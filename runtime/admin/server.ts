@@ -86,7 +86,10 @@ export class AdminServer {
       if (isConsole) {
         connections.began(request.socket)
         serveConsole(this.#options.node, socket, head)
-      } else socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+      } else {
+        const answer = 'HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
+        socket.end(answer, () => socket.destroy())
+      }
     })
     this.#local.on('connection', (socket: Socket) => connections.add(socket))
   }
@@ -275,6 +278,9 @@ function send(response: ServerResponse, error: MoonmeshError): void {
 function asMoonmeshError(thrown: unknown): MoonmeshError {
   if (thrown instanceof MoonmeshError) return thrown
   const status = (thrown as { statusCode?: unknown }).statusCode
+  if (status === 415) {
+    return new MoonmeshError('Invalid', 'a body must be JSON, with the header "content-type: application/json"')
+  }
   const isTheirs = typeof status === 'number' && status >= 400 && status < 500
   return new MoonmeshError(isTheirs ? 'Invalid' : 'Internal', messageOf(thrown), { cause: thrown })
 }

@@ -243,8 +243,8 @@ export abstract class Host implements ProcessHost {
       if (process.isEnded) return
       if (answer.ok) return this.#start(process, request)
       const holder = answer.error.kind === 'AlreadyExists' ? this.names.lookup(name) : undefined
-      // Whoever waits for the end waits for a process of its own.
-      if (holder === undefined || request.wantsEnd)
+      // Whoever waits for the end waits for a process of its own; and nobody else can stand for one that was saved.
+      if (holder === undefined || request.wantsEnd || request.saved !== undefined)
         return this.loadFailed(process, { ok: false, error: errorFrom(answer.error) })
       const spawning = this.#forget(process)
       for (const { topic, values } of request.messages) {

@@ -149,6 +149,13 @@ test('a saved file is whole under its name and under no other, and says what it 
   })
 })
 
+test('a directory is no backup, and is not blamed on the disk', async () => {
+  const reason = { kind: 'Invalid', details: { reason: 'directory' } }
+  await expect(inspectBackup(place)).rejects.toMatchObject(reason)
+  await expect(saveBackup(backupOf(filled()), place)).rejects.toMatchObject(reason)
+  expect(readdirSync(place)).toEqual([])
+})
+
 test('a backup that breaks off leaves no file, and an earlier one as it was', async () => {
   await saveBackup(backupOf(filled()), file)
   const before = await inspectBackup(file)

@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -143,7 +143,7 @@ interface Ask {
 }
 
 function ask(path: string, { method = 'GET', headers: given = {}, body, at }: Ask = {}): Promise<Answer> {
-  const headers = { ...given, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
+  const headers = { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...given }
   const place =
     at === undefined
       ? { socketPath: directory.socketPath }
@@ -166,6 +166,8 @@ function ask(path: string, { method = 'GET', headers: given = {}, body, at }: As
     sent.end(body === undefined ? undefined : JSON.stringify(body))
   })
 }
+
+const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 
 describe('routes (operations.md §3)', () => {
   test('/v1/status', async () => {
@@ -422,6 +424,13 @@ describe('routes (operations.md §3)', () => {
     expect(log.recent().at(-1)?.text).toContain('a bug')
   })
 
+  test('a body that is no JSON by its header is refused with what to send', async () => {
+    await start()
+    const { status, body } = await ask('/v1/kv/shop:a/b', { method: 'PUT', body: 1, headers: FORM })
+    expect(status).toBe(400)
+    expect((body as ErrorBody).error.message).toContain('content-type: application/json')
+  })
+
   test('a path that is no path is the asker’s mistake', async () => {
     await start()
     expect(await ask('/v1/%zz')).toMatchObject({ status: 400, body: { error: { kind: 'Invalid' } } })
@@ -510,6 +519,26 @@ describe('streams', () => {
     const headers = { authorization: 'Bearer secret' }
     expect((await ask('/v1/logs', { at: address, headers })).status).toBe(200)
     expect((await ask('/v1/events?types=nothing', { at: address })).status).toBe(400)
+  })
+})
+
+test.each([
+  ['/v1/console', 'no consoles'],
+  ['/v1/elsewhere', '404 Not Found'],
+])('who is refused an upgrade to %s holds no connection, even without hanging up', async (path, answer) => {
+  await start()
+  const socket = connect({ path: directory.socketPath, allowHalfOpen: true })
+  let text = ''
+  socket.setEncoding('utf8').on('data', (piece: string) => {
+    text += piece
+  })
+  socket.on('error', () => {})
+  socket.write(`GET ${path} HTTP/1.1\r\nhost: n1\r\nconnection: upgrade\r\nupgrade: moonmesh-console\r\n\r\n`)
+  await eventually(() => expect(text).toContain(answer))
+  // Nobody is there to read what is written.
+  await eventually(() => {
+    socket.write('x')
+    expect(socket.destroyed).toBe(true)
   })
 })
 

@@ -40,11 +40,16 @@ function heapOf(answer: Answer<Value> | undefined): string {
   return (answer.value as TableValue).array[1] as string
 }
 
-function resume(node: TestNode, saved: string, host = 'app:a'): { pid: string; outcome: () => Outcome | undefined } {
+function resume(
+  node: TestNode,
+  saved: string,
+  host = 'app:a',
+  name?: string,
+): { pid: string; outcome: () => Outcome | undefined } {
   let pid = ''
   let failure: unknown
   let outcome: Outcome | undefined
-  const request = { ...node.request('app:worker', [], host), context: record({}), saved }
+  const request = { ...node.request('app:worker', [], host), context: record({}), saved, name }
   node.relay.spawn(
     request,
     (answer) => {
@@ -58,6 +63,12 @@ function resume(node: TestNode, saved: string, host = 'app:a'): { pid: string; o
   node.driver.settle()
   if (failure !== undefined) throw failure
   return { pid, outcome: () => outcome }
+}
+
+/** Sends it what it waits for. */
+function goOn(node: TestNode, { pid, outcome }: ReturnType<typeof resume>): Outcome | undefined {
+  node.send(pid, 'end')
+  return outcome()
 }
 
 function resultOf(outcome: Outcome | undefined): Plain {
@@ -217,6 +228,16 @@ describe('a document', () => {
     b.driver.advance(25)
     expect(refusal(capture(b, last))).toBe('saved')
   })
+})
+
+test('a process does not go on under a name that is taken, and its holder does not stand for it', () => {
+  const node = newNode('return function() local sum = 1 process.inbox():receive() return sum end')
+  const saved = heapOf(capture(node, node.spawn('app:worker').pid))
+  const first = resume(node, saved, 'app:a', 'tally')
+  expect(() => resume(node, saved, 'app:b', 'tally')).toThrow('name already registered')
+  node.send('tally', 'end')
+  expect(resultOf(first.outcome())).toBe(1)
+  expect(resultOf(goOn(node, resume(node, saved, 'app:b', 'tally')))).toBe(1)
 })
 
 describe('a process is not saved', () => {
