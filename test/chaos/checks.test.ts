@@ -33,6 +33,19 @@ class Told extends History {
   }
 }
 
+test('a history keeps what was asked; what a stopping node did not begin has no answer', () => {
+  const history = new History()
+  const base = { kind: 'reply', run, sentMs: 0, atMs: 1 } as const
+  const order = { op: 'get', key: 'r:1' }
+  history.add('a', 0, order, { ...base, reply: { absent: true } as unknown as Reply })
+  history.add('a', 0, order, { ...base, reply: { failed: 'host is not running: chaos:clients' } as unknown as Reply })
+  history.add('a', 0, order, { kind: 'gone', run, sentMs: 0 })
+  expect(history.operations.map(({ reply }) => reply !== undefined)).toEqual([true, false, false])
+  expect(history.violations).toEqual([])
+  history.add('a', 0, order, { ...base, reply: { failed: 'attempt to index nil' } as unknown as Reply })
+  expect(history.violations).toHaveLength(1)
+})
+
 const put = (value: string, rest: Record<string, unknown> = {}): Order => ({ op: 'put', key: 'r:1', value, ...rest })
 const get: Order = { op: 'get', key: 'r:1' }
 

@@ -52,6 +52,7 @@ export class History {
     // A node that is stopping begins nothing any more.
     const isAnswered = answer.kind === 'reply' && answer.reply.failed?.startsWith(STOPPING) !== true
     const operation = isAnswered ? { ...base, reply: answer.reply, atMs: answer.atMs } : base
+    this.operations.push(operation)
     if (isAnswered && answer.reply.failed !== undefined) {
       this.violations.push(`${client} failed at ${JSON.stringify(order)}: ${answer.reply.failed}`)
     }

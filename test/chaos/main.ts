@@ -160,6 +160,8 @@ async function runPlan(
     history.violations.push(`the end could not be looked at: ${error instanceof Error ? error.message : String(error)}`)
   }
   say('judging')
+  // A history without anything in it would contradict nothing.
+  if (history.of('get', 'put').length === 0) history.violations.push('no reads and writes were recorded')
   history.violations.push(...judge(history, counters))
   return { plan, history, limits, fromMs, toMs, healedMs, wholeMs, convergedMs, minutes: Number(values.minutes) }
 }
