@@ -70,7 +70,8 @@ function bashScript(root: Node): string {
     esac
   done
   case "$prev" in
-    --node) COMPREPLY=($(compgen -W "$(ls .runtime 2>/dev/null)" -- "$cur")); return ;;
+    # Only what can be the name of a node: compgen runs whatever else may stand in a word.
+    --node) COMPREPLY=($(compgen -W "$(ls .runtime 2>/dev/null | LC_ALL=C grep -xE '[A-Za-z0-9][A-Za-z0-9.-]*')" -- "$cur")); return ;;
 ${chosen.join('\n')}
     ${others.join('|')}) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac

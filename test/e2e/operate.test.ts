@@ -1,6 +1,7 @@
 // What an operator has of a running node: its log, its events, its metrics. One node for the whole file. operations.md §2, §3, §5.
 
 import { execFile } from 'node:child_process'
+import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -149,6 +150,12 @@ test('completion: a shell completes commands, options, their values and nodes', 
   expect(await complete('logs', '--level', 'w')).toEqual(['warn'])
   expect(await complete('ps', '--node', '')).toEqual(['n1'])
   expect(await complete('run', 'ap')).toEqual(['app.yaml'])
+  // Nor is anything run that somebody else has written into this folder.
+  const hostile = join(cli.dir, '.runtime', '$(touch pwned)')
+  mkdirSync(hostile)
+  expect(await complete('ps', '--node', '')).toEqual(['n1'])
+  rmdirSync(hostile)
+  expect(existsSync(join(cli.dir, 'pwned'))).toBe(false)
   expect((await ok('completion', 'zsh')).stdout).toContain('bashcompinit')
   expect((await ok('completion', 'fish')).stdout).toMatch(/^complete -c runtime .* -a members /m)
   expect(await cli.run(['completion', 'csh'])).toMatchObject({ code: 2 })
