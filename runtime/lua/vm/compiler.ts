@@ -747,7 +747,10 @@ class FunctionCompiler {
           ? this.#emit(OP.ADD + index, register, left, this.#any(b), line)
           : this.#emit(OP.ADDK + index, register, left, right, line)
       // Constants stand in no register in the reference implementation.
-      const nameOf = (operand: Expression) => (operand.kind === 'constant' ? undefined : this.#describe(operand))
+      const nameOf = (operand: Expression): string | undefined => {
+        const name = this.#describe(operand)
+        return name?.startsWith('constant ') === true ? undefined : name
+      }
       return this.#named(pc, nameOf(a), nameOf(b))
     }
     if (operator === '..') {
@@ -886,8 +889,10 @@ class FunctionCompiler {
 const hidden = (): LocalVariable => ({ name: '(for state)', isCaptured: false, register: -1 })
 
 /** Whether the value is known to be true, or to be false. */
-const isAlways = ({ kind }: Expression, truth: boolean): boolean =>
-  truth ? kind === 'true' || kind === 'constant' : kind === 'false' || kind === 'nil'
+const isAlways = (node: Expression, truth: boolean): boolean =>
+  truth
+    ? node.kind === 'true' || node.kind === 'constant' || fold(node) !== undefined
+    : node.kind === 'false' || node.kind === 'nil'
 
 const isMulti = ({ kind }: Expression): boolean => kind === 'call' || kind === 'vararg'
 

@@ -322,12 +322,12 @@ export class Machine {
     const { S } = this.co
     let f = S[at]
     let count = argumentCount
-    for (let hops = 0; !(f instanceof Closure); hops++) {
+    while (!(f instanceof Closure)) {
       if (f instanceof Native) {
         return this.#native(f, S, at, count)
       }
       const handler = this.metaOf(f)?.getStr('__call')
-      if (handler === undefined || hops > INDEX_HOPS_MAX) throw this.typeError('call', f, 0)
+      if (!(handler instanceof Closure || handler instanceof Native)) throw this.typeError('call', f, 0)
       this.#ensure(S, at + count + 2)
       for (let i = at + count; i >= at; i--) S[i + 1] = S[i]
       S[at] = handler

@@ -486,7 +486,7 @@ export class Table {
     // A shape of its own: cached writes of other tables never fit it.
     if (this.shape.watched === undefined) {
       const { keys, index, isDictionary } = this.shape
-      this.shape = new Shape(keys, index, false)
+      this.shape = new Shape([...keys], new Map(index), false)
       this.shape.isDictionary = isDictionary
       this.shape.watched = new Set()
     }
