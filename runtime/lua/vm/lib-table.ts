@@ -193,7 +193,9 @@ function sort(m: Machine, S: Val[], at: number, count: number): number {
     const before: Before = compare === undefined ? (a, b) => isLess(m, a, b) : comparator(m, S, compare)
     quicksort(m, values, before)
   }
-  if (plainList(list) && list.arr.length === size + 1) for (let i = 0; i < size; i++) list.arr[i + 1] = values[i]
+  // A comparator that takes nil may put it last, where a list has none.
+  if (plainList(list) && list.arr.length === size + 1 && values[size - 1] !== undefined)
+    for (let i = 0; i < size; i++) list.arr[i + 1] = values[i]
   else for (let i = 0; i < size; i++) setIndex(m, list, i + 1, values[i])
   return 0
 }
