@@ -77,14 +77,14 @@ export class AdminServer {
     this.#options = options
     const connections = new Connections(CONNECTIONS_MAX)
     this.#local = createServer((request, response) => {
-      response.once('close', connections.began(request.socket))
+      if (!connections.began(request.socket, response)) return
       this.#ofSocket.add(request)
       void this.#answer(request, response)
     })
     this.#local.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       const isConsole = request.url === CONSOLE_PATH && request.headers.upgrade === CONSOLE_PROTOCOL
       if (isConsole) {
-        connections.began(request.socket)
+        connections.upgraded(request.socket)
         serveConsole(this.#options.node, socket, head)
       } else {
         const answer = 'HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
@@ -107,7 +107,7 @@ export class AdminServer {
     const wanted = parseAddress(settings.http)
     const connections = new Connections(CONNECTIONS_MAX)
     const network = createServer(TIMES, (request, response) => {
-      response.once('close', connections.began(request.socket))
+      if (!connections.began(request.socket, response)) return
       this.#answerNetwork(request, response, wanted.host)
     })
     network.on('connection', (socket: Socket) => connections.add(socket))

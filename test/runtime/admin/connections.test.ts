@@ -1,16 +1,31 @@
 // The bound of connections to a listener.
 
 import { EventEmitter } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { Connections } from '../../../runtime/admin/connections.ts'
 
 class FakeSocket extends EventEmitter {
-  isDestroyed = false
+  destroyed = false
   destroy(): void {
-    this.isDestroyed = true
+    this.destroyed = true
     this.emit('close')
   }
+}
+
+class FakeResponse extends EventEmitter {
+  closed = false
+  close(): void {
+    this.closed = true
+    this.emit('close')
+  }
+}
+
+function ask(connections: Connections, socket: FakeSocket): { response: FakeResponse; isTaken: boolean } {
+  const response = new FakeResponse()
+  const isTaken = connections.began(socket as unknown as Socket, response as unknown as ServerResponse)
+  return { response, isTaken }
 }
 
 function make(countMax: number): { add(): FakeSocket; connections: Connections } {
@@ -26,21 +41,47 @@ function make(countMax: number): { add(): FakeSocket; connections: Connections }
 test('beyond the bound the one goes that has asked nothing for the longest time', () => {
   const { add, connections } = make(3)
   const [a, b, c] = [add(), add(), add()]
-  const over = connections.began(a as unknown as Socket)
+  const first = ask(connections, a as FakeSocket)
+  const second = ask(connections, a as FakeSocket)
   add()
-  expect([a, b, c].map((each) => each.isDestroyed)).toEqual([false, true, false])
-  over()
-  over()
+  expect([a, b, c].map((each) => each.destroyed)).toEqual([false, true, false])
+  first.response.close()
+  second.response.close()
   add()
-  expect([a, c].map((each) => each.isDestroyed)).toEqual([false, true])
+  expect([a, c].map((each) => each.destroyed)).toEqual([false, true])
 })
 
 test('when all are busy it is the newcomer', () => {
   const { add, connections } = make(2)
   const busy = [add(), add()]
-  for (const each of busy) connections.began(each as unknown as Socket)
-  expect(add().isDestroyed).toBe(true)
-  expect(busy.map((each) => each.isDestroyed)).toEqual([false, false])
+  for (const each of busy) ask(connections, each)
+  expect(add().destroyed).toBe(true)
+  expect(busy.map((each) => each.destroyed)).toEqual([false, false])
   busy[0]?.destroy()
-  expect(add().isDestroyed).toBe(false)
+  expect(add().destroyed).toBe(false)
+})
+
+test('who sends requests without reading the answers is hung up on', () => {
+  const { add, connections } = make(2)
+  const socket = add()
+  const taken = Array.from({ length: 16 }, () => ask(connections, socket))
+  expect(taken.every(({ isTaken }) => isTaken)).toBe(true)
+  taken[0]?.response.close()
+  expect(ask(connections, socket).isTaken).toBe(true)
+  expect(ask(connections, socket).isTaken).toBe(false)
+  expect(socket.destroyed).toBe(true)
+  expect(ask(connections, socket).isTaken).toBe(false)
+})
+
+test('an answer that waits for its turn is over with its connection', async () => {
+  const { add, connections } = make(2)
+  const socket = add()
+  const [first, second] = [ask(connections, socket), ask(connections, socket)]
+  const closed: string[] = []
+  first.response.once('close', () => closed.push('first'))
+  second.response.once('close', () => closed.push('second'))
+  socket.once('close', () => first.response.close())
+  socket.destroy()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(closed).toEqual(['first', 'second'])
 })

@@ -522,6 +522,17 @@ describe('streams', () => {
   })
 })
 
+test('streams that were asked for at once are over with their connection', async () => {
+  await start()
+  const asks = 'GET /v1/events HTTP/1.1\r\nhost: n1\r\n\r\n'.repeat(16)
+  const socket = connect(directory.socketPath)
+  socket.on('error', () => {})
+  socket.write(asks)
+  await eventually(() => expect(node.watchers.length).toBe(16))
+  socket.destroy()
+  await eventually(() => expect(node.watchers).toEqual([]))
+})
+
 test.each([
   ['/v1/console', 'no consoles'],
   ['/v1/elsewhere', '404 Not Found'],
