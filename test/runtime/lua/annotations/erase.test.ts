@@ -63,7 +63,7 @@ function outcomeOf(make: () => Outcome): Outcome {
 }
 
 /** Our own engine reads annotations itself: to it a text is what it would be without them. */
-function sameOnOurs(source: string): void {
+function sameOnOurs(source: string, { isRandom = false } = {}): void {
   const ours = outcomeOf(() => {
     const proto = compile('t:x', source)
     return { proto: shown(proto), types: proto.types }
@@ -75,7 +75,9 @@ function sameOnOurs(source: string): void {
   // Of Lua inside a type, of which nothing stays, the eraser wants less.
   if ('text' in ours && /^(statement|expression) expected/.test(ours.text)) return
   if ('text' in ours && 'text' in erased) {
-    expect(ours.line, source).toBe(erased.line)
+    // Of several mistakes the eraser may come to one in an annotation before an earlier one of Lua: it reads the text twice.
+    if (isRandom) expect(ours.line, source).toBeLessThanOrEqual(erased.line)
+    else expect(ours.line, source).toBe(erased.line)
     return
   }
   expect(ours, source).toEqual(erased)
@@ -567,7 +569,7 @@ describe('any text', () => {
   test('is erased or refused with a line in it; lines stay', () => {
     fc.assert(
       fc.property(fc.oneof(soup, raw, mutated), (source) => {
-        sameOnOurs(source)
+        sameOnOurs(source, { isRandom: true })
         let erased: string
         try {
           erased = erase(source)
@@ -594,7 +596,7 @@ describe('any text', () => {
         plain.map((words) => words.join('\n')),
         (source) => {
           if (compiles(source)) expect(erase(source)).toBe(source)
-          sameOnOurs(source)
+          sameOnOurs(source, { isRandom: true })
         },
       ),
       { numRuns: 3000 },
