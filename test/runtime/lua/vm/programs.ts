@@ -126,6 +126,8 @@ const STRINGS = [
   '"[[x]]"',
   '"(a(b)c)"',
 ]
+/** Without a number beyond 64 bits, which `%d` writes here. */
+const WHOLE_TEXTS = STRINGS.filter((text) => text !== '"9223372036854775808"')
 const OTHERS = ['nil', 'true', 'false', '{}', '{ 1, 2, 3 }', 'object(3)', 'lesser(2)', 'print', '{ x = 1, y = 2 }']
 
 /** Operands that no statement may change or that are made anew. */
@@ -284,6 +286,7 @@ const STATEMENTS = [
   'local $1 = {}\n$1[$k] = $e\n$1[$k] = $e\n$1[$k] = nil\nout($1, $1[$k], rawget($1, $k))',
   'local $1 = setmetatable({}, { __index = { x = $e }, __newindex = $lfunction(t, k, v) rawset(t, k, $e) $>end })\nfor i = 1, 3 do\nout($1.x, $1.z) $1.z = i\nif i == 2 then getmetatable($1).__index = { x = $e, z = 7 } $1.z = nil end\nend\nout($1)',
   'local $1, $2 = { x = 1 }, {}\nlocal o = setmetatable({}, { __index = $1 })\nfor i = 1, 5 do\ntick()\nout(o.x, o.y)\nif i == 2 then $1.x = $e elseif i == 3 then rawset($1, "y", i) elseif i == 4 then setmetatable($1, { __index = function(_, k) return k end }) $1.x = nil end\nend',
+  'local $1 = { x = 1 } $1.__index = $1\nlocal $2 = setmetatable({}, $1) $2.__index = $2\nlocal $3 = setmetatable({}, $2)\nfor i = 1, 6 do\ntick()\nout($3.x, $2.x, $2.y, $3.z)\nif i == $i then $2.x = $e elseif i == $i then $2.y = $e elseif i == $i then $1.y = i $2.z = $e end\nend',
   'local $1 = setmetatable({}, { __$M = $lfunction(a, b) return $e $>end })\nout(pcall($lfunction() return $1 $O $e $>end))\nout(pcall($lfunction() return $e $O $1 $>end))',
   'local $1 = setmetatable({}, { __call = $lfunction(self, ...) return select("#", ...), ... $>end })\nout($1()) out($1($e, nil)) out(pcall($1, $e))',
   'local $1 = setmetatable({}, { __len = $lfunction() return $e $>end, __tostring = $lfunction() return $e $>end, __unm = function(a) return 1 end })\nout(pcall(tostring, $1)) out(#$1, -$1)',
@@ -634,7 +637,7 @@ export class ProgramMaker {
             ? this.#pick([this.#finite(), this.#random('s', 0), 'true', 'nil'])
             : kind === 'c'
               ? String(33 + this.#next(90))
-              : this.#pick([...WHOLE, this.#random('s', 0)]),
+              : this.#pick([...WHOLE, this.#pick(WHOLE_TEXTS)]),
       )
     }
     return `"${format}"${values.map((value) => `, ${value}`).join('')}`
