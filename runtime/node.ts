@@ -1181,8 +1181,9 @@ export class Node {
     return this.#supervisor?.services() ?? []
   }
 
-  async processes(): Promise<(ProcessInfo & { names: string[] })[]> {
-    const reports = await this.#switchboard.inspect()
+  /** @param options.countsMemory what they hold is counted, too, as far as that is little work */
+  async processes(options?: { countsMemory: boolean }): Promise<(ProcessInfo & { names: string[] })[]> {
+    const reports = await this.#switchboard.inspect(options)
     return reports
       .flatMap((report) => report.processes)
       .map((info) => ({

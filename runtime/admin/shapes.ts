@@ -15,7 +15,9 @@ export interface AdminNode {
   entries(): readonly { readonly id: string; readonly kind: string }[]
   services(): readonly ServiceStatus[]
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>
-  processes(): Promise<readonly (ProcessInfo & { readonly names: readonly string[] })[]>
+  processes(options?: {
+    countsMemory: boolean
+  }): Promise<readonly (ProcessInfo & { readonly names: readonly string[] })[]>
   figures(): Promise<readonly (HostFigures & { readonly host: string })[]>
   /** Sorted by name, then from the largest scope to the smallest. */
   names(): readonly KnownName[]
@@ -226,7 +228,7 @@ export interface ProcessRow {
   state: string
   mailbox: number
   reductions: number
-  /** Estimated bytes; null where the engine cannot tell. */
+  /** Estimated bytes; null where the engine cannot tell, or has not counted yet. */
   memory: number | null
   age_ms: number
   names: readonly string[]
@@ -325,8 +327,8 @@ export interface StatusBody {
 }
 
 export function processRow(info: ProcessInfo & { readonly names: readonly string[] }): ProcessRow {
-  const { pid, entry, host, state, mailbox, reductions, ageMs, names } = info
-  return { pid, entry, host, state, mailbox, reductions, memory: null, age_ms: Math.round(ageMs), names }
+  const { pid, entry, host, state, mailbox, reductions, memory, ageMs, names } = info
+  return { pid, entry, host, state, mailbox, reductions, memory, age_ms: Math.round(ageMs), names }
 }
 
 export function serviceRow(status: ServiceStatus): ServiceRow {

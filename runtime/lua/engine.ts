@@ -215,6 +215,16 @@ export type RunStatus = 'done' | 'error' | 'suspended' | 'yielded' | 'preempted'
 /** What `run` hands to a thread: the arguments of its function at the first turn, the results of the suspended call later. */
 export type RunInput = { values: readonly LuaValue[] } | { raise: LuaValue }
 
+/** What the values of a process take. */
+export interface MemoryCount {
+  /** An estimate. */
+  readonly bytes: number
+  /** How much work counting was. */
+  readonly steps: number
+  /** Everything was counted; else `bytes` is the least that it takes. */
+  readonly isWhole: boolean
+}
+
 export interface Engine {
   readonly name: string
   /** Integers that do not fit this many bits arrive as floats. */
@@ -276,6 +286,11 @@ export interface Engine {
   run(thread: LuaThread, owner: unknown, budget: number, input: RunInput): RunStatus
   readonly results: readonly LuaValue[]
   readonly traceback: string
+  /**
+   * What the process of the thread holds. Not during a turn. Absent: the engine cannot tell.
+   * @param stepsMax where counting ends, objects roughly
+   */
+  memoryOf?(thread: LuaThread, stepsMax: number): MemoryCount
   /** VM instructions that the last `run` used, to the grain of the engine. */
   readonly usedBudget: number
   /** Releases everything. The engine is not used afterwards. */

@@ -85,6 +85,9 @@ const ARGS_COUNT_MAX = 250_000
 const LOGGED_LINES_MAX = 5000
 const LOGGED_FAILURES_MAX = 20
 
+/** How many objects are counted, roughly, to answer one question about memory: some milliseconds, in which nothing else runs. */
+const COUNT_STEPS_MAX = 100_000
+
 export abstract class Host implements ProcessHost {
   readonly options: HostOptions
   readonly env: Env
@@ -650,7 +653,7 @@ export abstract class Host implements ProcessHost {
         this.#abandon(message.ref)
         break
       case 'inspect':
-        this.port.post({ kind: 'inspected', ref: message.ref, ...this.inspect() })
+        this.port.post({ kind: 'inspected', ref: message.ref, ...this.inspect(message) })
         break
       case 'observe':
         this.#isObserved = message.isObserved
@@ -743,8 +746,9 @@ export abstract class Host implements ProcessHost {
     else this.#sharedNames.bind(name, pid)
   }
 
-  inspect(): { processes: ProcessInfo[]; figures: HostFigures } {
+  inspect({ countsMemory }: { countsMemory: boolean }): { processes: ProcessInfo[]; figures: HostFigures } {
     const now = this.env.nowMs()
+    if (countsMemory) this.#countMemory()
     const processes = [...this.#processes.values()].map((process) => ({
       pid: process.pid,
       entry: process.entryId,
@@ -752,6 +756,7 @@ export abstract class Host implements ProcessHost {
       state: process.state,
       mailbox: process.mailbox.unreadCount,
       reductions: process.reductions,
+      memory: process.memory,
       ageMs: Math.round(now - process.bornAtMs),
       isUpgradable: process.options.upgradable,
     }))
@@ -768,6 +773,13 @@ export abstract class Host implements ProcessHost {
       sliceTimes: sliceTimes.counts,
     }
     return { processes, figures }
+  }
+
+  /** Those that were never counted come first: a few that are large and busy do not hide the others. */
+  #countMemory(): void {
+    const allowance = { steps: COUNT_STEPS_MAX }
+    for (const process of this.#processes.values()) if (process.memory === null) process.countMemory(allowance)
+    for (const process of this.#processes.values()) process.countMemory(allowance)
   }
 
   // ---- stopping

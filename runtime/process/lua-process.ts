@@ -45,7 +45,7 @@ import { FEED_PREFIX } from './core/mailbox.ts'
 import type { LuaHost } from './lua-host.ts'
 import { type Mail, readMail, writeMail } from './mail-form.ts'
 import type { ProcessInfo, SpawnRequest } from './port.ts'
-import { Process } from './process.ts'
+import { type CountAllowance, Process } from './process.ts'
 import { type FiberState, type ProcessState, partsOf, stateOf } from './process-state.ts'
 
 const NO_INPUT: RunInput = { values: [] }
@@ -53,6 +53,9 @@ const NO_INPUT: RunInput = { values: [] }
 const TURN_COST = 100
 /** Instructions that the chunks of one process may take to load: some seconds. Whoever spawned it is waiting. */
 const LOADING_BUDGET_MAX = 50_000_000
+
+/** How many objects of one process are counted, roughly, when somebody asks what it holds. */
+const COUNT_STEPS_MAX = 20_000
 
 /** Turns of its coroutines that source text without an entry has. */
 const AD_HOC_TURNS_MAX = 10_000
@@ -168,6 +171,9 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   /** How it ends as soon as the running turn is over. */
   #doom: Outcome | undefined
 
+  /** What it held when it was last asked, and its reductions then. */
+  #counted: { readonly reductions: number; readonly bytes: number } | undefined
+
   /** What it goes on from, instead of beginning with its method. */
   readonly #saved: Uint8Array | undefined
 
@@ -206,6 +212,23 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     if (this.#loading !== undefined) return 'loading'
     if (this.#isRunning) return 'running'
     return this.isQueued ? 'ready' : 'waiting'
+  }
+
+  override get memory(): number | null {
+    return this.#counted?.bytes ?? null
+  }
+
+  override countMemory(allowance: CountAllowance): void {
+    const { engine, reductions } = this
+    const thread = this.#main?.thread
+    if (engine.memoryOf === undefined || thread === undefined || allowance.steps <= 0) return
+    // One that has not run since holds what it held.
+    if (this.#counted?.reductions === reductions) return
+    const stepsMax = Math.min(allowance.steps, COUNT_STEPS_MAX)
+    const { bytes, steps, isWhole } = engine.memoryOf(thread, stepsMax)
+    allowance.steps -= steps
+    // Cut short because others were counted before: the next time it is counted further.
+    if (isWhole || stepsMax === COUNT_STEPS_MAX) this.#counted = { reductions, bytes }
   }
 
   // ---- loading

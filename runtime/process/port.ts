@@ -103,6 +103,8 @@ export interface ProcessInfo {
   state: 'loading' | 'ready' | 'running' | 'waiting'
   mailbox: number
   reductions: number
+  /** Estimated bytes that it holds; null where nobody can tell, or asked. */
+  memory: number | null
   ageMs: number
   /** It hears of new code by an OUTDATED event. */
   isUpgradable: boolean
@@ -183,7 +185,8 @@ export type ToHost =
   | { kind: 'terminal-args'; args: readonly string[] }
   /** Whoever asked for the spawn `ref` does not wait any more: a process that still loads is dropped. */
   | { kind: 'abandon'; ref: number }
-  | { kind: 'inspect'; ref: number }
+  /** `countsMemory`: what processes hold is counted, as far as that is little work. */
+  | { kind: 'inspect'; ref: number; countsMemory: boolean }
   /** Whether somebody wants to hear of every process that starts or ends. */
   | { kind: 'observe'; isObserved: boolean }
   /** CANCEL to every process, force after `timeoutMs`, then `stopped`. */

@@ -22,6 +22,11 @@ export interface ProcessHost {
 /** What a process is made from. */
 export type StartRequest = Pick<SpawnRequest, 'entryId' | 'context' | 'identity' | 'attachments'>
 
+/** How much work may still be done to count what processes hold, in objects roughly. */
+export interface CountAllowance {
+  steps: number
+}
+
 export abstract class Process implements Runnable {
   readonly pid: string
   readonly host: ProcessHost
@@ -59,4 +64,10 @@ export abstract class Process implements Runnable {
   /** The process is over: drop everything, run no more of its code. */
   abstract release(): void
   abstract get state(): ProcessInfo['state']
+  /** Estimated bytes that it held when it was last counted; null: nobody knows. */
+  get memory(): number | null {
+    return null
+  }
+  /** Counts what it holds, if that may have changed, at the expense of the allowance. */
+  countMemory(_allowance: CountAllowance): void {}
 }

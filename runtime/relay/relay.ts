@@ -486,7 +486,8 @@ export class Relay {
     this.#broadcast(message)
   }
 
-  inspect(): Promise<Inspection[]> {
+  /** @param options.countsMemory what processes hold is counted, too, as far as that is little work */
+  inspect({ countsMemory = false } = {}): Promise<Inspection[]> {
     return Promise.all(
       this.#allLines().map(
         (line) =>
@@ -504,7 +505,7 @@ export class Relay {
               inspected: resolve,
               isAnswered: false,
             })
-            line.port.post({ kind: 'inspect', ref })
+            line.port.post({ kind: 'inspect', ref, countsMemory })
           }),
       ),
     )

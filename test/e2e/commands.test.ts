@@ -237,10 +237,18 @@ entries:
     const { code, stdout } = await cli.run(['ps'])
     expect(code).toBe(0)
     expect(stdout).toMatch(/^PID +ENTRY +STATE +MAILBOX +REDUCTIONS +MEMORY +AGE +NAMES\n/)
-    expect(stdout).toMatch(/\n\{app:h\|\S+\} +app:a +waiting +0 +\d+ +\S+ +\d+\.\ds +till\n$/)
+    expect(stdout).toMatch(/\n\{app:h\|\S+\} +app:a +waiting +0 +\d+ +\d+ +\d+\.\ds +till\n$/)
     const json = await cli.run(['ps', '--json', '--host', 'app:h'])
     expect(JSON.parse(json.stdout)).toMatchObject([
-      { pid: expect.any(String), entry: 'app:a', host: 'app:h', state: 'waiting', mailbox: 0, names: ['till'] },
+      {
+        pid: expect.any(String),
+        entry: 'app:a',
+        host: 'app:h',
+        state: 'waiting',
+        mailbox: 0,
+        memory: expect.any(Number),
+        names: ['till'],
+      },
     ])
     expect(JSON.parse((await cli.run(['ps', '--json', '--host', 'app:other'])).stdout)).toEqual([])
   })

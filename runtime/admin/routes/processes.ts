@@ -6,7 +6,7 @@ import { type AdminNode, answerOf, type ProcessRow, processRow } from '../shapes
 export function processesRoute(app: FastifyInstance, node: AdminNode): void {
   app.get<{ Querystring: { host?: string } }>('/v1/processes', async (request): Promise<ProcessRow[]> => {
     const { host } = request.query
-    const processes = await answerOf(node.processes())
+    const processes = await answerOf(node.processes({ countsMemory: true }))
     return processes.filter((info) => host === undefined || info.host === host).map(processRow)
   })
 }

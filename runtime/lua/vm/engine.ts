@@ -20,6 +20,7 @@ import {
   type LuaThread,
   type LuaType,
   type LuaValue,
+  type MemoryCount,
   type ModuleTable,
   Raise,
   type Restored,
@@ -46,6 +47,8 @@ import { Box, CALLING, Closure, LuaError, Native, Root, SUSPENDING, typeName, ty
 const NO_VALUES: readonly LuaValue[] = []
 /** How far a chain of `__index` tables is followed. */
 const INDEX_HOPS_MAX = 100
+/** Begins what is said of the tables of modules. */
+const READ_ONLY = 'read-only table'
 
 export interface VmOptions {
   /** Told about exceptions of our own code that a script met as an `Internal` error. */
@@ -230,7 +233,7 @@ export class VmEngine implements Engine {
     meta.setStr('__metatable', false, true)
     if (call !== undefined) meta.setStr('__call', this.#native(name, call), true)
     table.meta = meta
-    table.freeze(`read-only table '${name}'`)
+    table.freeze(`${READ_ONLY} '${name}'`)
     return table as unknown as LuaTable
   }
 
@@ -415,6 +418,17 @@ export class VmEngine implements Engine {
     root.account = account
     return account
   }
+
+  memoryOf(handle: LuaThread, stepsMax: number): MemoryCount {
+    const root = handle as unknown as Root
+    // A thread that has not run yet is the first of its process.
+    const account = root.account ?? this.#count(root)
+    return account.estimate({ stepsMax, isShared: this.#isShared })
+  }
+
+  /** Modules, and the globals that every process of an entry sees. */
+  readonly #isShared = (table: Table): boolean =>
+    this.#globalsBehind.has(table) || table.frozen?.startsWith(READ_ONLY) === true
 
   /** Raises where the thread stands. It goes on with the next turn if the script catches that. */
   #outOfMemory(root: Root): RunStatus {

@@ -12,6 +12,9 @@ const STRING_MIN = 64
 /** Strings of this length are told apart by their length alone: to compare them would build them first. */
 const ROPE_MIN = 1024 * 1024
 const VALUE_BYTES = 8
+/** So much of a table, or of a string, is as much work to count as a small object. */
+const TABLE_STEP_BYTES = 64
+const STRING_STEP_BYTES = 256
 
 /** Half of what the thread has, so that one process alone cannot end it. */
 export const defaultLimit = (): number => getHeapStatistics().heap_size_limit / 2
@@ -51,23 +54,49 @@ export class Account {
   isOverdrawn(bytes: number): boolean {
     this.#sinceLook += bytes
     if (this.#sinceLook < Math.max(Math.min(FIRST_LOOK_BYTES, this.#limit / 2), this.#held)) return false
-    this.#held = heldBy(this.#threads, this.#limit * 2)
+    this.#held = heldBy(this.#threads, { bytesMax: this.#limit * 2 }).bytes
     this.#sinceLook = 0
     return this.#held > this.#limit
   }
+
+  /** What the process holds now; when counting ended before that was known, at least what was counted, or the last look saw. */
+  estimate(limits: Omit<CountLimits, 'bytesMax'>): Counted {
+    const { bytes, steps, isWhole } = heldBy(this.#threads, { bytesMax: this.#limit * 2, ...limits })
+    return { bytes: isWhole ? bytes : Math.max(bytes, this.#held), steps, isWhole }
+  }
 }
 
-/** The bytes of all that the threads reach, roughly. @param enough where counting may end */
-export function heldBy(threads: Iterable<Coroutine>, enough: number): number {
+/** Where counting may end. */
+export interface CountLimits {
+  readonly bytesMax: number
+  /** How much work it may be: one for each object, and one for each few elements of a table. Default: any. */
+  readonly stepsMax?: number
+  /** Tables that belong to all processes of the engine are not counted. Default: none are known. */
+  readonly isShared?: (table: Table) => boolean
+}
+
+export interface Counted {
+  readonly bytes: number
+  readonly steps: number
+  /** Nothing was left out. */
+  readonly isWhole: boolean
+}
+
+/** The bytes of all that the threads reach, roughly. */
+export function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Counted {
+  const { bytesMax, stepsMax = Number.POSITIVE_INFINITY, isShared = () => false } = limits
   const seen = new Set<object>()
   const strings = new Set<string | number>()
   const open: object[] = []
   let bytes = 0
+  let steps = 0
   const visit = (value: Val): void => {
     if (typeof value === 'string') {
       if (value.length < STRING_MIN) return
       const key = value.length < ROPE_MIN ? value : value.length
-      if (strings.has(key)) return
+      // To know whether a string was seen is to read it.
+      steps += value.length / STRING_STEP_BYTES
+      if (steps >= stepsMax || strings.has(key)) return
       strings.add(key)
       bytes += value.length
     } else if (typeof value === 'object' && !seen.has(value)) {
@@ -76,9 +105,16 @@ export function heldBy(threads: Iterable<Coroutine>, enough: number): number {
     }
   }
   for (const thread of threads) visit(thread)
-  for (let object = open.pop(); object !== undefined && bytes < enough; object = open.pop()) {
+  while (open.length > 0 && bytes < bytesMax && steps < stepsMax) {
+    const object = open.pop()
+    steps++
     if (object instanceof Table) {
-      bytes += object.size()
+      if (isShared(object)) continue
+      const size = object.size()
+      bytes += size
+      steps += size / TABLE_STEP_BYTES
+      // A list of millions of elements is too long to be gone through here.
+      if (steps >= stepsMax) break
       visit(object.meta)
       object.each((key, value) => {
         visit(key)
@@ -97,5 +133,5 @@ export function heldBy(threads: Iterable<Coroutine>, enough: number): number {
       visit(object.resumer)
     } else if (object instanceof Native) visit(object.held)
   }
-  return bytes
+  return { bytes, steps, isWhole: open.length === 0 && bytes < bytesMax && steps < stepsMax }
 }

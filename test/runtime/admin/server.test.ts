@@ -83,7 +83,7 @@ class FakeNode implements AdminNode {
 
   async processes(): ReturnType<AdminNode['processes']> {
     this.asked()
-    const counts = { mailbox: 2, reductions: 30, ageMs: 12.7, isUpgradable: false }
+    const counts = { mailbox: 2, reductions: 30, memory: 4096, ageMs: 12.7, isUpgradable: false }
     return [
       { pid: `{${HOST}|1.1}`, entry: 'shop:a', host: HOST, state: 'waiting', names: ['till'], ...counts },
       { pid: '{shop:other|1.2}', entry: 'shop:a', host: 'shop:other', state: 'ready', names: [], ...counts },
@@ -321,7 +321,7 @@ describe('routes (operations.md §3)', () => {
       state: 'waiting',
       mailbox: 2,
       reductions: 30,
-      memory: null,
+      memory: 4096,
       age_ms: 13,
       names: ['till'],
     }
