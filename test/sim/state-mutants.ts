@@ -12,6 +12,8 @@ export interface StateMutant {
   readonly change: { readonly file: string; readonly find: string; readonly replace: string }
   /** What makes it likely to be met. */
   readonly raft?: Partial<RaftOptions>
+  /** Worlds begin with this seed. Default 1. */
+  readonly from?: number
 }
 
 const often = { snapshotThreshold: 20, snapshotIntervalMs: 500, trailingEntries: 0 }
@@ -74,6 +76,8 @@ export const STATE_MUTANTS: readonly StateMutant[] = [
       find: 'const TRUSTED_SHARE = 0.8',
       replace: 'const TRUSTED_SHARE = 1.2',
     },
+    // Sessions end at 1.25 of their time: only a clock that is slow, or a verdict at its earliest, shows it.
+    from: 20,
   },
   {
     name: 'NODE_DOWN forgets the names',
