@@ -1,7 +1,7 @@
 // Opens the app that a command is about: loads and validates it, and reports every problem.
 
 import { packageInfo } from '../admin/package.ts'
-import type { App, LoadResult } from '../app/load.ts'
+import type { App, LoadResult, Problem } from '../app/load.ts'
 import { CommandFailure, EXIT_USAGE } from './exit.ts'
 import { plural } from './output.ts'
 
@@ -42,10 +42,10 @@ export async function problemText(problems: Extract<LoadResult, { ok: false }>['
   return [...(await problemLines(problems)), count].join('\n')
 }
 
-/** What the app's settings are warned of, each on a line of its own. */
-export async function warningLines(app: App): Promise<string[]> {
+/** What is to be warned of, each on a line of its own. */
+export async function warningLines(warnings: readonly Problem[]): Promise<string[]> {
   const { formatProblem } = await import('../app/problems.ts')
-  return app.settings.warnings.map((warning) => `warning: ${formatProblem(warning)}`)
+  return warnings.map((warning) => `warning: ${formatProblem(warning)}`)
 }
 
 /** Collects the values of an option that may be repeated. */

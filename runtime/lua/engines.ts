@@ -13,11 +13,12 @@ export interface LuaSettings {
 
 export const DEFAULT_LUA: LuaSettings = { engine: 'moonmesh', jit: true }
 
-export async function createEngine({ engine, jit }: LuaSettings): Promise<Engine> {
+/** @param memoryBytesMax what a process may hold, where the engine can tell; default: half of what the thread has */
+export async function createEngine({ engine, jit }: LuaSettings, memoryBytesMax?: number): Promise<Engine> {
   if (engine === 'fengari') {
     const { FengariEngine } = await import('./fengari.ts')
     return new FengariEngine()
   }
   const { VmEngine } = await import('./vm/engine.ts')
-  return new VmEngine({ jit })
+  return new VmEngine({ jit, ...(memoryBytesMax === undefined ? {} : { memoryBytesMax }) })
 }

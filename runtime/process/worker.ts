@@ -7,6 +7,7 @@ import { libraryModules } from '../../lua-stdlib/index.ts'
 import { assert } from '../base/assert.ts'
 import { systemDriver } from '../driver.ts'
 import { createEngine, type LuaSettings } from '../lua/engines.ts'
+import { LoadingHost } from './loading-host.ts'
 import { LuaHost, type LuaHostOptions } from './lua-host.ts'
 import type { FromHost, ToHost } from './port.ts'
 import { ThreadPort } from './thread-port.ts'
@@ -14,13 +15,18 @@ import { ThreadPort } from './thread-port.ts'
 /** What the node gives the thread to begin with. */
 export interface WorkerData extends LuaHostOptions {
   readonly lua: LuaSettings
+  /** Its processes load and end, so that one learns whether they can. Default: no. */
+  readonly onlyLoads?: boolean
+  /** What one process may hold. Default: half of the thread's heap. */
+  readonly memoryBytesMax?: number
 }
 
 assert(parentPort !== null, 'worker.ts runs in a worker thread')
-const { lua, ...options } = workerData as WorkerData
+const { lua, onlyLoads = false, memoryBytesMax, ...options } = workerData as WorkerData
 // Before the port: what comes in is kept for the first who listens.
-const engine = await createEngine(lua)
+const engine = await createEngine(lua, memoryBytesMax)
 const port = new ThreadPort<FromHost, ToHost>(parentPort)
 const modules = options.isConsole ? [...libraryModules, consoleModule] : libraryModules
-new LuaHost(options, port, systemDriver, engine, modules, expressionTester())
+const HostClass = onlyLoads ? LoadingHost : LuaHost
+new HostClass(options, port, systemDriver, engine, modules, expressionTester())
 port.post({ kind: 'ready' })
