@@ -55,7 +55,7 @@ export interface VmOptions {
   onFault?(error: unknown): void
   /** Whether hot code is made into JavaScript; it is by default. */
   jit?: boolean
-  /** What a process may hold, in bytes; half of what the thread has by default. */
+  /** What a process may hold, in bytes; a quarter of what the thread has by default. */
   memoryBytesMax?: number
 }
 

@@ -2,13 +2,22 @@
 // the last look, everything that the process reaches is counted. The cost is that of a collection of garbage, and comes as often.
 
 import { getHeapStatistics } from 'node:v8'
+import { Float } from '../../base/value.ts'
 import { Table } from './table.ts'
 import { Box, Closure, Coroutine, Native, type Val } from './value.ts'
 
 /** A process that has asked for less is not looked at. */
 const FIRST_LOOK_BYTES = 64 * 1024 * 1024
-/** Shorter strings are part of what holds them. */
+/** Shorter strings are not told apart: each place that has one counts so much. */
 const STRING_MIN = 64
+const SHORT_STRING_BYTES = 40
+/** A number that is no small integer is an object of its own. */
+const NUMBER_BYTES = 16
+const LARGE_NUMBER_BYTES = 32
+/** The least that an object takes: counted when it is met, the rest when it is gone through. */
+const OBJECT_BYTES = 24
+/** What is asked for is counted at its least. */
+const ASKED_FACTOR = 2
 /** Strings of this length are told apart by their length alone: to compare them would build them first. */
 const ROPE_MIN = 1024 * 1024
 const VALUE_BYTES = 8
@@ -16,8 +25,8 @@ const VALUE_BYTES = 8
 const TABLE_STEP_BYTES = 64
 const STRING_STEP_BYTES = 256
 
-/** Half of what the thread has, so that one process alone cannot end it. */
-export const defaultLimit = (): number => getHeapStatistics().heap_size_limit / 2
+/** A quarter of what the thread has, so that no process alone can end it: garbage and counting need room as well. */
+export const defaultLimit = (): number => getHeapStatistics().heap_size_limit / 4
 
 /** What one process has asked for, and which threads are its own. */
 export class Account {
@@ -52,16 +61,18 @@ export class Account {
 
   /** @param bytes asked for in a turn that has ended   @returns whether the process holds more than it may */
   isOverdrawn(bytes: number): boolean {
-    this.#sinceLook += bytes
-    if (this.#sinceLook < Math.max(Math.min(FIRST_LOOK_BYTES, this.#limit / 2), this.#held)) return false
-    this.#held = heldBy(this.#threads, { bytesMax: this.#limit * 2 }).bytes
+    this.#sinceLook += bytes * ASKED_FACTOR
+    const limit = this.#limit
+    const room = Math.max(limit - this.#held, limit / 8)
+    if (this.#sinceLook < Math.min(Math.max(FIRST_LOOK_BYTES, this.#held), room, limit / 2)) return false
+    this.#held = heldBy(this.#threads, { bytesMax: limit }).bytes
     this.#sinceLook = 0
-    return this.#held > this.#limit
+    return this.#held >= limit
   }
 
   /** What the process holds now; when counting ended before that was known, at least what was counted, or the last look saw. */
   estimate(limits: Omit<CountLimits, 'bytesMax'>): Counted {
-    const { bytes, steps, isWhole } = heldBy(this.#threads, { bytesMax: this.#limit * 2, ...limits })
+    const { bytes, steps, isWhole } = heldBy(this.#threads, { bytesMax: this.#limit, ...limits })
     return { bytes: isWhole ? bytes : Math.max(bytes, this.#held), steps, isWhole }
   }
 }
@@ -82,26 +93,46 @@ export interface Counted {
   readonly isWhole: boolean
 }
 
+/** A mark in the object itself: a `Set` of millions would need as much memory as what is counted. */
+interface Marked {
+  seenIn: number | undefined
+}
+
+let rounds = 0
+
 /** The bytes of all that the threads reach, roughly. */
 export function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Counted {
   const { bytesMax, stepsMax = Number.POSITIVE_INFINITY, isShared = () => false } = limits
-  const seen = new Set<object>()
+  const round = ++rounds
   const strings = new Set<string | number>()
   const open: object[] = []
   let bytes = 0
   let steps = 0
   const visit = (value: Val): void => {
+    if (bytes >= bytesMax) return
     if (typeof value === 'string') {
-      if (value.length < STRING_MIN) return
+      if (value.length < STRING_MIN) {
+        bytes += SHORT_STRING_BYTES
+        return
+      }
       const key = value.length < ROPE_MIN ? value : value.length
       // To know whether a string was seen is to read it.
       steps += value.length / STRING_STEP_BYTES
       if (steps >= stepsMax || strings.has(key)) return
       strings.add(key)
       bytes += value.length
-    } else if (typeof value === 'object' && !seen.has(value)) {
-      seen.add(value)
-      open.push(value)
+    } else if (typeof value === 'number') {
+      if (!Number.isSafeInteger(value)) bytes += NUMBER_BYTES
+    } else if (typeof value === 'bigint') bytes += LARGE_NUMBER_BYTES
+    else if (value instanceof Float) bytes += LARGE_NUMBER_BYTES
+    else if (typeof value === 'object') {
+      const object = value as unknown as Marked
+      // What has no mark is an object of ours, and not of the process.
+      if (object.seenIn === undefined || object.seenIn === round) return
+      object.seenIn = round
+      // So that a list of more than there may be ends it before all of them are noted.
+      bytes += OBJECT_BYTES
+      open.push(object)
     }
   }
   for (const thread of threads) visit(thread)
@@ -111,7 +142,7 @@ export function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Count
     if (object instanceof Table) {
       if (isShared(object)) continue
       const size = object.size()
-      bytes += size
+      bytes += size - OBJECT_BYTES
       steps += size / TABLE_STEP_BYTES
       // A list of millions of elements is too long to be gone through here.
       if (steps >= stepsMax) break
@@ -121,10 +152,9 @@ export function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Count
         visit(value)
       })
     } else if (object instanceof Closure) {
-      bytes += 48 + object.up.length * VALUE_BYTES
+      bytes += 64 + object.up.length * VALUE_BYTES
       for (const box of object.up) visit(box as unknown as Val)
     } else if (object instanceof Box) {
-      bytes += 24
       visit(object.v)
     } else if (object instanceof Coroutine) {
       bytes += 200 + object.S.length * VALUE_BYTES + object.frames.length * 100

@@ -99,6 +99,8 @@ export class Table {
   /** What a write is refused for; then the list stands in `cold`, so that no fast path finds it. */
   frozen: string | undefined = undefined
   cold: Val[] | undefined = undefined
+  /** The count of memory that met it last. */
+  seenIn = 0
 
   get(key: Val): Val {
     if (typeof key === 'string') return this.getStr(key)
@@ -492,12 +494,21 @@ export class Table {
     }
   }
 
-  /** Bytes that it holds itself, roughly. */
+  /** Bytes that it holds itself, roughly: as V8 lays out objects and arrays, of which those that grew by one value have places to spare. */
   size(): number {
-    const listLength = (this.cold ?? this.arr).length
-    return 72 + (listLength + this.slots.length) * 8 + (this.hash === undefined ? 0 : 120 + this.hash.keys.length * 48)
+    const { hash, slots } = this
+    const list = this.cold ?? this.arr
+    let bytes = TABLE_BYTES
+    if (list !== NO_VALUES) bytes += ARRAY_BYTES + list.length * 8
+    if (slots !== NO_VALUES) bytes += ARRAY_BYTES + Math.max(slots.length, 17) * 8
+    if (hash !== undefined) bytes += 200 + hash.keys.length * 64
+    return bytes
   }
 }
+
+/** Of a table without anything in it. */
+const TABLE_BYTES = 96
+const ARRAY_BYTES = 48
 
 /** A whole number as a key of the hash: those that plain numbers do not hold as integers are bigints. */
 function hashNumber(key: number): Val {

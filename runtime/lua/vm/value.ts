@@ -29,6 +29,8 @@ export type Val =
 /** A variable that a closure holds too. */
 export class Box {
   v: Val
+  /** The count of memory that met it last. */
+  seenIn = 0
   constructor(v: Val) {
     this.v = v
   }
@@ -38,6 +40,8 @@ export class Box {
 export class Closure {
   readonly proto: Proto
   readonly up: Box[]
+  /** The count of memory that met it last. */
+  seenIn = 0
   constructor(proto: Proto, up: Box[]) {
     this.proto = proto
     this.up = up
@@ -62,6 +66,8 @@ export class Native {
   readonly code: NativeCode
   /** What lives as long as the function. */
   held: Val = undefined
+  /** The count of memory that met it last. */
+  seenIn = 0
   constructor(qualifiedName: string, code: NativeCode) {
     this.qualifiedName = qualifiedName
     this.name = qualifiedName.slice(qualifiedName.lastIndexOf('.') + 1)
@@ -128,6 +134,8 @@ export class Coroutine {
   protections = 0
   /** Barriers among its frames. */
   barriers = 0
+  /** The count of memory that met it last. */
+  seenIn = 0
   /** Set for threads that the scheduler runs. */
   isRoot = false
   isMain = false

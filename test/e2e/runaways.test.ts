@@ -1,0 +1,79 @@
+// Scripts that take all they can get end as errors of their own process; the thread that runs them, and who else lives there, goes on.
+
+import { afterAll, expect, test } from 'vitest'
+import { Cli } from '../tools/cli.ts'
+
+const GROWING = {
+  list: 't[i] = { i }',
+  records: 't[i] = { a = i, b = {} }',
+  strings: 't[i] = "text " .. i',
+  floats: 't[i] = i + 0.5',
+  keys: 't["k" .. i] = i',
+  closures: 't[i] = function() return i end',
+  integers: 't[i] = i',
+  nested: 't = { t }',
+  coroutines: 't[i] = coroutine.create(function() end)',
+  text: 's = s .. s',
+}
+const FAILING = {
+  recursion: 'local function f() return 1 + f() end f()',
+  pattern: 'string.find(string.rep("a", 100000), string.rep("a-", 200) .. "b")',
+}
+const loops = Object.entries(GROWING).map(([name, step]) => [name, `for i = 1, 1e9 do ${step} end`])
+const bodies = Object.fromEntries([...loops, ...Object.entries(FAILING)]) as Record<string, string>
+
+const app = {
+  version: '1.0',
+  namespace: 'app',
+  entries: [
+    {
+      name: 'host',
+      kind: 'process.host',
+      host: { memory_limit: '64MiB', workers: 1 },
+      lifecycle: { auto_start: true },
+    },
+    { name: 'others', kind: 'process.host', lifecycle: { auto_start: true } },
+    {
+      name: 'neighbour',
+      kind: 'process.lua',
+      source: 'return function() return process.inbox():receive():topic() end',
+    },
+    ...Object.entries(bodies).map(([name, body]) => ({
+      name,
+      kind: 'process.lua',
+      source: `return function() local t, s = {}, "xx" ${body} end`,
+    })),
+    {
+      name: 'main',
+      kind: 'process.lua',
+      modules: ['io'],
+      source: `
+        local io = require("io")
+        return function(...)
+          local events = process.events()
+          local neighbour = assert(process.spawn_monitored("app:neighbour", "app:host"))
+          for _, name in ipairs({ ... }) do
+            assert(process.spawn_monitored("app:" .. name, "app:host"))
+            io.print(name, events:receive().result.error:kind())
+          end
+          process.send(neighbour, "still here")
+          io.print("neighbour", events:receive().result.value)
+        end`,
+    },
+  ],
+}
+
+const cli = new Cli()
+afterAll(() => cli.close())
+
+test('memory, depth and time: each runaway ends alone', { timeout: 120_000 }, async () => {
+  cli.write({ 'app.yaml': JSON.stringify(app) })
+  const names = Object.keys(bodies)
+  const { code, stdout, stderr } = await cli.run(['run', 'app.yaml', '--exec', 'app:main', ...names])
+  expect(stderr).not.toContain('worker crashed')
+  const kindOf = Object.fromEntries(stdout.split('\n').map((line) => line.split('\t')))
+  for (const name of Object.keys(GROWING)) expect([name, kindOf[name]]).toEqual([name, 'LimitExceeded'])
+  for (const name of Object.keys(FAILING)) expect(kindOf[name]).toMatch(/^\w+$/)
+  expect(kindOf['neighbour']).toBe('still here')
+  expect(code).toBe(0)
+})
