@@ -44,7 +44,19 @@ const ECHO = lua(
 )
 const BUSY = lua('t:busy', 'return function() while true do end end')
 const IDLE = lua('t:idle', 'return function() process.inbox():receive() end')
-const HOG = lua('t:hog', 'return function() local t = {} for i = 1, 1e9 do t[i] = { "some", "data", i } end end')
+// One process that takes too much ends alone; so many that keep within their limits end the thread.
+const HOG = lua(
+  't:hog',
+  `return function(is_other)
+     if not is_other then
+       for _ = 1, 40 do process.spawn("t:hog", "t:one", true) end
+     end
+     local t = {}
+     for i = 1, 40000 do t[i] = { "some", "data", i } end
+     channel.new():receive()
+     return #t
+   end`,
+)
 
 async function start(...entries: Moonmesh.EntryDefinition[]): Promise<Moonmesh.Node> {
   const dataDir = mkdtempSync(join(tmpdir(), 'moonmesh-hosts-'))
