@@ -49,10 +49,10 @@ const HOG = lua(
   't:hog',
   `return function(is_other)
      if not is_other then
-       for _ = 1, 40 do process.spawn("t:hog", "t:one", true) end
+       for _ = 1, 80 do process.spawn("t:hog", "t:one", true) end
      end
      local t = {}
-     for i = 1, 40000 do t[i] = { "some", "data", i } end
+     for i = 1, 20000 do t[i] = { "some", "data", i } end
      channel.new():receive()
      return #t
    end`,

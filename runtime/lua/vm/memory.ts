@@ -25,8 +25,14 @@ const VALUE_BYTES = 8
 const TABLE_STEP_BYTES = 64
 const STRING_STEP_BYTES = 256
 
-/** A quarter of what the thread has, so that no process alone can end it: garbage and counting need room as well. */
-export const defaultLimit = (): number => getHeapStatistics().heap_size_limit / 4
+/** Part of every limit that V8 tells, for what is young: nothing that lasts may count on it. */
+const YOUNG_BYTES = 48 * 1024 * 1024
+
+/** A quarter of what the thread has, so that no process alone can end it: garbage, lists that grow and counting need room as well. */
+export const defaultLimit = (): number => {
+  const { heap_size_limit: all } = getHeapStatistics()
+  return Math.max(all - YOUNG_BYTES, all / 4) / 4
+}
 
 /** What one process has asked for, and which threads are its own. */
 export class Account {
