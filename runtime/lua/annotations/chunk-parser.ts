@@ -1,7 +1,6 @@
 // Follows the grammar of Lua 5.3 just far enough to know where annotations may stand (lua-core.md §3.1) and lists them. It builds no tree
 // and judges no program: at the first thing that is not Lua it stops, and what is wrong there is for the engine to say.
 
-import type { FunctionType, RecordField, TypeNode } from '../../base/type-node.ts'
 import { Cursor } from './cursor.ts'
 import { type Declared, Scopes } from './scopes.ts'
 import type { Tokens } from './tokens.ts'
@@ -45,7 +44,10 @@ export class ChunkParser {
     this.#tokens = tokens
     this.#tracksNames = tokens.mayDeclareTypes
     this.#cursor = new Cursor(tokens, chunkName)
-    this.#types = new TypeParser(this.#cursor, () => this.#inType(() => this.#expression(), 'expression'))
+    this.#types = new TypeParser(this.#cursor, {
+      expression: () => this.#inType(() => this.#expression(), 'expression'),
+      statements: () => this.#inType(() => this.#block(), 'statement'),
+    })
   }
 
   /** @throws LuaSyntaxError for a type that is none */
@@ -484,69 +486,17 @@ export class ChunkParser {
 
   /** A declaration of a type, if one stands there. */
   #declaration(): boolean {
-    const cursor = this.#cursor
-    if (cursor.kindAt(1) !== '<name>') return false
-    const isAlias = cursor.isName('type') && (cursor.kindAt(2) === '=' || cursor.kindAt(2) === '<')
-    if (!isAlias && !cursor.isName('interface')) return false
-    const { start, line, column } = cursor
+    const { start } = this.#cursor
     const editCount = this.edits.length
-    cursor.next()
-    const name = this.#types.name('name')
-    this.#types.named = []
-    const params = cursor.kind === '<' ? this.#types.generics() : []
-    if (isAlias) cursor.expect('=')
-    const type = isAlias ? this.#types.type() : this.#interface(line, column)
+    const declaration = this.#types.declaration()
+    if (declaration === undefined) return false
     this.edits.length = editCount
-    const declared = this.scopes.declare({ name, params, type, isInterface: !isAlias, named: this.#types.named })
-    this.#types.named = []
-    this.edits.push({ kind: 'declaration', start, end: cursor.endOfLast, declared })
+    this.edits.push({
+      kind: 'declaration',
+      start,
+      end: this.#cursor.endOfLast,
+      declared: this.scopes.declare(declaration),
+    })
     return true
-  }
-
-  /** From the bases, or the first member, to `end`. */
-  #interface(line: number, column: number): TypeNode {
-    const cursor = this.#cursor
-    const bases: TypeNode[] = []
-    if (cursor.take(':')) {
-      do bases.push(this.#types.type())
-      while (cursor.take(','))
-    }
-    const fields: RecordField[] = []
-    while (!cursor.take('end')) {
-      if (cursor.take('function')) fields.push(this.#method(line, column))
-      else if (this.#types.isField(0)) fields.push(this.#types.field())
-      else cursor.fail("field, method or 'end'", ` (to close 'interface' at line ${line})`)
-      if (!cursor.take(',')) cursor.take(';')
-    }
-    const record: TypeNode = { kind: 'record', fields, rest: undefined, isReadonly: false }
-    return bases.length === 0 ? record : { kind: 'intersection', of: [...bases, record] }
-  }
-
-  #method(line: number, column: number): RecordField {
-    const cursor = this.#cursor
-    const name = this.#types.name('method name')
-    if (cursor.kind === '<') this.#types.generics()
-    const type: FunctionType = this.#types.signature()
-    if (cursor.kind === 'end') {
-      if (this.#endsMethod(line, column)) cursor.next()
-    } else if (cursor.kind !== 'function' && cursor.kind !== ',' && cursor.kind !== ';' && !this.#types.isField(0)) {
-      this.#inType(() => this.#block(), 'statement')
-      cursor.expect('end', ` (to close 'interface' at line ${line})`)
-    }
-    return { name, isOptional: false, isReadonly: false, type }
-  }
-
-  /**
-   * Whether the `end` behind a method belongs to the method or to its interface: methods are written with and without one. One behind the
-   * method on its line is the method's, unless the whole interface is there; on a line of its own, one that is indented further than the
-   * interface is.
-   */
-  #endsMethod(line: number, column: number): boolean {
-    const cursor = this.#cursor
-    if (cursor.line === line) {
-      const following = cursor.kindAt(1)
-      return !cursor.isFirstOnLine(1) && (following === 'end' || following === 'function' || this.#types.isField(1))
-    }
-    return !cursor.isFirstOnLine() || cursor.column > column
   }
 }

@@ -23,9 +23,25 @@ interface Params {
   readonly isSingle: boolean
 }
 
+/** Reads Lua that stands inside a type, from the cursor on. */
+export interface LuaInTypes {
+  readonly expression: () => void
+  readonly statements: () => void
+}
+
+/** A type that was given a name. */
+export interface Declaration {
+  readonly name: string
+  readonly params: { name: string; bound: TypeNode | undefined }[]
+  readonly type: TypeNode
+  readonly isInterface: boolean
+  /** The names that it refers to. */
+  readonly named: NamedType[]
+}
+
 export class TypeParser {
   readonly #cursor: Cursor
-  readonly #expression: () => void
+  readonly #lua: LuaInTypes
   #depth = 0
   /** Whether `<` may just as well be a comparison: in a cast, outside of any brackets. */
   #isAfterValue = false
@@ -40,10 +56,27 @@ export class TypeParser {
   /** Names that were read since somebody emptied the list. */
   named: NamedType[] = []
 
-  /** @param expression reads an expression of Lua at the cursor */
-  constructor(cursor: Cursor, expression: () => void) {
+  constructor(cursor: Cursor, lua: LuaInTypes) {
     this.#cursor = cursor
-    this.#expression = expression
+    this.#lua = lua
+  }
+
+  /** `type T = …` or `interface T … end`, if one stands at the cursor, which is at a name. */
+  declaration(): Declaration | undefined {
+    const cursor = this.#cursor
+    if (cursor.kindAt(1) !== '<name>') return undefined
+    const isAlias = cursor.isName('type') && (cursor.kindAt(2) === '=' || cursor.kindAt(2) === '<')
+    if (!isAlias && !cursor.isName('interface')) return undefined
+    const { line, column } = cursor
+    cursor.next()
+    const name = this.name('name')
+    this.named = []
+    const params = cursor.kind === '<' ? this.generics() : []
+    if (isAlias) cursor.expect('=')
+    const type = isAlias ? this.type() : this.#interface(line, column)
+    const { named } = this
+    this.named = []
+    return { name, params, type, isInterface: !isAlias, named }
   }
 
   /** Whether a type begins at the token. */
@@ -318,7 +351,7 @@ export class TypeParser {
     if (text === 'typeof' && following === '(') {
       cursor.next()
       cursor.next()
-      this.#bracketed(() => this.#expression())
+      this.#bracketed(() => this.#lua.expression())
       cursor.expect(')')
       return this.#opaque(start)
     }
@@ -466,5 +499,52 @@ export class TypeParser {
     cursor.expect(']')
     cursor.expect(':')
     return { key, value: this.type() }
+  }
+
+  /** From the bases, or the first member, to `end`. */
+  #interface(line: number, column: number): TypeNode {
+    const cursor = this.#cursor
+    const bases: TypeNode[] = []
+    if (cursor.take(':')) {
+      do bases.push(this.type())
+      while (cursor.take(','))
+    }
+    const fields: RecordField[] = []
+    while (!cursor.take('end')) {
+      if (cursor.take('function')) fields.push(this.#method(line, column))
+      else if (this.isField(0)) fields.push(this.field())
+      else cursor.fail("field, method or 'end'", ` (to close 'interface' at line ${line})`)
+      if (!cursor.take(',')) cursor.take(';')
+    }
+    const record: TypeNode = { kind: 'record', fields, rest: undefined, isReadonly: false }
+    return bases.length === 0 ? record : { kind: 'intersection', of: [...bases, record] }
+  }
+
+  #method(line: number, column: number): RecordField {
+    const cursor = this.#cursor
+    const name = this.name('method name')
+    if (cursor.kind === '<') this.generics()
+    const type: FunctionType = this.signature()
+    if (cursor.kind === 'end') {
+      if (this.#endsMethod(line, column)) cursor.next()
+    } else if (cursor.kind !== 'function' && cursor.kind !== ',' && cursor.kind !== ';' && !this.isField(0)) {
+      this.#lua.statements()
+      cursor.expect('end', ` (to close 'interface' at line ${line})`)
+    }
+    return { name, isOptional: false, isReadonly: false, type }
+  }
+
+  /**
+   * Whether the `end` behind a method belongs to the method or to its interface: methods are written with and without one. One behind the
+   * method on its line is the method's, unless the whole interface is there; on a line of its own, one that is indented further than the
+   * interface is.
+   */
+  #endsMethod(line: number, column: number): boolean {
+    const cursor = this.#cursor
+    if (cursor.line === line) {
+      const following = cursor.kindAt(1)
+      return !cursor.isFirstOnLine(1) && (following === 'end' || following === 'function' || this.isField(1))
+    }
+    return !cursor.isFirstOnLine() || cursor.column > column
   }
 }

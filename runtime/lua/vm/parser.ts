@@ -1,7 +1,7 @@
 // Lua 5.3's grammar (manual §9) and that of annotations (lua-core.md §3) by recursive descent, in one pass. Names are resolved on the way: each
 // is a local variable, an upvalue, a field of _ENV, or a declared type. Of annotations nothing remains but the declared types that are values.
 
-import type { ChunkTypes, FunctionType, RecordField, TypeNode } from '../../base/type-node.ts'
+import type { ChunkTypes } from '../../base/type-node.ts'
 import { type Declared, freeName, Scopes } from '../annotations/scopes.ts'
 import { TypeParser } from '../annotations/type-parser.ts'
 import type {
@@ -92,7 +92,10 @@ class Parser {
   constructor(chunkName: string, source: string) {
     this.#reader = new Reader(chunkName, source)
     this.#tracksTypes = this.#reader.tokens.mayDeclareTypes
-    this.#types = new TypeParser(this.#reader.cursor, () => this.#inType(() => this.#expression(), 'expression'))
+    this.#types = new TypeParser(this.#reader.cursor, {
+      expression: () => this.#inType(() => this.#expression(), 'expression'),
+      statements: () => this.#inType(() => this.#statements(), 'statement'),
+    })
     this.#scope = mainScope()
   }
 
@@ -672,73 +675,16 @@ class Parser {
 
   /** A declaration of a type, if one stands there. */
   #declaration(line: number): Statement | undefined {
-    const { cursor, kind } = this.#reader
-    if (kind !== '<name>' || cursor.kindAt(1) !== '<name>') return undefined
-    const isAlias = cursor.isName('type') && (cursor.kindAt(2) === '=' || cursor.kindAt(2) === '<')
-    if (!isAlias && !cursor.isName('interface')) return undefined
-    const { line: firstLine, column } = cursor
-    const types = this.#types
-    cursor.next()
-    const name = types.name('name')
-    types.named = []
-    const params = cursor.kind === '<' ? types.generics() : []
-    if (isAlias) cursor.expect('=')
-    const type = isAlias ? types.type() : this.#interface(firstLine, column)
+    if (this.#reader.kind !== '<name>') return undefined
+    const declaration = this.#types.declaration()
+    if (declaration === undefined) return undefined
     const body: Statement[] = []
     if (this.#tracksTypes) {
-      const declared = this.#declaredTypes.declare({ name, params, type, isInterface: !isAlias, named: types.named })
+      const declared = this.#declaredTypes.declare(declaration)
       this.#declarations.push({ declared, scope: copyOf(this.#scope), body, line })
     }
-    types.named = []
     this.#reader.resume()
     return { kind: 'do', body, line }
-  }
-
-  /** From the bases, or the first member, to `end`. */
-  #interface(line: number, column: number): TypeNode {
-    const { cursor } = this.#reader
-    const bases: TypeNode[] = []
-    if (cursor.take(':')) {
-      do bases.push(this.#types.type())
-      while (cursor.take(','))
-    }
-    const fields: RecordField[] = []
-    while (!cursor.take('end')) {
-      if (cursor.take('function')) fields.push(this.#method(line, column))
-      else if (this.#types.isField(0)) fields.push(this.#types.field())
-      else cursor.fail("field, method or 'end'", ` (to close 'interface' at line ${line})`)
-      if (!cursor.take(',')) cursor.take(';')
-    }
-    const record: TypeNode = { kind: 'record', fields, rest: undefined, isReadonly: false }
-    return bases.length === 0 ? record : { kind: 'intersection', of: [...bases, record] }
-  }
-
-  #method(line: number, column: number): RecordField {
-    const { cursor } = this.#reader
-    const name = this.#types.name('method name')
-    if (cursor.kind === '<') this.#types.generics()
-    const type: FunctionType = this.#types.signature()
-    if (cursor.kind === 'end') {
-      if (this.#endsMethod(line, column)) cursor.next()
-    } else if (cursor.kind !== 'function' && cursor.kind !== ',' && cursor.kind !== ';' && !this.#types.isField(0)) {
-      this.#inType(() => this.#statements(), 'statement')
-      cursor.expect('end', ` (to close 'interface' at line ${line})`)
-    }
-    return { name, isOptional: false, isReadonly: false, type }
-  }
-
-  /**
-   * Whether the `end` behind a method belongs to the method or to its interface: methods are written with and without one. One behind the
-   * method on its line is the method's, unless the whole interface is there; on a line of its own, one that is indented further than the
-   * interface is.
-   */
-  #endsMethod(line: number, column: number): boolean {
-    const { cursor } = this.#reader
-    if (cursor.line === line) {
-      const following = cursor.kindAt(1)
-      return !cursor.isFirstOnLine(1) && (following === 'end' || following === 'function' || this.#types.isField(1))
-    }
-    return !cursor.isFirstOnLine() || cursor.column > column
   }
 
   /** The field of the table of types that holds the type's value. */
