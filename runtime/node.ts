@@ -58,6 +58,7 @@ import { NodeServices } from './node-services.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
 import { type CapturedHeader, decodeDocument, encodeDocument } from './process/document.ts'
 import {
+  BASE_REQUEST,
   type FromHost,
   type HostFigures,
   inlinePorts,
@@ -1241,21 +1242,6 @@ export class Node {
 /** The loader knows no more of them than that they are the cluster's; clusterOfThisMachine made them. */
 function clusterSettingsOf({ settings }: App): ClusterSettings | undefined {
   return settings.cluster?.enabled === true ? (settings.cluster as ClusterSettings) : undefined
-}
-
-const BASE_REQUEST: SpawnRequest = {
-  host: '',
-  entryId: '',
-  args: [],
-  from: '',
-  monitor: false,
-  link: false,
-  name: undefined,
-  messages: [],
-  context: record({}),
-  identity: undefined,
-  wantsEnd: false,
-  allowsFunction: false,
 }
 
 function hostDefinition(entry: HostEntry): HostDefinition {

@@ -7,10 +7,10 @@ import type { App, FunctionEntry, LibraryEntry, ProcessEntry } from '../app/load
 import { type Problem, ProblemList } from '../app/problems.ts'
 import { toBytes, toText } from '../base/bytes.ts'
 import { MoonmeshError, messageOf } from '../base/errors.ts'
-import { ErrorValue, record } from '../base/value.ts'
+import { ErrorValue } from '../base/value.ts'
 import type { LuaSettings } from '../lua/engines.ts'
 import type { CodeEntry } from '../lua/sandbox.ts'
-import type { FromHost, ToHost } from '../process/port.ts'
+import { BASE_REQUEST, type FromHost, type ToHost } from '../process/port.ts'
 import { ThreadPort } from '../process/thread-port.ts'
 import type { WorkerData } from '../process/worker.ts'
 
@@ -179,7 +179,7 @@ class LoadingThread {
         resolve({ error, asked: this.#asked })
       }
       this.#loading = { ref, end }
-      this.#port.post({ kind: 'spawn', ref, request: requestFor(entryId) })
+      this.#port.post({ kind: 'spawn', ref, request: { ...BASE_REQUEST, host: HOST_ID, entryId: toBytes(entryId) } })
     })
   }
 
@@ -234,20 +234,3 @@ const tooSlow = (): ErrorValue =>
     'Timeout',
     `the chunk did not finish within ${LOADING_MS_MAX / 1000} s; move long work into the method`,
   )
-
-function requestFor(entryId: string): Extract<ToHost, { kind: 'spawn' }>['request'] {
-  return {
-    host: HOST_ID,
-    entryId: toBytes(entryId),
-    args: [],
-    from: '',
-    monitor: false,
-    link: false,
-    name: undefined,
-    messages: [],
-    context: record({}),
-    identity: undefined,
-    wantsEnd: false,
-    allowsFunction: false,
-  }
-}

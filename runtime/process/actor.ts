@@ -5,10 +5,10 @@ import { toBytes, toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import { errorFrom, errorTo, fromPlain, type Plain, toPlain } from '../base/plain.ts'
 import { Queue } from '../base/queue.ts'
-import { record, type Value } from '../base/value.ts'
+import type { Value } from '../base/value.ts'
 import type { Answer, Envelope, LifecycleEvent, Outcome, ProcessOptions } from '../services.ts'
 import { Host } from './host.ts'
-import type { ProcessInfo, SpawnRequest } from './port.ts'
+import { BASE_REQUEST, type ProcessInfo, type SpawnRequest } from './port.ts'
 import { Process } from './process.ts'
 
 export const ACTOR_HOST = 'system:actors'
@@ -364,6 +364,7 @@ export class ActorHost extends Host {
       throw new MoonmeshError('Invalid', `spawning ${actor} needs a host: pass { host: "namespace:name" }`)
     }
     return {
+      ...BASE_REQUEST,
       host: toBytes(host),
       entryId: toBytes(isDefinition ? this.define(actor) : actor),
       args: (options.args ?? []).map((value) => fromPlain(value)),
@@ -371,11 +372,6 @@ export class ActorHost extends Host {
       monitor: options.monitor === true,
       link: options.link === true,
       name: options.name === undefined ? undefined : toBytes(options.name),
-      messages: [],
-      context: record({}),
-      identity: undefined,
-      wantsEnd: false,
-      allowsFunction: false,
     }
   }
 

@@ -2,7 +2,7 @@
 // that the other side may be another thread; they are handed over in batches, one a turn of the event loop.
 
 import type { HistogramCounts } from '../base/histogram.ts'
-import type { ErrorValue, TableValue, Value } from '../base/value.ts'
+import { type ErrorValue, record, type TableValue, type Value } from '../base/value.ts'
 import type { CodeEntry } from '../lua/sandbox.ts'
 import type { Identity, PolicySet } from '../security/core/policies.ts'
 import type { LogLevel, Outcome } from '../services.ts'
@@ -28,6 +28,22 @@ export interface SpawnRequest {
   wantsEnd: boolean
   /** Functions run as processes only when the node itself asks. */
   allowsFunction: boolean
+}
+
+/** Of the runtime itself, for nobody: what a request says where nothing else is said. */
+export const BASE_REQUEST: SpawnRequest = {
+  host: '',
+  entryId: '',
+  args: [],
+  from: '',
+  monitor: false,
+  link: false,
+  name: undefined,
+  messages: [],
+  context: record({}),
+  identity: undefined,
+  wantsEnd: false,
+  allowsFunction: false,
 }
 
 /** A question about one process, answered by `reply` with the same `ref`. `to` is the process asked about. */

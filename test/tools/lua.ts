@@ -6,14 +6,14 @@ import { libraryModules } from '../../lua-stdlib/index.ts'
 import { CodeHashes } from '../../runtime/app/code-hash.ts'
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
-import { ErrorValue, record } from '../../runtime/base/value.ts'
+import { ErrorValue } from '../../runtime/base/value.ts'
 import type { CodeEntry } from '../../runtime/lua/sandbox.ts'
 import { VmEngine } from '../../runtime/lua/vm/engine.ts'
 import { NameWatches } from '../../runtime/name-watches.ts'
 import { NamesService } from '../../runtime/names-service.ts'
 import { NodeServices } from '../../runtime/node-services.ts'
 import { LuaHost } from '../../runtime/process/lua-host.ts'
-import { type FromHost, inlinePorts, type SpawnRequest, type ToHost } from '../../runtime/process/port.ts'
+import { BASE_REQUEST, type FromHost, inlinePorts, type SpawnRequest, type ToHost } from '../../runtime/process/port.ts'
 import { type HostLine, Relay } from '../../runtime/relay/relay.ts'
 import type { Undeliverable } from '../../runtime/relay/wire/messages.ts'
 import type { LibraryModule, Outcome } from '../../runtime/services.ts'
@@ -179,16 +179,10 @@ export class TestNode {
 
   request(entryId: string, args: readonly unknown[] = [], host = 'app:a'): SpawnRequest {
     return {
+      ...BASE_REQUEST,
       host,
       entryId: toBytes(entryId),
       args: args.map((value) => fromPlain(value)),
-      from: '',
-      monitor: false,
-      link: false,
-      name: undefined,
-      messages: [],
-      context: record({}),
-      identity: undefined,
       wantsEnd: true,
       allowsFunction: true,
     }

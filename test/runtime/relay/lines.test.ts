@@ -1,8 +1,8 @@
 // The lines to other nodes: what becomes of a message that is too long, and of a session that is over. cluster.md §4.5, §10.
 
 import { describe, expect, test } from 'vitest'
-import { record, TableValue } from '../../../runtime/base/value.ts'
-import type { SpawnRequest } from '../../../runtime/process/port.ts'
+import { TableValue } from '../../../runtime/base/value.ts'
+import { BASE_REQUEST, type SpawnRequest } from '../../../runtime/process/port.ts'
 import { type PeerSession, Peers } from '../../../runtime/relay/peers.ts'
 import type { PeerLine, Relay } from '../../../runtime/relay/relay.ts'
 import { type PeerMessage, readPeerMessage, writePeerMessage } from '../../../runtime/relay/wire/messages.ts'
@@ -60,20 +60,7 @@ class Fixture {
 }
 
 const PAIR = { to: '{two@app:a|7.001}', from: '{one@app:a|1.001}' }
-const REQUEST: SpawnRequest = {
-  host: 'app:a',
-  entryId: 'app:worker',
-  args: [],
-  from: PAIR.from,
-  monitor: false,
-  link: false,
-  name: undefined,
-  messages: [],
-  context: record({}),
-  identity: undefined,
-  wantsEnd: false,
-  allowsFunction: false,
-}
+const REQUEST: SpawnRequest = { ...BASE_REQUEST, host: 'app:a', entryId: 'app:worker', from: PAIR.from }
 
 test('a message that grows beyond all bounds is refused, and the next one goes', () => {
   const fixture = new Fixture(1_000_000)
