@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto'
 import { type PackedMap, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
 import { Fields } from '../../state/core/fields.ts'
 import type { StateCounts } from '../../state/core/machine.ts'
+import { Pieces, uint32, uint32At } from '../../state/wire/pieces.ts'
 import { crc32c } from '../../storage/crc32c.ts'
 import type { BackupHeader } from '../core/contents.ts'
 
@@ -76,7 +77,7 @@ export function* writeBackup(
     if (parts.length > 0 && (section !== open || bytes + record.length > FRAME_BYTES)) yield close()
     if (parts.length === 0) parts.push(Uint8Array.of(section))
     open = section
-    parts.push(u32(record.length), record)
+    parts.push(uint32(record.length), record)
     bytes += LENGTH_BYTES + record.length
     count++
   }
@@ -89,7 +90,7 @@ export function* writeBackup(
  * @throws BackupDamaged, or what `pieces` throws
  */
 export async function* readBackup(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<BackupPart> {
-  const source = new Source(pieces)
+  const source = new Pieces(pieces, (offset) => new BackupDamaged(offset, 'it ends there, before its end was written'))
   try {
     yield* partsIn(source)
   } finally {
@@ -98,7 +99,7 @@ export async function* readBackup(pieces: AsyncIterable<Uint8Array>): AsyncGener
   }
 }
 
-async function* partsIn(source: Source): AsyncGenerator<BackupPart> {
+async function* partsIn(source: Pieces): AsyncGenerator<BackupPart> {
   await readMagic(source)
   let hasHeader = false
   let count = 0
@@ -123,7 +124,7 @@ async function* partsIn(source: Source): AsyncGenerator<BackupPart> {
   }
 }
 
-async function readMagic(source: Source): Promise<void> {
+async function readMagic(source: Pieces): Promise<void> {
   const magic = Buffer.from(await source.take(MAGIC.length)).toString('latin1')
   const [, format] = /^MMBACK(\d)\n$/.exec(magic) ?? []
   if (format === undefined) throw new BackupDamaged(0, 'it is no backup of a cluster')
@@ -138,14 +139,14 @@ type RawPart =
   | Exclude<BackupPart, { kind: 'end' }>
   | { readonly kind: 'end'; readonly records: number; readonly sha256: Uint8Array }
 
-async function readFrame(source: Source): Promise<{ kind: number; payload: Uint8Array }> {
+async function readFrame(source: Pieces): Promise<{ kind: number; payload: Uint8Array }> {
   const at = source.offset
   const head = await source.take(LENGTH_BYTES)
-  const length = numberAt(head, 0)
+  const length = uint32At(head, 0)
   if (length === 0 || length > FRAME_BYTES_MAX) throw new BackupDamaged(at, 'what stands there is no part of a backup')
   const body = await source.take(length)
   const sum = await source.take(CHECKSUM_BYTES)
-  if (numberAt(sum, 0) !== crc32c(body, crc32c(head))) throw new BackupDamaged(at, 'a checksum does not match')
+  if (uint32At(sum, 0) !== crc32c(body, crc32c(head))) throw new BackupDamaged(at, 'a checksum does not match')
   return { kind: body[0] as number, payload: body.subarray(1) }
 }
 
@@ -161,7 +162,7 @@ function partOf(kind: number, payload: Uint8Array, offset: number): RawPart {
   if (kind !== KIND.records) throw new UnpackError(`a part of kind ${kind} is unknown`)
   const records: Uint8Array[] = []
   for (let at = 1; at < payload.length; ) {
-    const length = at + LENGTH_BYTES <= payload.length ? numberAt(payload, at) : Number.POSITIVE_INFINITY
+    const length = at + LENGTH_BYTES <= payload.length ? uint32At(payload, at) : Number.POSITIVE_INFINITY
     at += LENGTH_BYTES
     if (at + length > payload.length) throw new UnpackError('a record is longer than its frame')
     records.push(payload.subarray(at, at + length))
@@ -244,64 +245,7 @@ function countsIn(map: PackedMap): StateCounts {
 
 function frame(kind: number, parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((sum, { length }) => sum + length, 1)
-  const bytes = Buffer.concat([u32(length), Uint8Array.of(kind), ...parts, new Uint8Array(CHECKSUM_BYTES)])
+  const bytes = Buffer.concat([uint32(length), Uint8Array.of(kind), ...parts, new Uint8Array(CHECKSUM_BYTES)])
   bytes.writeUInt32BE(crc32c(bytes.subarray(0, bytes.length - CHECKSUM_BYTES)), bytes.length - CHECKSUM_BYTES)
   return bytes
-}
-
-function u32(value: number): Uint8Array {
-  const bytes = new Uint8Array(4)
-  new DataView(bytes.buffer).setUint32(0, value)
-  return bytes
-}
-
-function numberAt(bytes: Uint8Array, at: number): number {
-  return new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0)
-}
-
-/** Bytes that come in pieces, taken in other pieces; what is taken is counted and hashed. */
-class Source {
-  readonly #pieces: AsyncIterator<Uint8Array>
-  readonly #hash = createHash('sha256')
-  #rest: Uint8Array = new Uint8Array(0)
-  /** Of what comes next. */
-  offset = 0
-
-  constructor(pieces: AsyncIterable<Uint8Array>) {
-    this.#pieces = pieces[Symbol.asyncIterator]()
-  }
-
-  async take(length: number): Promise<Uint8Array> {
-    if (this.#rest.length < length) await this.#gather(length)
-    const taken = this.#rest.subarray(0, length)
-    this.#rest = this.#rest.subarray(length)
-    this.#hash.update(taken)
-    this.offset += length
-    return taken
-  }
-
-  /** SHA-256 of what was taken so far. */
-  checksum(): Uint8Array {
-    return this.#hash.copy().digest()
-  }
-
-  async close(): Promise<void> {
-    await this.#pieces.return?.()
-  }
-
-  async isAtEnd(): Promise<boolean> {
-    return this.#rest.length === 0 && (await this.#pieces.next()).done === true
-  }
-
-  async #gather(length: number): Promise<void> {
-    const parts = [this.#rest]
-    let bytes = this.#rest.length
-    while (bytes < length) {
-      const next = await this.#pieces.next()
-      if (next.done === true) throw new BackupDamaged(this.offset + bytes, 'it ends there, before its end was written')
-      parts.push(next.value)
-      bytes += next.value.length
-    }
-    this.#rest = Buffer.concat(parts, bytes)
-  }
 }

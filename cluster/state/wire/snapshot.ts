@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import { type Packed, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
 import { Fields } from '../core/fields.ts'
+import { Pieces, uint32, uint32At } from './pieces.ts'
 
 const MAGIC = new TextEncoder().encode('MMSNAP1\n')
 const FORMAT = 1
@@ -49,25 +50,25 @@ export class SnapshotEncoder {
       configuration,
       feature_level: featureLevel,
     })
-    this.#put(u32(head.length))
+    this.#put(uint32(head.length))
     this.#put(head)
   }
 
   /** Sections ascend. @returns what is to be written, if there is enough of it; nobody may change `record` before */
   add(section: number, record: Uint8Array): Uint8Array | undefined {
     if (section !== this.#open) {
-      if (this.#open !== 0) this.#put(u32(0))
+      if (this.#open !== 0) this.#put(uint32(0))
       this.#put(Uint8Array.of(section))
       this.#open = section
     }
-    this.#put(u32(record.length))
+    this.#put(uint32(record.length))
     this.#put(record)
     return this.#bytes >= PIECE_BYTES ? this.#piece() : undefined
   }
 
   /** What is left, and the checksum. */
   finish(): Uint8Array[] {
-    if (this.#open !== 0) this.#put(u32(0))
+    if (this.#open !== 0) this.#put(uint32(0))
     this.#put(Uint8Array.of(0))
     return [this.#piece(), this.#hash.digest()]
   }
@@ -104,14 +105,14 @@ export async function readSnapshot(
   pieces: AsyncIterable<Uint8Array>,
   add: (section: number, record: Uint8Array) => void,
 ): Promise<SnapshotHeader> {
-  const source = new Source(pieces)
+  const source = new Pieces(pieces, () => new UnpackError('ends too early'))
   if (Buffer.compare(await source.take(MAGIC.length), MAGIC) !== 0) throw new UnpackError('no snapshot of this format')
-  const header = headerOf(await source.take(await source.count(HEADER_BYTES_MAX)))
+  const header = headerOf(await source.take(await lengthIn(source, HEADER_BYTES_MAX)))
   for (;;) {
     const section = (await source.take(1))[0] as number
     if (section === 0) break
     for (;;) {
-      const length = await source.count(RECORD_BYTES_MAX)
+      const length = await lengthIn(source, RECORD_BYTES_MAX)
       if (length === 0) break
       add(section, await source.take(length))
     }
@@ -138,55 +139,8 @@ function headerOf(bytes: Uint8Array): SnapshotHeader {
   }
 }
 
-/** Bytes that come in pieces, taken in other pieces. What was not awaited takes no memory. */
-class Source {
-  readonly #pieces: AsyncIterator<Uint8Array>
-  readonly #hash = createHash('sha256')
-  #rest: Uint8Array = new Uint8Array(0)
-
-  constructor(pieces: AsyncIterable<Uint8Array>) {
-    this.#pieces = pieces[Symbol.asyncIterator]()
-  }
-
-  async take(length: number): Promise<Uint8Array> {
-    if (this.#rest.length < length) await this.#gather(length)
-    const taken = this.#rest.subarray(0, length)
-    this.#rest = this.#rest.subarray(length)
-    this.#hash.update(taken)
-    return taken
-  }
-
-  async count(max: number): Promise<number> {
-    const bytes = await this.take(4)
-    const count = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0)
-    if (count > max) throw new UnpackError('a length beyond its limit')
-    return count
-  }
-
-  /** Of what was taken so far. */
-  checksum(): Uint8Array {
-    return this.#hash.copy().digest()
-  }
-
-  async isAtEnd(): Promise<boolean> {
-    return this.#rest.length === 0 && (await this.#pieces.next()).done === true
-  }
-
-  async #gather(length: number): Promise<void> {
-    const parts = [this.#rest]
-    let bytes = this.#rest.length
-    while (bytes < length) {
-      const next = await this.#pieces.next()
-      if (next.done === true) throw new UnpackError('ends too early')
-      parts.push(next.value)
-      bytes += next.value.length
-    }
-    this.#rest = Buffer.concat(parts, bytes)
-  }
-}
-
-function u32(value: number): Uint8Array {
-  const bytes = new Uint8Array(4)
-  new DataView(bytes.buffer).setUint32(0, value)
-  return bytes
+async function lengthIn(source: Pieces, max: number): Promise<number> {
+  const length = uint32At(await source.take(4), 0)
+  if (length > max) throw new UnpackError('a length beyond its limit')
+  return length
 }
