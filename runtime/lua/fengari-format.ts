@@ -2,7 +2,7 @@
 // characters. Here each directive is written out, and the rest (`%q`, mistakes) is left to it.
 
 import { toUint8Array } from '../base/bytes.ts'
-import { exponentText, fixedText, generalText, hexText } from '../base/number-text.ts'
+import { type Directive, floatText, padded, signOf } from './directives.ts'
 import type { FengariEngine } from './fengari.ts'
 import type { CFunction, State, TString } from './fengari-types.ts'
 import { LONG_STRING, STRING } from './fengari-values.ts'
@@ -12,13 +12,6 @@ const DIRECTIVE = /%(?:%|([-+ #0]{0,5})(?![-+ #0])(\d{0,2})(?:\.(\d{0,2}))?([a-z
 const INTEGERS = new Set('diouxX')
 const FLOATS = new Set('aAeEfFgG')
 const INT32_MIN = -(2 ** 31)
-
-interface Directive {
-  readonly flags: string
-  readonly width: number
-  readonly precision: number | undefined
-  readonly kind: string
-}
 
 export function formatting(engine: FengariEngine, native: CFunction): CFunction {
   return (L) => {
@@ -98,38 +91,6 @@ function integerText(number: number, { flags, width, precision, kind }: Directiv
 
 /** Negative numbers are shown by their bits: 32 of an integer of this engine, 64 of a larger number. */
 const unsigned = (whole: number): bigint => BigInt.asUintN(whole >= INT32_MIN && whole < 0 ? 32 : 64, BigInt(whole))
-
-function floatText(number: number, { flags, width, precision, kind }: Directive): string {
-  const negative = number < 0 || Object.is(number, -0)
-  const size = negative ? -number : number
-  const digits = digitsOf(size, flags.includes('#'), precision, kind.toLowerCase())
-  const text = kind === kind.toUpperCase() ? digits.toUpperCase() : digits
-  const sign = signOf(negative, flags)
-  if (!Number.isFinite(number)) return padded(sign + text, flags.replaceAll('0', ''), width)
-  return kind === 'a' || kind === 'A'
-    ? padded(text.slice(2), flags, width, sign + text.slice(0, 2))
-    : padded(text, flags, width, sign)
-}
-
-function digitsOf(size: number, isAlternate: boolean, precision: number | undefined, kind: string): string {
-  if (kind === 'a') return hexText(size, precision)
-  if (kind === 'g') return generalText(size, precision ?? 6, isAlternate)
-  const digits = kind === 'e' ? exponentText(size, precision ?? 6) : fixedText(size, precision ?? 6)
-  return isAlternate && precision === 0 && Number.isFinite(size) ? digits.replace(/^\d+/, '$&.') : digits
-}
-
-function signOf(isNegative: boolean, flags: string): string {
-  if (isNegative) return '-'
-  return flags.includes('+') ? '+' : flags.includes(' ') ? ' ' : ''
-}
-
-/** @param sign what stands before zeros that fill up */
-function padded(text: string, flags: string, width: number, sign?: string): string {
-  const whole = (sign ?? '') + text
-  if (flags.includes('-')) return whole.padEnd(width, ' ')
-  if (sign !== undefined && flags.includes('0')) return sign + text.padStart(width - sign.length, '0')
-  return whole.padStart(width, ' ')
-}
 
 /** math.random: uniform over whole numbers up to 2^53, not only those that are integers of this engine. */
 export function random(engine: FengariEngine): CFunction {

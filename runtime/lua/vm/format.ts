@@ -1,6 +1,7 @@
 // string.format, one directive at a time; numbers as C's printf writes them.
 
-import { exponentText, fixedText, generalText, hexText } from '../../base/number-text.ts'
+import { hexText } from '../../base/number-text.ts'
+import { type Directive, floatText, padded, signOf } from '../directives.ts'
 import { ErrorObject } from '../engine.ts'
 import { integerArgument, numberArgument, stringArgument, toText } from './library.ts'
 import type { Machine } from './machine.ts'
@@ -8,13 +9,6 @@ import { isInteger, type Num, toDouble } from './number.ts'
 import { typeName, type Val } from './value.ts'
 
 const DIRECTIVE = /^([-+ #0]*)(\d*)(?:\.(\d*))?/
-
-interface Directive {
-  readonly flags: string
-  readonly width: number
-  readonly precision: number | undefined
-  readonly kind: string
-}
 
 export function format(m: Machine, S: Val[], at: number, count: number): string {
   const template = stringArgument(m, S, at, count, 1)
@@ -79,13 +73,6 @@ function write(m: Machine, S: Val[], at: number, count: number, index: number, d
       return padded(text.slice(0, precision), flags, width)
     }
     case 'q':
-      if (flags !== '' || width !== 0 || precision !== undefined)
-        throw m.error(
-          "invalid option '%q' to 'format'".replace(
-            "invalid option '%q' to 'format'",
-            "specifier '%q' cannot have modifiers",
-          ),
-        )
       return quoted(m, S, at, index)
     case 'd':
     case 'i':
@@ -133,41 +120,6 @@ function withDigits(digits: string, sign: string, { flags, width, precision }: D
   if (precision === undefined) return padded(digits, flags, width, sign)
   const filled = precision === 0 && digits === '0' ? '' : digits.padStart(precision, '0')
   return padded(sign + filled, flags.replaceAll('0', ''), width)
-}
-
-function floatText(number: number, { flags, width, precision, kind }: Directive): string {
-  const isNegative = number < 0 || Object.is(number, -0)
-  const size = isNegative ? -number : number
-  const digits = digitsOf(size, flags.includes('#'), precision, kind.toLowerCase())
-  const text = kind === kind.toUpperCase() ? digits.toUpperCase() : digits
-  const sign = signOf(isNegative, flags)
-  if (!Number.isFinite(number)) return padded(sign + text, flags.replaceAll('0', ''), width)
-  return kind === 'a' || kind === 'A'
-    ? padded(text.slice(2), flags, width, sign + text.slice(0, 2))
-    : padded(text, flags, width, sign)
-}
-
-function digitsOf(size: number, isAlternate: boolean, precision: number | undefined, kind: string): string {
-  if (kind === 'a') {
-    const text = hexText(size, precision)
-    return isAlternate && Number.isFinite(size) && !text.includes('.') ? text.replace('p', '.p') : text
-  }
-  if (kind === 'g') return generalText(size, precision ?? 6, isAlternate)
-  const digits = kind === 'e' ? exponentText(size, precision ?? 6) : fixedText(size, precision ?? 6)
-  return isAlternate && precision === 0 && Number.isFinite(size) ? digits.replace(/^\d+/, '$&.') : digits
-}
-
-function signOf(isNegative: boolean, flags: string): string {
-  if (isNegative) return '-'
-  return flags.includes('+') ? '+' : flags.includes(' ') ? ' ' : ''
-}
-
-/** @param sign what stands before zeros that fill up */
-function padded(text: string, flags: string, width: number, sign?: string): string {
-  const whole = (sign ?? '') + text
-  if (flags.includes('-')) return whole.padEnd(width, ' ')
-  if (sign !== undefined && flags.includes('0')) return sign + text.padStart(width - sign.length, '0')
-  return whole.padStart(width, ' ')
 }
 
 /** As the source of a chunk would write the value. */
