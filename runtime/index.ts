@@ -4,10 +4,11 @@ import { moduleNames } from '../lua-stdlib/index.ts'
 import { type App, type LoadResult, loadApp, loadEntries } from './app/load.ts'
 import { formatProblem } from './app/problems.ts'
 import { MoonmeshError } from './base/errors.ts'
+import { requireForm, requireOptions } from './base/given.ts'
 import { createLog, type Log } from './log.ts'
 import { compileProblem } from './lua/check.ts'
 import { clusterOfThisMachine, Node } from './node.ts'
-import { ACTOR_HOST, type ActorDefinition, actorEntryId } from './process/actor.ts'
+import { ACTOR_HOST, type ActorDefinition, actorEntryId, requireActor } from './process/actor.ts'
 
 import { type DocumentHeader, decodeDocument } from './process/document.ts'
 
@@ -37,6 +38,7 @@ export interface EntryDefinition {
 
 /** What a document of `node.capture` says of the process. @throws MoonmeshError `Invalid` for bytes that are none */
 export function describeDocument(document: Uint8Array): DocumentHeader {
+  requireForm('document', document, 'bytes')
   return decodeDocument(document).header
 }
 
@@ -59,6 +61,8 @@ export interface CreateNodeOptions {
  * @throws MoonmeshError `Invalid`; `details.problems` lists every problem as `file:line:col path: message`
  */
 export async function createNode(options: CreateNodeOptions): Promise<Node> {
+  requireOptions(options, { app: 'text', entries: 'list', actors: 'list', set: 'list', admin: 'flag' })
+  for (const actor of options.actors ?? []) requireActor(actor)
   const app = await load(options)
   const log =
     options.log === false

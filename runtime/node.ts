@@ -37,6 +37,7 @@ import { formatProblem } from './app/problems.ts'
 import { assert } from './base/assert.ts'
 import { toBytes, toText } from './base/bytes.ts'
 import { MoonmeshError, messageOf } from './base/errors.ts'
+import { requireForm, requireOptions } from './base/given.ts'
 import { errorFrom, errorTo, fromPlain, type Plain, toPlain } from './base/plain.ts'
 import { ErrorValue, record, type TableValue, type Value } from './base/value.ts'
 import { CONSOLE_ENTRY, CONSOLE_HOST, type Console, type ConsoleNews, Consoles, consoleCode } from './consoles.ts'
@@ -908,6 +909,8 @@ export class Node {
    * @throws MoonmeshError `Invalid` naming the path to what cannot be saved, `Unavailable` (a call took longer than that), `NotFound`, `LimitExceeded`
    */
   async capture(pid: string, options: CaptureOptions = {}): Promise<Uint8Array> {
+    requireForm('pid', pid, 'text')
+    requireOptions(options, { stop: 'flag', timeoutMs: 'ms', maxBytes: 'count' })
     const { stop = false, timeoutMs = CAPTURE_MS, maxBytes: bytesMax = CAPTURE_BYTES_MAX } = options
     const answer = await new Promise<Answer<Value>>((resolve) =>
       this.#switchboard.capture({ kind: 'capture', to: toBytes(pid), stop, timeoutMs, bytesMax }, resolve),
@@ -925,6 +928,8 @@ export class Node {
    * @throws MoonmeshError `Invalid` (damaged), `Conflict` (the code is another one here), `AlreadyExists` (the name is taken), `NotFound` (no such entry or host), `Unavailable`
    */
   async resume(document: Uint8Array, options: ResumeOptions = {}): Promise<string> {
+    requireForm('document', document, 'bytes')
+    requireOptions(options, { host: 'text', name: 'text' })
     const { header, heap } = decodeDocument(document)
     const { host = header.host, name } = options
     if (host.includes('@')) {
@@ -943,6 +948,7 @@ export class Node {
 
   /** The PID that a local name stands for. */
   lookup(name: string): string | undefined {
+    requireForm('name', name, 'text')
     return this.#switchboard.lookup(toBytes(name))
   }
 

@@ -3,6 +3,7 @@
 
 import { toBytes, toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
+import { requireForm, requireOptions } from '../base/given.ts'
 import { errorFrom, errorTo, fromPlain, type Plain, toPlain } from '../base/plain.ts'
 import { Queue } from '../base/queue.ts'
 import type { Value } from '../base/value.ts'
@@ -92,10 +93,19 @@ export function defineActor<Args extends unknown[]>(
   name: string,
   run: (self: ActorContext, ...args: Args) => unknown,
 ): ActorDefinition {
+  requireForm('name', name, 'text')
+  requireForm('run', run, 'function')
   if (!/^[A-Za-z0-9_.-]{1,128}$/.test(name)) {
     throw new MoonmeshError('Invalid', `actor name "${name}" must be 1 to 128 of A-Z a-z 0-9 _ . -`)
   }
   return { name, run: run as unknown as ActorFunction }
+}
+
+/** @throws MoonmeshError `Invalid` for what `defineActor` has not made */
+export function requireActor(given: unknown): void {
+  const { name, run } = (given ?? {}) as Partial<ActorDefinition>
+  if (typeof name === 'string' && typeof run === 'function') return
+  throw new MoonmeshError('Invalid', 'an actor must be what defineActor(name, run) returns', { retryable: false })
 }
 
 export const actorEntryId = (definition: ActorDefinition): string => `actor:${definition.name}`
@@ -262,6 +272,7 @@ class ActorProcess extends Process {
       },
       events,
       listen: (topic) => {
+        requireForm('topic', topic, 'text')
         const bytes = toBytes(topic)
         const known = mailbox.sinkOf(bytes)
         if (known !== undefined) return known as unknown as Receiver<Message>
@@ -278,17 +289,23 @@ class ActorProcess extends Process {
       unlink: (to) => host.unlink(pid, host.resolvePlain(to)),
       cancel: (to, reason = '') =>
         settle((done) =>
-          host.ask({ kind: 'cancel', to: host.resolvePlain(to), from: pid, reason: toBytes(reason) }, done),
+          host.ask({ kind: 'cancel', to: host.resolvePlain(to), from: pid, reason: bytesOf('reason', reason) }, done),
         ),
       terminate: (to) => host.askPlain('terminate', pid, to),
       setOptions: (options) => {
         this.options = { ...this.options, ...options }
       },
-      register: (name) => settle((done) => host.names.register(toBytes(name), pid, done)),
-      unregister: (name) => settle((done) => host.names.unregister(toBytes(name), done)),
-      lookup: (name) => host.names.lookup(toBytes(name)),
+      register: (name) => settle((done) => host.names.register(bytesOf('name', name), pid, done)),
+      unregister: (name) => settle((done) => host.names.unregister(bytesOf('name', name), done)),
+      lookup: (name) => host.names.lookup(bytesOf('name', name)),
     }
   }
+}
+
+/** @throws MoonmeshError `Invalid` for what is no text */
+function bytesOf(name: string, text: unknown): string {
+  requireForm(name, text, 'text')
+  return toBytes(text as string)
 }
 
 /** An answer as a promise. */
@@ -309,6 +326,7 @@ export class ActorHost extends Host {
 
   /** Makes the actor known to spawns by name. */
   define(definition: ActorDefinition): string {
+    requireActor(definition)
     const id = actorEntryId(definition)
     const known = this.#definitions.get(id)
     if (known !== undefined && known.run !== definition.run) {
@@ -331,12 +349,13 @@ export class ActorHost extends Host {
   }
 
   resolvePlain(to: string): string {
-    const pid = this.resolve(toBytes(to))
+    const pid = this.resolve(bytesOf('to', to))
     if (pid !== undefined) return pid
     throw new MoonmeshError('NotFound', `could not resolve '${to}' as PID or registered name`, { retryable: false })
   }
 
   async sendPlain(from: string, to: string, topic: string, values: readonly unknown[]): Promise<void> {
+    requireForm('topic', topic, 'text')
     if (topic.startsWith('@')) throw new MoonmeshError('Invalid', 'cannot send to @ topics', { retryable: false })
     const pid = this.resolvePlain(to)
     const body = values.map((value) => fromPlain(value))
@@ -356,6 +375,7 @@ export class ActorHost extends Host {
 
   /** The request that a spawn by an actor, or by the embedding program (`from` ''), stands for. */
   request(from: string, actor: string | ActorDefinition, options: ActorSpawnOptions = {}): SpawnRequest {
+    requireOptions(options, { host: 'text', args: 'list', name: 'text', monitor: 'flag', link: 'flag' })
     const isDefinition = typeof actor !== 'string'
     const isActor = isDefinition || actor.startsWith('actor:')
     // Every node runs its actors on the host of that name.
