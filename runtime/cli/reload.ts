@@ -22,6 +22,8 @@ export class Reloader {
   readonly #options: ReloaderOptions
   readonly #watch: FileWatch
   #app: App
+  /** What was told last was wrong: that it no longer is, is told as well. */
+  #isWrong = false
 
   constructor(options: ReloaderOptions) {
     this.#options = options
@@ -49,6 +51,7 @@ export class Reloader {
     try {
       const result = await load()
       if (!result.ok) {
+        this.#isWrong = true
         const lines = [...(await problemLines(result.problems)), GOES_ON]
         const problems = result.problems.map(({ file, line, column, path, message }) => ({
           file,
@@ -70,7 +73,9 @@ export class Reloader {
       }
       const text = textOf(reloaded)
       const took = Math.round(performance.now() - beganMs)
-      if (text !== '') tell(`reloaded: ${text} · ${took} ms`, { event: 'reloaded', ...reloaded, took_ms: took })
+      const news = text === '' && this.#isWrong ? UNDONE : text
+      this.#isWrong = false
+      if (news !== '') tell(`reloaded: ${news} · ${took} ms`, { event: 'reloaded', ...reloaded, took_ms: took })
       for (const { id, error } of reloaded.failed) {
         complain(`service ${id} does not run with its new code: ${error}`, {
           event: 'restart_failed',
@@ -79,12 +84,14 @@ export class Reloader {
         })
       }
     } catch (error) {
+      this.#isWrong = true
       const message = messageOf(error)
       complain(`${message}\n${GOES_ON}`, { event: 'reload_failed', problems: [{ message }] })
     }
   }
 }
 
+const UNDONE = 'nothing had to change, what runs is current again'
 const GOES_ON = 'nothing was reloaded; the old version goes on'
 
 function changedSettings(before: App, after: App): string[] {

@@ -69,6 +69,12 @@ test('a mistake is told with its place, and the old version goes on', async () =
   expect(JSON.parse(stdout)).toHaveLength(2)
 })
 
+test('a mistake that is taken back: what runs is current again', async () => {
+  edit('app.yaml', APP)
+  edit('plain.lua', PLAIN)
+  await node.until('reloaded: nothing had to change, what runs is current again')
+})
+
 test('mended, added and removed entries come into force; settings wait for the next start', async () => {
   edit('plain.lua', PLAIN.replace('plain says', 'plain now says'))
   const kept = APP.split('\n').filter((line) => !line.includes('keeper.service'))
