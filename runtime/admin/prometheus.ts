@@ -1,13 +1,15 @@
 // A listener for Prometheus alone, apart from the admin interface: GET /metrics and /livez. lua-libraries.md §11.
 
 import { createServer, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { messageOf } from '../base/errors.ts'
 import { parseAddress } from './address.ts'
+import { Connections, REQUEST_TIMES } from './connections.ts'
 import { checksOf } from './health.ts'
 import { explained, listen } from './listen.ts'
 import type { AdminNode } from './shapes.ts'
 
-const CONNECTIONS_MAX = 64
+const CONNECTIONS = { countMax: 64, workingMax: 0 }
 
 export class PrometheusListener {
   readonly #node: AdminNode
@@ -15,13 +17,15 @@ export class PrometheusListener {
 
   constructor(node: AdminNode, warn: (text: string) => void) {
     this.#node = node
-    this.#server = createServer((request, response) => {
+    const connections = new Connections(CONNECTIONS)
+    this.#server = createServer(REQUEST_TIMES, (request, response) => {
+      if (connections.began(request.socket, response, true) !== 'taken') return
       this.#answer(request.method ?? '', request.url ?? '', response).catch((error: unknown) => {
         warn(`prometheus: ${messageOf(error)}`)
         response.destroy()
       })
     })
-    this.#server.maxConnections = CONNECTIONS_MAX
+    this.#server.on('connection', (socket: Socket) => connections.add(socket))
     // Accepting fails when the program is out of file descriptors: that costs a client its connection, not the node its life.
     this.#server.on('error', (error) => warn(`prometheus: ${messageOf(error)}`))
   }

@@ -11,7 +11,7 @@ import { codeOf, MoonmeshError, messageOf } from '../base/errors.ts'
 import type { Log } from '../log.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import { CONSOLE_PATH, CONSOLE_PROTOCOL, serveConsole } from './attach.ts'
-import { Connections } from './connections.ts'
+import { Connections, REQUEST_TIMES } from './connections.ts'
 import { isLoopback, refusal } from './guard.ts'
 import { explained, listen } from './listen.ts'
 import { entriesRoute } from './routes/entries.ts'
@@ -51,15 +51,10 @@ export interface AdminServerOptions {
   log: Pick<Log, 'write'>
 }
 
-/** Connections to one listener at once. */
-const CONNECTIONS_MAX = 256
-/** Who sends a request in drips: how long its head may take, and all of it. A body of 16 MiB has its time even on a slow line. */
-const TIMES = {
-  headersTimeout: 10_000,
-  requestTimeout: 60_000,
-  keepAliveTimeout: 10_000,
-  connectionsCheckingInterval: 2_000,
-}
+/** To one listener. */
+const CONNECTIONS = { countMax: 256, workingMax: 224 }
+/** Whoever watches over the node asks these. */
+const PROBES: ReadonlySet<string> = new Set(['/livez', '/readyz', '/metrics'])
 const PARAMETER_LENGTH_MAX = 8192
 const REMEDY = 'choose another port, ":0" for any free one, or off: --set admin.http=127.0.0.1:0'
 
@@ -75,9 +70,9 @@ export class AdminServer {
 
   constructor(options: AdminServerOptions) {
     this.#options = options
-    const connections = new Connections(CONNECTIONS_MAX)
+    const connections = new Connections(CONNECTIONS)
     this.#local = createServer((request, response) => {
-      if (!connections.began(request.socket, response)) return
+      if (!isTaken(connections, request, response)) return
       this.#ofSocket.add(request)
       void this.#answer(request, response)
     })
@@ -105,9 +100,9 @@ export class AdminServer {
     directory.serve((socket) => this.#local.emit('connection', socket))
     if (settings.http === 'off') return
     const wanted = parseAddress(settings.http)
-    const connections = new Connections(CONNECTIONS_MAX)
-    const network = createServer(TIMES, (request, response) => {
-      if (!connections.began(request.socket, response)) return
+    const connections = new Connections(CONNECTIONS)
+    const network = createServer(REQUEST_TIMES, (request, response) => {
+      if (!isTaken(connections, request, response)) return
       this.#answerNetwork(request, response, wanted.host)
     })
     network.on('connection', (socket: Socket) => connections.add(socket))
@@ -254,6 +249,18 @@ export class AdminServer {
     const app = await this.#app?.catch(() => undefined)
     await app?.close()
   }
+}
+
+/** @returns false: it is not to be answered, or was told that there are too many */
+function isTaken(connections: Connections, request: IncomingMessage, response: ServerResponse): boolean {
+  const path = (request.url ?? '').split('?', 1)[0] ?? ''
+  const isProbe = (request.method === 'GET' || request.method === 'HEAD') && PROBES.has(path)
+  const verdict = connections.began(request.socket, response, isProbe)
+  if (verdict === 'refused') {
+    const text = `${CONNECTIONS.workingMax} connections have requests under way here; what is left is for health and metrics`
+    send(response, new MoonmeshError('LimitExceeded', text, { retryable: true }))
+  }
+  return verdict === 'taken'
 }
 
 /** In a time that says nothing about where they differ. */

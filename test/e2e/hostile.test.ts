@@ -353,3 +353,19 @@ test('a thousand idle connections and a thousand that drip keep nobody out', { t
   await eventually(() => isClosed, { timeoutMs: 40_000 })
   clearInterval(dripping)
 })
+
+test('bodies that drip, with the token, leave room for those who ask how the node is', {
+  timeout: 60_000,
+}, async () => {
+  const head = request({ ...ORDER, headers: { ...ORDER.headers, ...bearer, 'content-length': '1000' } })
+  for (let i = 0; i < 224; i++) void say(head)
+  const busy = await eventually(async () => {
+    const answer = await say(request({ path: '/v1/status' }))
+    return statusOf(answer) === 429 && answer
+  })
+  expect(busy).toContain('"kind":"LimitExceeded"')
+  for (let i = 0; i < 100; i++) void say(head)
+  for (const path of ['/livez', '/readyz', '/metrics']) expect(statusOf(await say(request({ path })))).toBe(200)
+  for (const socket of sockets) socket.destroy()
+  await eventually(async () => statusOf(await say(request({ path: '/v1/status' }))) === 200)
+})

@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MoonmeshError } from '../../base/errors.ts'
+import { flagOf } from '../flag.ts'
 import type { AdminNode, StoreFollow, StoreItem } from '../shapes.ts'
 
 const PAGE_DEFAULT = 100
@@ -24,7 +25,7 @@ export function kvRoutes(app: FastifyInstance, { stores }: AdminNode): void {
     OfStore & { Querystring: { prefix?: string; after?: string; limit?: string; watch?: string; from?: string } }
   >('/v1/kv/:store', { exposeHeadRoute: false }, async (request, reply) => {
     const { prefix = '', after = '', limit, watch, from } = request.query
-    if (watch !== undefined) {
+    if (flagOf('watch', watch)) {
       const following = await stores.watch(request.params.store, prefix, fromOf(from))
       reply.hijack()
       return follow(following, reply.raw)

@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import { MoonmeshError } from '../../base/errors.ts'
 import { compactPid, LOG_LEVELS, type LogLevel, type LogLine, logRank, logRecord } from '../../log.ts'
+import { flagOf } from '../flag.ts'
 import { Outflow, STREAMS_MAX } from '../outflow.ts'
 import type { AdminNode } from '../shapes.ts'
 
@@ -26,7 +27,7 @@ export function logsRoute(app: FastifyInstance, { log }: AdminNode): void {
       const isWanted = filterOf(query)
       const limit = limitOf(query.limit)
       const last = limit === 0 ? [] : log.recent().filter(isWanted).slice(-limit)
-      if (query.follow === undefined || query.follow === 'false') return reply.send(last.map(logRecord))
+      if (!flagOf('follow', query.follow)) return reply.send(last.map(logRecord))
       if (streamCount >= STREAMS_MAX) throw new MoonmeshError('LimitExceeded', `${STREAMS_MAX} readers follow the log`)
       reply.hijack()
       const response = reply.raw

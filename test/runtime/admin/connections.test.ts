@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
-import { Connections } from '../../../runtime/admin/connections.ts'
+import { Connections, type Verdict } from '../../../runtime/admin/connections.ts'
 
 class FakeSocket extends EventEmitter {
   destroyed = false
@@ -22,14 +22,18 @@ class FakeResponse extends EventEmitter {
   }
 }
 
-function ask(connections: Connections, socket: FakeSocket): { response: FakeResponse; isTaken: boolean } {
+function ask(
+  connections: Connections,
+  socket: FakeSocket,
+  { isProbe = false } = {},
+): { response: FakeResponse; verdict: Verdict } {
   const response = new FakeResponse()
-  const isTaken = connections.began(socket as unknown as Socket, response as unknown as ServerResponse)
-  return { response, isTaken }
+  const verdict = connections.began(socket as unknown as Socket, response as unknown as ServerResponse, isProbe)
+  return { response, verdict }
 }
 
-function make(countMax: number): { add(): FakeSocket; connections: Connections } {
-  const connections = new Connections(countMax)
+function make(countMax: number, workingMax = countMax): { add(): FakeSocket; connections: Connections } {
+  const connections = new Connections({ countMax, workingMax })
   const add = (): FakeSocket => {
     const socket = new FakeSocket()
     connections.add(socket as unknown as Socket)
@@ -65,12 +69,31 @@ test('who sends requests without reading the answers is hung up on', () => {
   const { add, connections } = make(2)
   const socket = add()
   const taken = Array.from({ length: 16 }, () => ask(connections, socket))
-  expect(taken.every(({ isTaken }) => isTaken)).toBe(true)
+  expect(taken.every(({ verdict }) => verdict === 'taken')).toBe(true)
   taken[0]?.response.close()
-  expect(ask(connections, socket).isTaken).toBe(true)
-  expect(ask(connections, socket).isTaken).toBe(false)
+  expect(ask(connections, socket).verdict).toBe('taken')
+  expect(ask(connections, socket).verdict).toBe('closed')
   expect(socket.destroyed).toBe(true)
-  expect(ask(connections, socket).isTaken).toBe(false)
+  expect(ask(connections, socket).verdict).toBe('closed')
+})
+
+test('some places are kept for probes, and the slowest probe makes room for a newcomer', () => {
+  const { add, connections } = make(3, 1)
+  const [worker, refused, probing] = [add(), add(), add()]
+  const { response } = ask(connections, worker)
+  expect(ask(connections, refused).verdict).toBe('refused')
+  expect(ask(connections, refused, { isProbe: true }).verdict).toBe('taken')
+  expect(ask(connections, probing, { isProbe: true }).verdict).toBe('taken')
+  // A request behind a probe is one more, and the one that is under way may have others behind it.
+  expect(ask(connections, probing).verdict).toBe('refused')
+  expect(ask(connections, worker).verdict).toBe('taken')
+  const newcomer = add()
+  expect([worker, refused, probing, newcomer].map((each) => each.destroyed)).toEqual([false, true, false, false])
+  expect(ask(connections, newcomer, { isProbe: true }).verdict).toBe('taken')
+  response.close()
+  expect(ask(connections, newcomer).verdict).toBe('refused')
+  worker.destroy()
+  expect(ask(connections, newcomer).verdict).toBe('taken')
 })
 
 test('an answer that waits for its turn is over with its connection', async () => {

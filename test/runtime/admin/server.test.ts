@@ -289,6 +289,10 @@ describe('routes (operations.md §3)', () => {
     })
     await start()
     expect((await ask('/v1/kv/shop:followed?watch=true&from=x')).status).toBe(400)
+    expect(await ask('/v1/kv/shop:followed?watch=maybe')).toMatchObject({
+      status: 400,
+      body: { error: { message: 'watch takes true or false, not "maybe"' } },
+    })
     const lines: unknown[] = []
     const abort = new AbortController()
     const path = '/v1/kv/shop:followed?watch=true&prefix=a&from=6'
@@ -402,6 +406,12 @@ describe('routes (operations.md §3)', () => {
     expect((await ask('/livez')).status).toBe(200)
     node.statuses = [{ ...running, state: 'starting' }]
     expect((await ask('/readyz')).status).toBe(503)
+  })
+
+  test('/v1/logs takes follow=true, follow=false, and nothing else', async () => {
+    await start()
+    expect(await ask('/v1/logs?follow=false')).toMatchObject({ status: 200, body: [] })
+    for (const given of ['maybe', '1', '']) expect((await ask(`/v1/logs?follow=${given}`)).status).toBe(400)
   })
 
   test('errors have a kind, a message and the status of the kind', async () => {
