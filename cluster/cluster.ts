@@ -32,7 +32,7 @@ import type { MemberState } from './swim/core/messages.ts'
 import { Gossip, type GossipStatistics } from './swim/driver.ts'
 import { PauseWatch, Timers } from './timers.ts'
 
-export interface ClusterOptions {
+interface ClusterOptions {
   readonly settings: ClusterSettings
   /** This run of the node's process. */
   readonly epoch: number
@@ -42,10 +42,10 @@ export interface ClusterOptions {
 }
 
 /** Why a message to another node was not taken. */
-export type SendRefusal = 'full' | 'too-large' | 'gone'
+type SendRefusal = 'full' | 'too-large' | 'gone'
 
 /** What comes over the sessions with other nodes. A session belongs to one run of a node; nothing is heard of it after its end. */
-export interface PeerHandlers {
+interface PeerHandlers {
   /** Another node is reached. */
   up(peer: Peer): void
   /** What it does not know yet, it will never know; the text says why. */
@@ -58,12 +58,12 @@ export interface PeerHandlers {
 }
 
 /** Another node in one run of it, while its session lasts. */
-export interface Peer {
+interface Peer {
   readonly name: string
   readonly epoch: number
 }
 
-export interface ClusterHandlers {
+interface ClusterHandlers {
   /** Strictly alternating joined and left for each name, with updates in between. Not about this node. */
   member(event: MemberEvent): void
   /** An earlier run of this node was found to have a later epoch; from now on this one's is beyond it. */
@@ -485,11 +485,6 @@ export class Cluster {
   /** Nobody but this machine can reach it. */
   get isLocalOnly(): boolean {
     return isLoopback(this.#gossip.boundAddress.host)
-  }
-
-  /** Where others reach this node's gossip, `host:port`. */
-  get advertisedAddress(): string {
-    return formatAddress(this.#gossip.self.address)
   }
 
   /** Every known node in any state: this one first, the others by name. */

@@ -14,12 +14,8 @@ import { defaultSwimSettings, type SwimSettings, VERSIONS } from './swim/core/se
 import { Keyring } from './swim/wire/keyring.ts'
 import { type Envelope, packetBudget } from './swim/wire/packet.ts'
 
-export type { Interface } from './config/addresses.ts'
-export type { ConfigProblem, ConfigWarning, KeyPath } from './config/read.ts'
-export type { FileReading, TlsFiles } from './config/security.ts'
-
 /** A node to be joined, as `membership.join_addrs` names it. */
-export interface Seed {
+interface Seed {
   /** The node that is expected there; undefined: whoever answers. */
   readonly name: string | undefined
   /** Canonical IP, or a DNS name that is resolved at each attempt. */
@@ -27,7 +23,7 @@ export interface Seed {
   readonly port: number
 }
 
-export interface MembershipSettings {
+interface MembershipSettings {
   /** Canonical IP. */
   readonly bindHost: string
   /** 0: any free one. */
@@ -72,7 +68,7 @@ export interface MembershipSettings {
   readonly allowedCidrs: readonly Cidr[]
 }
 
-export interface InternodeSettings {
+interface InternodeSettings {
   /** Canonical IP. */
   readonly bindHost: string
   /** 0: one of 7950 to 7959, else any free one. */

@@ -30,7 +30,7 @@ export interface LiveEvent {
 }
 
 /** Kinds of gossip frames. cluster.md §3. */
-export const GOSSIP_KIND = { bindings: 0xc1, crdt: 0xd2, eventualNames: 0xe1 } as const
+const GOSSIP_KIND = { bindings: 0xc1, crdt: 0xd2, eventualNames: 0xe1 } as const
 export type GossipTopic = keyof typeof GOSSIP_KIND
 
 /** What shares a channel class says so in its first byte. */
@@ -115,7 +115,7 @@ export function memberRole({ formation }: Fabric, { tags }: LiveNode): 'voter' |
   return formation === undefined || theirs === undefined || theirs === formation ? role : undefined
 }
 
-export interface FabricParts {
+interface FabricParts {
   readonly name: string
   readonly env: Env
   readonly timers: Timers

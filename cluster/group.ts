@@ -13,10 +13,10 @@ import { Formation } from './raft/formation.ts'
 import { Membership } from './raft/membership.ts'
 
 /** A node's place in the cluster. `client`: in no configuration. */
-export type NodeRole = 'leader' | 'voter' | 'standby' | 'client'
+type NodeRole = 'leader' | 'voter' | 'standby' | 'client'
 
 /** What this node knows of the group. */
-export interface GroupStatus {
+interface GroupStatus {
   readonly role: NodeRole
   /** Hex; undefined on a client and before the first one. */
   readonly formation: string | undefined
@@ -34,7 +34,7 @@ export interface GroupStatus {
   readonly waitingFor: string | undefined
 }
 
-export interface GroupCheck {
+interface GroupCheck {
   readonly name: 'raft_formation' | 'raft_settings' | 'raft_last_contact' | 'disk' | 'fsm'
   readonly ok: boolean
   readonly detail: string
@@ -47,7 +47,7 @@ export interface GroupEvent {
   readonly term: number
 }
 
-export interface GroupOptions {
+interface GroupOptions {
   readonly fabric: Fabric
   /** Undefined on a client. */
   readonly consensus: Consensus | undefined

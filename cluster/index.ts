@@ -1,9 +1,8 @@
 // What the rest of the program sees of the cluster.
 
 export { type BackupSummary, backupHeader, inspectBackup, restoreBackup, saveBackup } from './backup/files.ts'
-export type { Backup } from './backup/taking.ts'
 export { Cluster, type ClusterMember } from './cluster.ts'
-export type { GroupEvent, GroupStatus } from './group.ts'
+export type { GroupEvent } from './group.ts'
 export type { CrdtService } from './kv/crdt-store.ts'
 export { registerCrdtMetrics } from './kv/metrics.ts'
 export { openCrdt } from './kv/open.ts'

@@ -9,13 +9,13 @@ import { type CertificateMaterial, readMaterial } from './mesh/identity.ts'
 import type { SecuritySettings } from './mesh/tls.ts'
 import { watchFiles } from './mesh/watch-files.ts'
 
-export interface SecretsOptions {
+interface SecretsOptions {
   readonly settings: ClusterSettings
   readonly wallMs: () => number
   readonly readFile: (file: string) => FileReading
 }
 
-export interface NewSecrets {
+interface NewSecrets {
   /** The one that encrypts first. */
   readonly keys: readonly Uint8Array[]
   readonly security: SecuritySettings

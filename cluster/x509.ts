@@ -55,7 +55,7 @@ export function validityProblem(certificate: X509Certificate, nowMs: number): st
   return nowMs < Date.parse(certificate.validFrom) ? `is not valid before ${certificate.validFrom}` : undefined
 }
 
-export interface Trust {
+interface Trust {
   /** Those of the CA file. */
   readonly anchors: readonly X509Certificate[]
   /** Those that came with the leaf. */
@@ -64,7 +64,7 @@ export interface Trust {
 }
 
 /** What is wrong with a certificate on the way from a leaf to the CA. */
-export interface ChainProblem {
+interface ChainProblem {
   readonly kind: 'invalid-time' | 'no-authority' | 'unknown-issuer'
   readonly certificate: X509Certificate
 }

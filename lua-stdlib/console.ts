@@ -117,7 +117,7 @@ const errorText = ({ error }: ErrorObject): string =>
   error.kind === '' ? error.message : `${error.kind}: ${error.message}`
 
 /** A value as a person reads it; a byte string. */
-export function shown(engine: Engine, value: LuaValue): string {
+function shown(engine: Engine, value: LuaValue): string {
   const printer = new Printer(engine)
   printer.value(value, 0)
   return printer.text

@@ -110,7 +110,7 @@ function scanner(call: Call): Returns {
   return [new ScannerObject(SCANNER, new Scanner(stream, split)), undefined]
 }
 
-export const streamClass: HostClass = {
+const streamClass: HostClass = {
   name: 'stream.Stream',
   saving: 'an open stream',
   methods: {
@@ -147,7 +147,7 @@ export const streamClass: HostClass = {
 
 const SCANNER = 'stream.Scanner'
 
-export const scannerClass: HostClass = {
+const scannerClass: HostClass = {
   name: SCANNER,
   methods: {
     scan: (call) => {

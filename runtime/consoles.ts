@@ -48,7 +48,7 @@ export interface Console {
   close(): void
 }
 
-export interface ConsolesOptions {
+interface ConsolesOptions {
   /** Starts the host before the first one, and the process. */
   spawn(): Promise<{ readonly pid: string; readonly ended: Promise<Outcome> }>
   terminate(pid: string): void

@@ -54,7 +54,7 @@ interface Running {
 const MEBIBYTE = 1024 * 1024
 
 /** How many threads `workers` means on this machine: one core stays with the node. */
-export function threadCount(workers: number, cores = availableParallelism()): number {
+function threadCount(workers: number, cores = availableParallelism()): number {
   return workers === 0 ? 0 : Math.max(1, Math.min(workers, cores - 1))
 }
 

@@ -6,7 +6,7 @@ import { record, type Value } from './base/value.ts'
 import type { NodeService } from './node-services.ts'
 
 /** The cluster's part; PIDs and names are text. */
-export interface ClusterLocks {
+interface ClusterLocks {
   acquire(request: {
     readonly name: string
     readonly pid: string
@@ -25,7 +25,7 @@ export interface ClusterLocks {
   exited(pid: string): void
 }
 
-export interface LockInfo {
+interface LockInfo {
   readonly name: string
   readonly holder: string
   readonly token: number

@@ -25,7 +25,7 @@ export interface LogStream {
   readonly isTTY?: boolean
 }
 
-export interface LogOptions {
+interface LogOptions {
   level: LogLevel | 'silent'
   /** `auto`: pretty when the stream is a terminal, JSON otherwise. */
   format: 'auto' | 'pretty' | 'json'

@@ -11,7 +11,7 @@ const require = createRequire(import.meta.url)
 type Library = { readonly prom: typeof import('prom-client'); readonly registry: Registry }
 
 /** Registers metrics that are read when somebody asks. */
-export type MetricsSource = (prom: typeof import('prom-client'), registry: Registry) => void
+type MetricsSource = (prom: typeof import('prom-client'), registry: Registry) => void
 
 type Metric = Counter | Gauge | Histogram
 type Kind = 'counter' | 'gauge' | 'histogram'

@@ -15,7 +15,7 @@ export type NameEvent =
   /** Changes are lost: what comes up to the next `synced` is all there is. */
   | { readonly type: 'resync' }
 
-export interface NameSource {
+interface NameSource {
   /** What the name stands for here, in the largest scope that has it. */
   resolve(name: string): { readonly pid: string; readonly scope: string } | undefined
   /** Sorted names that begin with this and stand for something here. */

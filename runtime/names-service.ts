@@ -7,10 +7,10 @@ import type { NodeService } from './node-services.ts'
 import { nameProblem } from './process/core/names.ts'
 import { type FeedProcess, Watches, type Watching } from './watches.ts'
 
-export type ClusterScope = 'eventual' | 'consistent' | 'strong'
+type ClusterScope = 'eventual' | 'consistent' | 'strong'
 
 /** The cluster's part. Names and PIDs are byte strings. */
-export interface ClusterNames {
+interface ClusterNames {
   /** @throws MoonmeshError `AlreadyExists`, `NotFound` (no such process), `Unavailable`, `Timeout`, `LimitExceeded`, `Canceled` */
   register(request: RegisterRequest): Promise<void>
   /** @returns false: nothing of this name was the caller's to give up in that scope */
@@ -23,7 +23,7 @@ export interface ClusterNames {
   exited(pid: string): void
 }
 
-export interface RegisterRequest {
+interface RegisterRequest {
   readonly name: string
   readonly pid: string
   readonly scope: ClusterScope
@@ -32,7 +32,7 @@ export interface RegisterRequest {
   readonly signal: AbortSignal
 }
 
-export interface UnregisterRequest {
+interface UnregisterRequest {
   readonly name: string
   readonly scope: ClusterScope
   readonly caller: string
@@ -41,7 +41,7 @@ export interface UnregisterRequest {
 
 const SCOPES: readonly (ClusterScope | undefined)[] = [undefined, 'eventual', 'consistent', 'strong']
 
-export interface NamesServiceParts {
+interface NamesServiceParts {
   /** Undefined: clustering is off. */
   names(): ClusterNames | undefined
   /** Names of scope local that begin with this. */

@@ -12,7 +12,7 @@ import { assert } from './base/assert.ts'
 import { codeOf, MoonmeshError, messageOf } from './base/errors.ts'
 import { holdsEpoch, keepEpoch, nextEpoch, writeEpoch } from './epoch.ts'
 
-export interface NodeDirectoryOptions {
+interface NodeDirectoryOptions {
   dataDir: string
   nodeName: string
   /** Wall-clock milliseconds since 1970. */

@@ -31,7 +31,7 @@ const TYPES: Readonly<Record<string, NodeEventType>> = {
 
 export const NODE_EVENT_TYPES: readonly NodeEventType[] = [...new Set(Object.values(TYPES)), 'process' as const].sort()
 
-export interface NodeEventSources {
+interface NodeEventSources {
   readonly bus: EventBus
   readonly wallMs: () => number
   /** Whether hosts tell of every process: nobody pays for it while nobody watches. */

@@ -18,7 +18,7 @@ export interface Client {
  * Answers a request. Arguments are what the library module sends, which a script cannot forge; what stands in them may be anything.
  * @throws MoonmeshError or ErrorValue: the script gets it as `nil, err`
  */
-export type ServiceMethod = (args: readonly Value[], client: Client) => Value | Promise<Value>
+type ServiceMethod = (args: readonly Value[], client: Client) => Value | Promise<Value>
 
 export interface NodeService {
   readonly methods: Readonly<Record<string, ServiceMethod>>

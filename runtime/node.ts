@@ -89,7 +89,7 @@ import { SystemService } from './system-service.ts'
 import { type StandardStreams, TerminalIo } from './terminal-io.ts'
 import { Volumes } from './volumes.ts'
 
-export interface NodeOptions {
+interface NodeOptions {
   app: App
   log: Log
   /** Serve the admin interface; the command does, embedding programs choose. */

@@ -7,7 +7,7 @@ import type { HostFigures, ProcessInfo } from './process/port.ts'
 import { SLICE_BOUNDS } from './process/scheduler.ts'
 
 /** What one host says, or one worker of it. */
-export interface HostReport {
+interface HostReport {
   /** The same object for the same run of the host or worker. */
   readonly line: object
   readonly host: string

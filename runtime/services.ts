@@ -1,7 +1,6 @@
 // What a node offers the scripts it runs, as types: the library modules (lua-stdlib/) are written against these and the engine seam,
 // and know neither the scheduler nor the network behind them.
 
-import type { Channel, Party } from './base/channel.ts'
 import type { Env } from './base/env.ts'
 import type { MoonmeshError } from './base/errors.ts'
 import type { ChunkTypes } from './base/type-node.ts'
@@ -340,9 +339,6 @@ export type {
   Actor,
   Identity,
   Policies,
-  Policy,
-  PolicyCondition,
   PolicySet,
   Verdict,
 } from './security/core/policies.ts'
-export type { Channel, Party }

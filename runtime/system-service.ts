@@ -8,7 +8,7 @@ import type { HostFigures, ProcessInfo } from './process/port.ts'
 import type { LibraryModule } from './services.ts'
 import type { ServiceStatus } from './supervisor/supervisor.ts'
 
-export interface SystemNode {
+interface SystemNode {
   readonly name: string
   services(): readonly ServiceStatus[]
   processes(): Promise<readonly ProcessInfo[]>
@@ -21,14 +21,14 @@ export interface SystemNode {
   group(): SystemGroup | undefined
 }
 
-export interface SystemGroup {
+interface SystemGroup {
   status(): { readonly role: string; readonly term: number; readonly commitIndex: number }
   /** A node's name. */
   leader(): Promise<string | undefined>
   stats(): Readonly<Record<string, string>>
 }
 
-export interface SystemMember {
+interface SystemMember {
   readonly name: string
   readonly isLocal: boolean
   /** Of gossip, `host:port`. */

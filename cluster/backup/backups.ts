@@ -10,7 +10,7 @@ import type { MachineView } from '../state/core/machine.ts'
 import type { BackupHeader } from './core/contents.ts'
 import { type Backup, Taking } from './taking.ts'
 
-export interface BackupsOptions {
+interface BackupsOptions {
   readonly fabric: Fabric
   /** Undefined: this node never has a replica. */
   readonly consensus: Consensus | undefined

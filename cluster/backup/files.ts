@@ -24,7 +24,7 @@ export interface BackupSummary {
   readonly sizeBytes: number
 }
 
-export interface RestoreOptions {
+interface RestoreOptions {
   /** Of the backup. */
   readonly file: string
   /** The store of the node: `<raft.data_dir>/_sys/raft`. What is there goes. */
@@ -36,7 +36,7 @@ export interface RestoreOptions {
   readonly files?: Files
 }
 
-export interface Restored extends BackupSummary {
+interface Restored extends BackupSummary {
   /** Of the new group, hex. */
   readonly formation: string
   /** All tokens and versions to come are above it. */

@@ -6,7 +6,7 @@ import type { MachineView } from '../state/core/machine.ts'
 import type { BackupHeader } from './core/contents.ts'
 import { writeBackup } from './wire/file.ts'
 
-export interface TakingOptions {
+interface TakingOptions {
   readonly header: BackupHeader
   readonly view: MachineView
   /** Calls once. @returns cancels it */

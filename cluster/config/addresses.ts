@@ -25,7 +25,7 @@ export interface Interface {
 
 type Parsed<T> = { value: T } | { why: string }
 
-export const BAD_IP = 'expected an IP address such as 10.0.0.1 or fd00::1'
+const BAD_IP = 'expected an IP address such as 10.0.0.1 or fd00::1'
 
 /** Canonical. A zone index (`%eth0`) has a meaning on one machine only, and is refused. */
 export function parseIp(text: string): Parsed<string> {
@@ -92,7 +92,7 @@ export function isLoopback(host: string): boolean {
   return /^(?:.+\.)?localhost\.?$/i.test(host)
 }
 
-export const isUnspecified = (host: string): boolean => host === '0.0.0.0' || host === '::'
+const isUnspecified = (host: string): boolean => host === '0.0.0.0' || host === '::'
 
 /**
  * What others are told when nothing is set: the address that is bound; of all addresses the first private one, in the order of the

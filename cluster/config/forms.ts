@@ -4,7 +4,7 @@
 import { formatDurationNs, parseDurationMs, parseSizeBytes } from '../../runtime/base/duration.ts'
 
 /** What is wrong with a value: of the setting itself, or of an item of its list. */
-export type Report = (message: string, options?: { item?: number; suggest?: Suggestion }) => void
+type Report = (message: string, options?: { item?: number; suggest?: Suggestion }) => void
 
 /** A misspelt word and what may have been meant; the app loader adds "did you mean". */
 export interface Suggestion {
@@ -223,7 +223,7 @@ export function choice<const T extends string>(values: readonly T[], fallback: T
   }
 }
 
-export interface TextOptions<T> {
+interface TextOptions<T> {
   readonly type: string
   readonly defaultText: string
   readonly bounds: string
@@ -256,7 +256,7 @@ export function text<T>(options: TextOptions<T>, fallback: T): Setting<T> {
   }
 }
 
-export interface ListOptions<T> extends TextOptions<T> {
+interface ListOptions<T> extends TextOptions<T> {
   readonly countMax: number
 }
 

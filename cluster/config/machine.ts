@@ -8,7 +8,7 @@ import type { Interface } from './addresses.ts'
 import type { FileReading } from './security.ts'
 
 /** What whoever loads the settings adds to the machine. */
-export type LoaderContext = Pick<ClusterContext, 'nodeName' | 'dataDir' | 'resolvePath'>
+type LoaderContext = Pick<ClusterContext, 'nodeName' | 'dataDir' | 'resolvePath'>
 
 /** Keys, certificates and lists of revoked ones: all are small. */
 const FILE_BYTES_MAX = 1 << 20

@@ -2,7 +2,7 @@
 
 import { encodeTags, META_BYTES_MAX } from '../swim/wire/tags.ts'
 
-export interface TagSource {
+interface TagSource {
   readonly id: string
   readonly failureDomain: string
   readonly packageVersion: string

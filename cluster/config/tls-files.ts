@@ -14,7 +14,7 @@ export interface TlsPem {
   readonly crl: string | undefined
 }
 
-export interface TlsProblem {
+interface TlsProblem {
   readonly file: 'ca' | 'cert' | 'key' | 'crl'
   readonly message: string
 }

@@ -39,7 +39,7 @@ import {
   encodeLaneMessage,
 } from './wire/crdt.ts'
 
-export interface CrdtServiceOptions {
+interface CrdtServiceOptions {
   /** Of this node. */
   readonly name: string
   readonly env: Env

@@ -18,7 +18,7 @@ import type { Hlc } from './core/hlc.ts'
 import type { SortedView } from './core/sorted-map.ts'
 import { decodeRecords, decodeSnapshot, encodeRecord, encodeSnapshot } from './wire/crdt-files.ts'
 
-export interface DurableOptions {
+interface DurableOptions {
   readonly files: Files
   /** It is there. */
   readonly directory: string

@@ -8,7 +8,7 @@ import { diskFiles } from '../storage/files.ts'
 import { Timers } from '../timers.ts'
 import { CrdtService } from './crdt-store.ts'
 
-export interface OpenOptions {
+interface OpenOptions {
   /** Of the node. */
   readonly name: string
   /** Also of a node whose cluster is off; undefined: everything is as by default. */

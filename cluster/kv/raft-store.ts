@@ -33,18 +33,18 @@ import {
   type VersionedPage,
 } from './wire/reads.ts'
 
-export interface VersionedOptions {
+interface VersionedOptions {
   readonly fabric: Fabric
   readonly state: Pick<ClusterState, 'submit' | 'read' | 'addQuery' | 'replica' | 'barrier'>
   /** Undefined: this node is a client for good. */
   readonly consensus: Pick<Consensus, 'onApplied' | 'onRestored'> | undefined
 }
 
-export interface CallOptions {
+interface CallOptions {
   readonly signal?: AbortSignal
 }
 
-export type Written = Extract<KvResult, { ok: true }>
+type Written = Extract<KvResult, { ok: true }>
 
 const QUERY_GET = 'kv.get'
 const QUERY_LIST = 'kv.list'

@@ -15,7 +15,7 @@ import type { ClusterState } from '../state/state.ts'
 import { Waker } from '../state/waker.ts'
 import { type Grant, type HeldEffect, HeldLocks, type LossReason } from './core/held.ts'
 
-export interface LocksOptions {
+interface LocksOptions {
   readonly fabric: Pick<Fabric, 'env' | 'after' | 'log'>
   readonly state: Pick<
     ClusterState,
@@ -26,7 +26,7 @@ export interface LocksOptions {
   readonly lost: (pid: string, name: string, reason: LossReason) => void
 }
 
-export interface AcquireRequest {
+interface AcquireRequest {
   readonly name: string
   /** Of this node. */
   readonly pid: string
@@ -38,7 +38,7 @@ export interface AcquireRequest {
   readonly signal?: AbortSignal
 }
 
-export type Acquired =
+type Acquired =
   /** `token` rises with every grant of any lock: whoever guards something refuses lower ones than it has seen. */
   | { readonly kind: 'granted'; readonly token: number }
   /** By a process, this one perhaps. */
@@ -69,8 +69,8 @@ export interface LockStatistics {
 /** An answer of the log is awaited for so long, beside the wait for the lock. */
 const DEADLINE_MS = 10_000
 const RELEASE_AGAIN_MS = 1000
-export const WAIT_MS_MAX = 24 * 3_600_000
-export const TTL_MS_MAX = 365 * 24 * 3_600_000
+const WAIT_MS_MAX = 24 * 3_600_000
+const TTL_MS_MAX = 365 * 24 * 3_600_000
 const TTL_MS_MIN = 100
 /** In one answer. */
 const LISTED_MAX = 1000

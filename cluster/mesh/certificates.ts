@@ -1,4 +1,4 @@
-// Makes certificates for the mesh: an authority, node certificates with both usages and the node's name, revocation lists. Used by
+// Makes certificates for the mesh: an authority, node certificates with both usages and the node's name. Used by
 // `runtime cert`; a running node only reads (identity.ts). cluster.md §2.3, §4.3.
 
 import 'reflect-metadata'
@@ -14,7 +14,6 @@ import {
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
-  X509CrlGenerator,
   X509Certificate as X509Source,
 } from '@peculiar/x509'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
@@ -96,27 +95,6 @@ export async function issueCertificate(options: IssueOptions): Promise<Issued> {
     extensions,
   })
   return { certPem: pem(certificate.toString('pem')), keyPem: await exportKey(keys.privateKey) }
-}
-
-/** A list of certificates that are not to be believed any more. @param serialNumbers hex, as `runtime cert show` prints them */
-export async function createRevocationList(options: {
-  authority: Issued
-  serialNumbers: readonly string[]
-  days: number
-  nowMs: number
-}): Promise<string> {
-  const issuer = await signer(options.authority)
-  const now = new Date(options.nowMs)
-  const list = await X509CrlGenerator.create({
-    issuer: issuer.certificate.subjectName,
-    thisUpdate: new Date(options.nowMs - BACKDATE_MS),
-    nextUpdate: new Date(options.nowMs + options.days * DAY_MS),
-    entries: options.serialNumbers.map((serialNumber) => ({ serialNumber, revocationDate: now })),
-    signingKey: issuer.key,
-    signingAlgorithm: issuer.algorithm,
-  })
-  // OpenSSL reads lists under this label only.
-  return pem(list.toString('pem').replaceAll(/(BEGIN|END) CRL/g, '$1 X509 CRL'))
 }
 
 async function signer(authority: Issued): Promise<{

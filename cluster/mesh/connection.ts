@@ -10,7 +10,7 @@ import { encodeFrames, FrameDecoder, linkFrame } from './wire/frame.ts'
 import { decodeControl, decodeHandshake, encodeControl, encodeHandshake, PREAMBLE } from './wire/handshake.ts'
 import { ProtocolError } from './wire/protocol-error.ts'
 
-export interface ConnectionHandlers {
+interface ConnectionHandlers {
   handshake(message: Handshake): void
   control(message: Control): void
   messages(batch: MessageBatch): void
@@ -23,7 +23,7 @@ export interface ConnectionHandlers {
   closed(reason: string): void
 }
 
-export interface MessageBatch {
+interface MessageBatch {
   readonly messages: readonly ReceivedMessage[]
   readonly windowBytes: number
   readonly assemblingBytes: { readonly bulk: number; readonly rlog: number }

@@ -67,7 +67,7 @@ async function loadRevocations(
 }
 
 /** What a peer proved, or why it is not to be talked to. */
-export type Proof =
+type Proof =
   | { readonly ok: true; readonly names: readonly string[]; readonly notAfterMs: number }
   | { readonly ok: false; readonly reason: string }
 

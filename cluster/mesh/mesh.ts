@@ -60,7 +60,7 @@ export interface MeshOptions {
 }
 
 /** Events of gossip about other nodes. */
-export interface MeshMemberEvent extends GossipMember {
+interface MeshMemberEvent extends GossipMember {
   readonly kind: 'joined' | 'left' | 'updated'
   readonly reason?: 'left' | 'dead' | 'epoch' | 'foreign'
 }
@@ -77,9 +77,9 @@ export interface MeshMessage {
  * For the credited classes a promise says when the message is consumed; until then the sender gets no more room for it.
  * @throws ProtocolError for bytes that are no message: the connection is closed, and the session goes on over another one, without them
  */
-export type MessageHandler = (message: MeshMessage) => void | Promise<void>
+type MessageHandler = (message: MeshMessage) => void | Promise<void>
 
-export interface RequestContext {
+interface RequestContext {
   readonly peer: string
   readonly epoch: number
   /** On the clock of `Env.nowMs`. */
@@ -91,7 +91,7 @@ export interface RequestContext {
 /** Answers with one msgpack value, or throws: a MoonmeshError reaches the caller as it is, anything else as `Internal`. */
 export type RequestHandler = (body: Uint8Array, context: RequestContext) => Uint8Array | Promise<Uint8Array>
 
-export interface MeshEvents {
+interface MeshEvents {
   'node-up': { peer: string; epoch: number; features: readonly string[]; facts: PeerFacts }
   'node-down': { peer: string; epoch: number; reason: DownReason }
   /** A queue of a credited class that refused has room. */
@@ -102,7 +102,7 @@ export interface MeshEvents {
   'stale-self': { knownEpoch: number; peer: string }
 }
 
-export interface SendOptions extends Pick<OfferOptions, 'isSignal' | 'replaces'> {
+interface SendOptions extends Pick<OfferOptions, 'isSignal' | 'replaces'> {
   /** The run of the peer that the message is for; absent: whichever runs. */
   readonly epoch?: number
   /** Deflate it where the peer understands that and it is worth it; for texts of some length. */
@@ -835,7 +835,7 @@ function refusalOf(code: SecurityRefusal['code'] | undefined): { code?: 'auth' |
 }
 
 /** The failure of a caller whose message was not taken. */
-export function refused(refusal: SendRefusal, peer: string): MoonmeshError {
+function refused(refusal: SendRefusal, peer: string): MoonmeshError {
   switch (refusal) {
     case 'unknown_node':
       return new MoonmeshError('NotFound', `node ${peer} is not a member of the cluster`, { details: { node: peer } })

@@ -42,7 +42,7 @@ const VERSIONS = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const
 const PSK_BYTES = 32
 const IDENTITY_DIGEST_BYTES = 8
 
-export interface Psk {
+interface Psk {
   readonly identity: string
   readonly psk: Buffer
 }

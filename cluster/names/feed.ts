@@ -83,10 +83,6 @@ export class FeedServer {
     this.#cancelTick = fabric.after(HEARTBEAT_MS / 5, () => this.#tick())
   }
 
-  get subscriberCount(): number {
-    return this.#subscribers.size
-  }
-
   /** After an entry was applied. */
   applied(changes: readonly BindingChange[]): void {
     const { formation, raftRole } = this.#consensus.status()
@@ -210,7 +206,7 @@ function chunk<T extends BindingChange>(changes: readonly T[], at: number): T[] 
   return out
 }
 
-export interface FeedListener {
+interface FeedListener {
   /** Of another formation than before: nothing of that one counts any more. */
   formation(formation: string): void
   changes(changes: readonly BindingChange[]): void

@@ -21,7 +21,7 @@ import { allBindings, asOf, changeOf, FeedClient, FeedServer } from './feed.ts'
 import { CHECK, StrongDriver } from './strong-driver.ts'
 
 /** What the node knows of smaller scopes. */
-export interface SmallerScopes {
+interface SmallerScopes {
   /** Of this node's view, or its own binding though another beats it. */
   eventualHolder(name: string, pid: string): string | undefined
   localHolder(name: string): string | undefined
@@ -43,7 +43,7 @@ export interface GlobalNamesOptions {
   readonly scopes: SmallerScopes
 }
 
-export interface GlobalLookup {
+interface GlobalLookup {
   readonly pid: string
   readonly scope: GlobalScope
 }

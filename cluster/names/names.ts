@@ -33,7 +33,7 @@ import {
 export type ClusterScope = 'eventual' | 'consistent' | 'strong'
 
 /** The node's part: its processes and their local names. Names and PIDs are byte strings. */
-export interface NamesHost {
+interface NamesHost {
   /**
    * Asks whether a process of this node is there. From then on its end is told with `exited`. `done` is called before anything that
    * happened to the process afterwards is told.
@@ -50,13 +50,13 @@ export interface NamesHost {
   revoked(name: string, pid: string): void
 }
 
-export interface NamesOptions {
+interface NamesOptions {
   readonly fabric: Fabric
   readonly host: NamesHost
   readonly settings?: Partial<EventualSettings>
 }
 
-export interface RegisterRequest {
+interface RegisterRequest {
   readonly name: string
   readonly pid: string
   readonly scope: ClusterScope
@@ -65,7 +65,7 @@ export interface RegisterRequest {
   readonly signal: AbortSignal
 }
 
-export interface UnregisterRequest {
+interface UnregisterRequest {
   readonly name: string
   readonly scope: ClusterScope
   readonly caller: string
@@ -73,7 +73,7 @@ export interface UnregisterRequest {
 }
 
 /** A name as it resolves here. */
-export interface NameEntry {
+interface NameEntry {
   readonly name: string
   readonly pid: string
   readonly scope: ClusterScope

@@ -5,7 +5,7 @@ import type { Env } from '../../runtime/base/env.ts'
 import { MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
 import { Queue } from '../../runtime/base/queue.ts'
 
-export interface ActionsOptions {
+interface ActionsOptions {
   readonly env: Pick<Env, 'nowMs'>
   /** Runs something in a later turn of the event loop. */
   readonly defer: (run: () => void) => void

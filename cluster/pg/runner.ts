@@ -38,7 +38,7 @@ export interface ScopeHooks {
   overflow(subscription: number): void
 }
 
-export interface ScopeDropped {
+interface ScopeDropped {
   queue_full: number
   breaker_open: number
   no_link: number
@@ -65,7 +65,7 @@ export interface ScopeStatus {
   readonly peers: readonly { readonly node: string; readonly breaker: BreakerState }[]
 }
 
-export interface Broadcast {
+interface Broadcast {
   readonly group: string
   readonly topic: string
   readonly from: string
@@ -452,7 +452,7 @@ export class ScopeRunner {
   }
 }
 
-export interface Monitored {
+interface Monitored {
   readonly subscription: number
   readonly members: ReadonlyMap<string, readonly string[]>
 }

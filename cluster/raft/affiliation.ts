@@ -16,7 +16,7 @@ import { seenOf } from './seen.ts'
 const DIGITS = 16
 const WARN_MS = 60_000
 
-export interface AffiliationOptions {
+interface AffiliationOptions {
   readonly fabric: Fabric
   /** Undefined: nothing is remembered. */
   readonly path: string | undefined

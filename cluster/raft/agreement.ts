@@ -9,7 +9,7 @@ import type { Limits } from './core/selection.ts'
 import type { StoreMeta } from './store.ts'
 
 /** Milliseconds, bytes and counts. */
-export interface GroupSettings {
+interface GroupSettings {
   readonly electionTimeoutMs: number
   readonly heartbeatTimeoutMs: number
   readonly entryBytesMax: number
@@ -31,7 +31,7 @@ const KEYS = {
 type Key = keyof typeof KEYS
 const NAMES = Object.keys(KEYS) as Key[]
 
-export interface Difference {
+interface Difference {
   readonly setting: Key
   readonly own: number
   readonly agreed: number
@@ -52,7 +52,7 @@ export function packGroupSettings(settings: GroupSettings, before: PackedMap = {
 }
 
 /** What an entry says; a later version may say more, and what is no number it does not say. */
-export function readGroupSettings(map: PackedMap): Partial<GroupSettings> {
+function readGroupSettings(map: PackedMap): Partial<GroupSettings> {
   const found: Record<string, number> = {}
   for (const name of NAMES) {
     const value = map[name]
@@ -78,7 +78,7 @@ function ofEntry(data: Uint8Array): Partial<GroupSettings> {
 
 const isEmpty = (map: PackedMap): boolean => Object.keys(map).length === 0
 
-export interface AgreementOptions {
+interface AgreementOptions {
   readonly fabric: Fabric
   readonly consensus: Consensus
   readonly own: GroupSettings

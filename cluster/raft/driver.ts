@@ -27,7 +27,7 @@ import type { Store, StoreMeta } from './store.ts'
 import { type Envelope, RaftCodec, type Refused } from './wire/codec.ts'
 import { packConfiguration, unpackConfiguration } from './wire/entry.ts'
 
-export interface RaftDriverOptions {
+interface RaftDriverOptions {
   readonly fabric: Fabric
   readonly state: ReplicatedState
   readonly raft: RaftOptions

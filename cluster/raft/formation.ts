@@ -31,7 +31,7 @@ import {
   encodePlan,
 } from './wire/boot.ts'
 
-export interface FormationOptions {
+interface FormationOptions {
   readonly fabric: Fabric
   readonly consensus: Consensus
   readonly settings: RaftSettings

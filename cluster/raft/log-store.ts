@@ -31,14 +31,14 @@ const SWEEP_COUNT = 2048
 /** What the log holds, without the snapshot that belongs to it. */
 export type StoredLog = Pick<StoredState, 'hardState' | 'base' | 'runs' | 'lastIndex' | 'entries'>
 
-export interface LogStoreOptions {
+interface LogStoreOptions {
   /** Names the store in errors. */
   readonly path: string
   /** Entries up to here are checked but not returned: a snapshot covers them. */
   readonly coveredIndex: number
 }
 
-export interface ReadLimits {
+interface ReadLimits {
   readonly entriesMax: number
   readonly bytesMax: number
 }

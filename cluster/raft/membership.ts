@@ -22,7 +22,7 @@ import { nameOf, type ServerId, serverId, storeOf } from './core/server.ts'
 import { limitsOf, seenOf } from './seen.ts'
 import { BOOT_METHODS, decodeBootAnswer, encodeBootRequest } from './wire/boot.ts'
 
-export interface MembershipOptions {
+interface MembershipOptions {
   readonly fabric: Fabric
   /** Undefined on a client, which only asks others. */
   readonly consensus: Consensus | undefined
@@ -31,7 +31,7 @@ export interface MembershipOptions {
   readonly failureDomain: string
 }
 
-export interface RemoveOptions {
+interface RemoveOptions {
   /** Also a node that gossip calls live. */
   readonly force?: boolean
 }

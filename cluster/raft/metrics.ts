@@ -17,7 +17,7 @@ export interface RaftFigures {
   readonly votersMax?: number
 }
 
-export interface MembershipStatistics {
+interface MembershipStatistics {
   readonly bursts: number
   /** By reason. */
   readonly evictions: Readonly<Record<string, number>>

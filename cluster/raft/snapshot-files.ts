@@ -14,7 +14,7 @@ import { compareServers } from './core/server.ts'
 export const DATA = 'DATA'
 export const META = 'META'
 export const CHUNKS = 'CHUNKS'
-export const FORMAT = 1
+const FORMAT = 1
 export const CHUNK_RECORD_BYTES = 16
 /** Read and hashed at a time; well below a millisecond. */
 const READ_BYTES = 128 * 1024

@@ -25,7 +25,7 @@ const READING_MS = 60_000
 /** What waits to be written into a snapshot here, gathered for fewer and larger writes. */
 const BUFFER_BYTES = 256 * 1024
 
-export interface SnapshotsOptions {
+interface SnapshotsOptions {
   readonly files: Files
   /** A directory of their own; made when it is not there. */
   readonly path: string

@@ -47,7 +47,7 @@ export interface StoreMeta {
   readonly retired?: number
 }
 
-export interface StoreOptions {
+interface StoreOptions {
   /** `<raft.data_dir>/_sys/raft`, or nothing on any disk. */
   readonly path: string | 'memory'
   /** Snapshots to keep, at least 1. */

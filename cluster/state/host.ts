@@ -12,7 +12,7 @@ import type { Values } from './core/values.ts'
 import { decodeCommands, decodeEnvelope, joinEnvelopes } from './wire/commands.ts'
 import { readSnapshot, writeSnapshot } from './wire/snapshot.ts'
 
-export interface StateHostOptions {
+interface StateHostOptions {
   /** Monotonic milliseconds. */
   readonly nowMs: () => number
   /** Runs in the next turn of the event loop. */

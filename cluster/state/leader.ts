@@ -11,7 +11,7 @@ import { type LeaderEffect, LeaderFinder, type LeaderInput } from './core/leader
 import { Waker } from './waker.ts'
 import { decodeForLeader, decodeLeader, encodeForLeader, encodeLeader } from './wire/requests.ts'
 
-export type LeaderAnswer =
+type LeaderAnswer =
   | { readonly kind: 'answer'; readonly bytes: Uint8Array }
   /** It was not taken, and will not be. */
   | { readonly kind: 'refused' }
@@ -20,7 +20,7 @@ export type LeaderAnswer =
   | { readonly kind: 'lost' }
 
 /** What the leader does with a request. @throws MoonmeshError of the kinds of `ProposalFailure` */
-export type LeaderHandler = (
+type LeaderHandler = (
   body: Packed,
   from: { readonly name: string; readonly isRelay: boolean },
 ) => Promise<Uint8Array> | Uint8Array

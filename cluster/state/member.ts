@@ -25,7 +25,7 @@ export const METHOD_EVENT = 'state.event'
 const CONFIRM_MS = 1000
 
 /** What a renewal is answered with; after RENEWED for how long, milliseconds in four bytes. */
-export const RENEWED = 0
+const RENEWED = 0
 export const OVER = 1
 
 /** Of sessions: what a leader grants with a renewal, and how long it waits, which covers what any leader before may have granted. */
@@ -37,7 +37,7 @@ export interface SessionTtl {
 /** Evaluates a query on a replica. Bytes of the answer are one msgpack value. @throws MoonmeshError */
 export type Query = (machine: Machine, args: Packed) => Uint8Array
 
-export interface MemberOptions {
+interface MemberOptions {
   readonly fabric: Fabric
   readonly consensus: Consensus
   readonly leader: LeaderClient

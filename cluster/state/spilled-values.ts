@@ -11,7 +11,7 @@ import { MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
 import { crc32c } from '../storage/crc32c.ts'
 import type { Values } from './core/values.ts'
 
-export interface SpillOptions {
+interface SpillOptions {
   /** For the files of this run alone; whatever is in it is removed. */
   readonly directory: string
   /** Of values in memory, before older ones go to the disk. */

@@ -35,7 +35,7 @@ import { Waker } from './waker.ts'
 import { encodeEnvelope } from './wire/commands.ts'
 import { decodeEvent, decodeOutcome, encodeRead } from './wire/requests.ts'
 
-export const DEADLINE_MS_DEFAULT = 10_000
+const DEADLINE_MS_DEFAULT = 10_000
 /** Of a NODE_UP; afterwards it is tried anew. */
 const OPEN_DEADLINE_MS = 10_000
 const LEAVE_DEADLINE_MS = 2000
@@ -43,7 +43,7 @@ const UNDO_AGAIN_MS = 1000
 const READ_ATTEMPT_MS = 3000
 const READ_BACKOFF = { initialMs: 50, maxMs: 1000, factor: 2, jitter: 0.3 }
 
-export interface StateOptions {
+interface StateOptions {
   readonly fabric: Fabric
   /** Undefined: this node is a client for good. */
   readonly consensus: Consensus | undefined
@@ -64,14 +64,14 @@ export interface SubmitOptions {
   readonly settled?: (outcome: Outcome) => void
 }
 
-export interface ReadOptions {
+interface ReadOptions {
   /** From now; default 10 s. */
   readonly deadlineMs?: number
   /** Of whatever is applied at the member that is asked, or here. */
   readonly stale?: boolean
 }
 
-export interface SessionStatus {
+interface SessionStatus {
   readonly state: 'none' | 'open' | 'suspended' | 'fenced' | 'closed'
   /** 0 without one. */
   readonly session: number
@@ -80,7 +80,7 @@ export interface SessionStatus {
   readonly isLeaderReachable: boolean
 }
 
-export interface SessionFigures extends SessionStatus {
+interface SessionFigures extends SessionStatus {
   /** Seconds from the sending of a renewal to its acknowledgement. */
   readonly renewals: Histogram
   readonly suspensions: number

@@ -2,7 +2,7 @@
 
 import { codeOf, type ErrorKind, MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
 
-export type FailureReason =
+type FailureReason =
   | 'full'
   | 'permission'
   | 'read-only'

@@ -5,7 +5,7 @@ import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { failure } from './failure.ts'
 import type { Operation } from './storage.ts'
 
-export interface GroupCommitOptions {
+interface GroupCommitOptions {
   /** Names the storage in errors. */
   readonly path: string
   /** Makes a batch durable; what it throws ends everything. */

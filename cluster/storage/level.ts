@@ -8,7 +8,7 @@ import { GroupCommit } from './group-commit.ts'
 import { inspectWal, type TornTail } from './level-wal.ts'
 import { type KeyRange, type Operation, PAGE_BYTES, type Row, type Storage, type SyncReport } from './storage.ts'
 
-export interface LevelOptions {
+interface LevelOptions {
   /** A directory of its own; made when it is not there. */
   readonly path: string
   /** For the look at the write-ahead files; LevelDB itself uses the disk. */

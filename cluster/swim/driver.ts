@@ -43,7 +43,7 @@ export interface SeedAddress {
   readonly port: number
 }
 
-export interface GossipHandlers {
+interface GossipHandlers {
   member(event: MemberEvent): void
   /** Data for the services above. @param from the sender, where it is known */
   frames(frames: readonly Frame[], from: string | undefined): void
@@ -57,7 +57,7 @@ export interface GossipHandlers {
 }
 
 /** What the mesh knows of nodes whose connection broke. Nothing here throws or rejects. */
-export interface CrashEvidence {
+interface CrashEvidence {
   /** Whether every port of the node refuses connections; a port that does not answer does not refuse. */
   areClosed(member: Member, timeoutMs: number): Promise<boolean>
   /** What another member found; `unknown` when it does not say within the time. */
@@ -93,7 +93,7 @@ export interface GossipOptions {
 }
 
 /** What messages are counted as. `push-pull` is one side of an exchange. */
-export type CountedKind = Message['kind'] | 'push-pull'
+type CountedKind = Message['kind'] | 'push-pull'
 
 export interface GossipStatistics {
   readonly packetsIn: number

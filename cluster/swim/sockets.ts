@@ -6,7 +6,7 @@ import { codeOf, MoonmeshError, messageOf } from '../../runtime/base/errors.ts'
 import { portOwner } from '../port-owner.ts'
 import { type Address, formatAddress, parseHost } from './core/address.ts'
 
-export interface SocketHandlers {
+interface SocketHandlers {
   /** One datagram; the bytes are the receiver's. */
   packet(bytes: Buffer, from: Address): void
   /** A peer connected. */

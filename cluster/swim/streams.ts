@@ -10,7 +10,7 @@ import { DecodeError, DecryptError } from './wire/decode-error.ts'
 import type { Envelope } from './wire/packet.ts'
 import { StreamDecoder, type StreamMessage, sealStream } from './wire/stream.ts'
 
-export interface StreamOptions {
+interface StreamOptions {
   readonly envelope: Envelope
   /** The port of nodes that name none. */
   readonly defaultPort: number

@@ -7,7 +7,7 @@ const TURN_MS = 4
 const LARGE_MAX = 4
 
 /** One stream that is read in slices. */
-export interface SlicedRead {
+interface SlicedRead {
   /** Works for a bounded time. */
   slice(): void
 }

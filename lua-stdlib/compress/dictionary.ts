@@ -17,7 +17,7 @@ export class DictionaryError extends Error {
   override readonly name = 'DictionaryError'
 }
 
-export interface DictionaryShape {
+interface DictionaryShape {
   readonly id: number
   /** Bytes behind the tables. */
   readonly contentSize: number

@@ -9,7 +9,7 @@ export class ZstdError extends Error {
   override readonly name = 'ZstdError'
 }
 
-export interface Zstd {
+interface Zstd {
   compress(data: Uint8Array, level: number, dict: Uint8Array | undefined): Uint8Array
   /** @throws ZstdError when the output would be larger; anything else for corrupt data or the wrong dictionary */
   decompress(

@@ -34,7 +34,7 @@ export function encrypt(cipher: Cipher, data: string, key: string, aad: string):
   return Buffer.concat([nonce, box.update(bytesOf(data)), box.final(), box.getAuthTag()]).toString('latin1')
 }
 
-export type Decrypted = { ok: true; data: string } | { ok: false; why: 'too-short' | 'not-authentic' }
+type Decrypted = { ok: true; data: string } | { ok: false; why: 'too-short' | 'not-authentic' }
 
 export function decrypt(cipher: Cipher, sealed: string, key: string, aad: string): Decrypted {
   const bytes = bytesOf(sealed)

@@ -101,7 +101,7 @@ function parsePem(pem: string, kind: 'private' | 'public'): KeyObject | undefine
 }
 
 /** What a token says of when it may be used. */
-export interface Validity {
+interface Validity {
   readonly exp: unknown
   readonly nbf: unknown
 }

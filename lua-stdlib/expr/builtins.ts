@@ -23,7 +23,7 @@ import {
   typeName,
 } from './values.ts'
 
-export interface Builtin {
+interface Builtin {
   readonly argsMin: number
   readonly argsMax: number
   /** Which argument is a predicate also without braces. */

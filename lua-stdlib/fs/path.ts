@@ -11,7 +11,7 @@ export const ROOT: VolumePath = []
 const PATH_BYTES_MAX = 4096
 const NAME_BYTES_MAX = 255
 
-export type Resolved = { ok: true; path: VolumePath } | { ok: false; why: string }
+type Resolved = { ok: true; path: VolumePath } | { ok: false; why: string }
 
 const refuse = (why: string): Resolved => ({ ok: false, why })
 

@@ -35,7 +35,7 @@ const FLAGS: Readonly<Record<OpenMode, number>> = {
 }
 const ACCESS: Readonly<Record<OpenMode, Access>> = { r: 'read', w: 'write', wx: 'write', a: 'append' }
 
-export type FileType = 'file' | 'directory'
+type FileType = 'file' | 'directory'
 
 export interface FileInfo {
   readonly name: string
@@ -67,7 +67,7 @@ function infoOf(stats: Stats, name: string): FileInfo {
 const nameOf = (path: VolumePath): string => path.at(-1) ?? '/'
 
 /** Execute where there is read: what can be listed can be entered. */
-export const directoryMode = (mode: number): number => mode | ((mode & 0o444) >> 2)
+const directoryMode = (mode: number): number => mode | ((mode & 0o444) >> 2)
 
 export interface OpenFile {
   readonly stream: FileStream

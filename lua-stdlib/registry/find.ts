@@ -9,7 +9,7 @@ export type EntryValue = TableValue
 
 type Test = (entry: EntryValue) => boolean
 
-export interface Filter {
+interface Filter {
   readonly matches: Test
   /** Keys that mean nothing, as text: entries are chosen as if they were not there. */
   readonly ignored: readonly string[]

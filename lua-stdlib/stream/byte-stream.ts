@@ -33,7 +33,7 @@ export interface ByteStream {
 const internal = (text: string): MoonmeshError => new MoonmeshError('Internal', text, { retryable: false })
 const refuse = (text: string): Promise<never> => Promise.reject(internal(text))
 
-export interface HoldingOptions {
+interface HoldingOptions {
   /** Told once when it closes. */
   readonly released?: () => void
   /** What its methods fail with when it is closed. */

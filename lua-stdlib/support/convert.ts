@@ -80,17 +80,11 @@ function opaqueText(type: string, value: LuaValue): string {
 /** Whether a stored value is a list; an empty table is a map. */
 export const isList = (table: TableValue): boolean => table.array.length > 0
 
-/** Pairs of a map in the order of their keys, bytewise: the same data always has the same form. */
-export function sortedPairs(table: TableValue): [key: string, value: Value][] {
-  const pairs = table.keys.map((key, i): [string, Value] => [key as string, table.values[i]])
-  return pairs.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-}
-
 /** Plain data: maps are objects without a prototype, so that no key is special; nil is null. */
-export type Plain = null | boolean | number | bigint | string | readonly Plain[] | { readonly [key: string]: Plain }
+type Plain = null | boolean | number | bigint | string | readonly Plain[] | { readonly [key: string]: Plain }
 
 /** What is to be made of byte strings, and of integers beyond the safe range; by default they stay what they are. */
-export interface Reading {
+interface Reading {
   readonly string?: (bytes: string) => string
   readonly integer?: (value: bigint) => number | bigint
 }
@@ -142,7 +136,7 @@ export function storedOfPlain(plain: unknown, options: PlainReading = {}, depth 
   return table
 }
 
-export interface PlainReading {
+interface PlainReading {
   readonly string?: (text: string) => string
   readonly number?: (value: number) => Value
 }

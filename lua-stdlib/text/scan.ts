@@ -7,7 +7,7 @@ import { toUint8Array } from '../../runtime/base/bytes.ts'
 const ASCII = /^[\x00-\x7f]*$/
 const ESCAPE = 0xdc00
 
-export interface ScannedText {
+interface ScannedText {
   readonly text: string
   /** The offset in bytes of an offset in the text. */
   byteOf(offset: number): number

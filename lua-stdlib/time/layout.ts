@@ -161,7 +161,7 @@ function writtenOffset(token: string, offsetSeconds: number): string {
 // ---- reading
 
 /** `message` is text. */
-export type Parsed = { ok: true; at: Instant; zone: Zone } | { ok: false; message: string }
+type Parsed = { ok: true; at: Instant; zone: Zone } | { ok: false; message: string }
 
 /** @param zone where a value without a zone of its own is read, and whose abbreviations and offsets are recognized */
 export function parseTime(layout: string, value: string, zone: Zone): Parsed {

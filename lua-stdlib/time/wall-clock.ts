@@ -36,7 +36,7 @@ export function readClock(at: Instant, zone: Zone): Reading {
 }
 
 /** Whole numbers of any size: what is out of range rolls over into the next larger unit. */
-export interface ClockFields {
+interface ClockFields {
   readonly year: number
   readonly month: number
   readonly day: number

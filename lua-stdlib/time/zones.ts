@@ -212,7 +212,7 @@ export function isSummerTime(zone: Zone, seconds: number, year: number): boolean
 /** A winter and a summer for readings without a date, which lie in year 0, long before zones had abbreviations. */
 const MODERN_SECONDS = [1_705_276_800, 1_721_001_600] as const
 
-export interface NamedOffset {
+interface NamedOffset {
   readonly offsetSeconds: number
   /** The zone uses the abbreviation around that time, if not at the very moment. */
   readonly isInUse: boolean

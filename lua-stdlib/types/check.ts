@@ -19,7 +19,7 @@ const LEVELS_MAX = 800
 const STEPS_MAX = 5_000_000
 
 /** Why a value does not have a type. Texts are byte strings. */
-export interface Problem {
+interface Problem {
   /** The keys on the way to what is wrong. */
   readonly path: readonly string[]
   readonly expected: string

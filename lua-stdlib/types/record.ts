@@ -3,7 +3,7 @@
 import type { RecordField } from '../../runtime/base/type-node.ts'
 import type { Type } from './type.ts'
 
-export interface Field extends Omit<RecordField, 'type'> {
+interface Field extends Omit<RecordField, 'type'> {
   readonly type: Type
 }
 

@@ -77,7 +77,7 @@ class Instances {
 }
 
 /** A declaration with its arguments: what the names in it mean. */
-export class Scope {
+class Scope {
   readonly set: TypeSet
   readonly index: number
   readonly args: readonly Type[]

@@ -15,7 +15,7 @@ export const REQUEST_TIMES = {
   connectionsCheckingInterval: 2_000,
 }
 
-export interface Bounds {
+interface Bounds {
   /** Connections at once. */
   readonly countMax: number
   /** Of them, with requests under way that are no questions after the node's health. Below `countMax`. */

@@ -2,7 +2,7 @@
 
 import type { ServerResponse } from 'node:http'
 
-export interface OutflowOptions {
+interface OutflowOptions {
   readonly contentType: string
   /** Pieces that may wait. */
   readonly waitingMax: number

@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module'
 
-export interface PackageInfo {
+interface PackageInfo {
   readonly version: string
   readonly dependencies: Readonly<Record<string, string>>
 }

@@ -40,7 +40,7 @@ export interface AdminSettings {
   readonly token?: string | undefined
 }
 
-export interface AdminServerOptions {
+interface AdminServerOptions {
   node: AdminNode
   settings: AdminSettings
   /** Where the Unix socket is listened on. */

@@ -172,7 +172,7 @@ export interface GroupRow {
 }
 
 /** A node that gossip knows, in any state. */
-export interface KnownNode {
+interface KnownNode {
   readonly name: string
   /** Of gossip, `host:port`. */
   readonly address: string
@@ -197,7 +197,7 @@ export interface NameRow {
   node: string
 }
 
-export interface KnownLock {
+interface KnownLock {
   readonly name: string
   /** A PID. */
   readonly holder: string
@@ -294,7 +294,7 @@ export interface JoinBody {
   joined: number
 }
 
-export interface HostRow {
+interface HostRow {
   host: string
   processes: number
   spawns: number

@@ -13,7 +13,7 @@ export interface ClusterSection {
   readonly name: string
 }
 
-export interface SectionContext {
+interface SectionContext {
   /** `node.name`, when it is set. */
   readonly nodeName: string | undefined
   /** `node.data_dir`, absolute. */
@@ -23,7 +23,7 @@ export interface SectionContext {
 }
 
 /** Paths are below the section. */
-export interface SectionProblem {
+interface SectionProblem {
   readonly path: Path
   readonly message: string
   /** The key is wrong, not its value: these are the ones there are. */

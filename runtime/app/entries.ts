@@ -66,13 +66,13 @@ export interface LibraryEntry extends CodeEntry {
   readonly kind: 'library.lua'
 }
 
-export interface ProcessHostEntry extends EntryBase {
+interface ProcessHostEntry extends EntryBase {
   readonly kind: 'process.host'
   readonly host: HostLimits
   readonly lifecycle: Lifecycle
 }
 
-export interface TerminalHostEntry extends EntryBase {
+interface TerminalHostEntry extends EntryBase {
   readonly kind: 'terminal.host'
   readonly hidesLogs: boolean
   readonly lifecycle: Lifecycle
@@ -94,11 +94,11 @@ type ResourceEntry<K extends EntryKind> = EntryBase & { readonly kind: K } & Omi
     'meta'
   >
 
-export type MemoryStorageEntry = ResourceEntry<'env.storage.memory'>
-export type OsStorageEntry = ResourceEntry<'env.storage.os'>
-export type StaticStorageEntry = ResourceEntry<'env.storage.static'>
-export type FileStorageEntry = ResourceEntry<'env.storage.file'>
-export type RouterStorageEntry = ResourceEntry<'env.storage.router'>
+type MemoryStorageEntry = ResourceEntry<'env.storage.memory'>
+type OsStorageEntry = ResourceEntry<'env.storage.os'>
+type StaticStorageEntry = ResourceEntry<'env.storage.static'>
+type FileStorageEntry = ResourceEntry<'env.storage.file'>
+type RouterStorageEntry = ResourceEntry<'env.storage.router'>
 export type StorageEntry =
   | MemoryStorageEntry
   | OsStorageEntry
@@ -111,14 +111,14 @@ export type CrdtStoreEntry = ResourceEntry<'store.kv.crdt'>
 /** A scope of process groups. */
 export type GroupScopeEntry = ResourceEntry<'pg.scope'>
 export type RaftStoreEntry = ResourceEntry<'store.kv.raft'>
-export type QueueDriverEntry = ResourceEntry<'queue.driver.memory'>
+type QueueDriverEntry = ResourceEntry<'queue.driver.memory'>
 export type QueueEntry = ResourceEntry<'queue.queue'>
 export type ConsumerEntry = ResourceEntry<'queue.consumer'>
 export type PolicyEntry = ResourceEntry<'security.policy'> | ResourceEntry<'security.policy.expr'>
 /** A volume of the module `fs`. */
 export type DirectoryEntry = ResourceEntry<'fs.directory'>
 
-export interface DataEntry extends EntryBase {
+interface DataEntry extends EntryBase {
   readonly kind: 'registry.entry'
 }
 

@@ -6,7 +6,7 @@ import { headerSchema, settingsSchema } from './schema.ts'
 import { addUnknownKey, validate } from './validate.ts'
 import { substitute, type Variables } from './variables.ts'
 
-export const SETTING_SECTIONS: readonly string[] = Object.keys(settingsSchema.shape)
+const SETTING_SECTIONS: readonly string[] = Object.keys(settingsSchema.shape)
 const HEADER_KEYS: readonly string[] = Object.keys(headerSchema.shape)
 
 /** Characters that ids share with process ids, patterns or YAML itself. */

@@ -13,7 +13,7 @@ const SKIPPED = new Set(['node_modules'])
 
 export const hasWildcard = (pattern: string): boolean => /[*?]/.test(pattern)
 
-export interface Found {
+interface Found {
   /** Sorted. */
   readonly files: readonly string[]
   /** Folders that could not be read, and the bound on their number. */

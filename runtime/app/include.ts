@@ -13,7 +13,7 @@ const INDEX_FILES = '**/_index.yaml'
 const FILES_MAX = 10_000
 const ADVICE = 'check the path, or create an app with `runtime init`'
 
-export interface AppFiles {
+interface AppFiles {
   /** The app file, or the folder when it has none. Absolute. */
   readonly file: string
   /** The folder of the app file, or the folder that was given. Absolute. */

@@ -29,7 +29,6 @@ export type { ClusterReader } from './cluster-section.ts'
 export type {
   ConsumerEntry,
   CrdtStoreEntry,
-  DataEntry,
   DirectoryEntry,
   Entry,
   FunctionEntry,
@@ -39,18 +38,15 @@ export type {
   MemoryStoreEntry,
   PolicyEntry,
   ProcessEntry,
-  ProcessHostEntry,
   QueueEntry,
   RaftStoreEntry,
   ServiceEntry,
   StorageEntry,
-  TerminalHostEntry,
   VariableEntry,
 } from './entries.ts'
 export { dependenciesOf } from './entries.ts'
 export type { Problem } from './problems.ts'
-export type { EntryKind, HostLimits, Lifecycle, Pool, Security } from './schema.ts'
-export type { Settings } from './settings.ts'
+export type { EntryKind, Security } from './schema.ts'
 
 export interface EntryRules {
   /** Names that `modules:` may hold. */
@@ -60,7 +56,7 @@ export interface EntryRules {
   readonly builtIn?: ReadonlyMap<string, EntryKind>
 }
 
-export interface SettingsOptions {
+interface SettingsOptions {
   /** Files of settings over the app's, later ones over earlier ones. */
   readonly configFiles?: readonly string[]
   /** Variables for settings and for `${env:NAME}`; none by default. */

@@ -14,7 +14,7 @@ export interface LocatedScalar {
   readonly isBlock?: boolean
 }
 
-export interface LocatedList {
+interface LocatedList {
   readonly kind: 'list'
   readonly at: Place
   readonly items: readonly Located[]

@@ -361,7 +361,7 @@ const callMeta = z.looseObject({
   options: z.looseObject({ default_host: text.optional(), retry: retry.optional() }).optional(),
 })
 
-export interface CallRules {
+interface CallRules {
   readonly retry: RetryPolicy | undefined
   /** As it was written: a full id, or a name within the entry's namespace. */
   readonly defaultHost: string | undefined

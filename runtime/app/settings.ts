@@ -51,7 +51,7 @@ export interface Settings {
   readonly warnings: readonly Problem[]
 }
 
-export interface SettingsSources {
+interface SettingsSources {
   /** What the app file holds. */
   readonly app: LocatedMap
   readonly configFiles: readonly string[]

@@ -9,7 +9,7 @@ import { fieldValue, type LocatedMap, type LocatedScalar, scalar, withField } fr
 import { type Place, type ProblemList, wholeOf } from './problems.ts'
 import { isLuaKind } from './schema.ts'
 
-export interface SyntaxProblem {
+interface SyntaxProblem {
   /** From 1. */
   readonly line: number
   readonly text: string
@@ -24,7 +24,7 @@ export type Compile = (
 
 const SOURCE_BYTES_MAX = 1024 * 1024
 
-export interface Sourced {
+interface Sourced {
   /** The entry, its `source` replaced by the text itself. */
   readonly located: LocatedMap
   readonly sourceFile: string | undefined

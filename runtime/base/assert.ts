@@ -1,6 +1,6 @@
 // Assertions: a failed one is a bug of ours, never bad input, and stops what is running.
 
-export class AssertionError extends Error {
+class AssertionError extends Error {
   override readonly name = 'AssertionError'
 }
 

@@ -82,7 +82,7 @@ export abstract class Deferred<T> {
 }
 
 /** What an attempt to receive found: a value, a closed channel, or (undefined) nothing yet. */
-export type Received<T> = { value: T | undefined; ok: boolean } | undefined
+type Received<T> = { value: T | undefined; ok: boolean } | undefined
 
 export class Channel<T> {
   /** How many values it holds without a receiver; 0 = sender and receiver meet. */

@@ -17,7 +17,7 @@ export type ErrorKind =
   | 'Terminated'
   | 'Exited'
 
-export interface ErrorOptions {
+interface ErrorOptions {
   /** Whether trying again may help; absent: unknown. */
   retryable?: boolean
   /** Facts for programs, in plain data. */

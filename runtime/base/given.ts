@@ -16,7 +16,7 @@ const FORMS = {
   bytes: { words: 'a Uint8Array', holds: (value: unknown) => value instanceof Uint8Array },
 } as const
 
-export type Form = keyof typeof FORMS
+type Form = keyof typeof FORMS
 
 /** @throws MoonmeshError `Invalid`: `pid must be a string, not 5` */
 export function requireForm(name: string, value: unknown, form: Form): void {

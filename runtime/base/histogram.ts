@@ -11,7 +11,7 @@ export interface HistogramCounts {
 }
 
 /** What can be read of a histogram. */
-export type HistogramReading = Pick<Histogram, 'bounds' | 'count' | 'sum' | 'cumulative'>
+type HistogramReading = Pick<Histogram, 'bounds' | 'count' | 'sum' | 'cumulative'>
 
 export class Histogram {
   /** Upper bounds in seconds, ascending; what is longer than the last is in the count alone. */
@@ -73,7 +73,7 @@ export class Histogram {
 type Labels = Readonly<Record<string, string>>
 
 /** A line of Prometheus' text. */
-export interface HistogramSample {
+interface HistogramSample {
   readonly metricName: string
   readonly labels: Record<string, string | number>
   readonly value: number
@@ -82,7 +82,7 @@ export interface HistogramSample {
 type Readings = readonly (readonly [labels: Labels, histogram: HistogramReading])[]
 
 /** A metric of type histogram in the form that a registry of prom-client takes. */
-export interface HistogramMetric {
+interface HistogramMetric {
   readonly name: string
   readonly help: string
   readonly type: 'histogram'

@@ -9,7 +9,7 @@ const SLOT_DIGITS = 2
 /** How many PIDs one generation of a slot can make. */
 const GENERATION = 2 ** 32
 
-export interface PidParts {
+interface PidParts {
   /** Absent on a standalone node. */
   readonly node: string | undefined
   readonly host: string

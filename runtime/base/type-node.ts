@@ -26,7 +26,7 @@ export interface NamedType {
   target: TypeTarget | undefined
 }
 
-export type TypeTarget =
+type TypeTarget =
   /** The declaration with this index among those of the chunk. */
   | { readonly kind: 'declaration'; readonly index: number }
   /** A parameter of the declaration in which the name stands. */

@@ -153,7 +153,7 @@ export async function follow(
 }
 
 /** Bytes that a node sends, one part after the other; undefined after the last. */
-export interface Download {
+interface Download {
   /** @throws CommandFailure when the node breaks off */
   next(): Promise<Uint8Array | undefined>
   close(): void

@@ -25,7 +25,7 @@ export class CommandFailure extends Error {
   }
 }
 
-export interface TerminalEnd {
+interface TerminalEnd {
   exitCode: number
   stdout?: Uint8Array
   stderr?: string

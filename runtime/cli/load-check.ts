@@ -23,7 +23,7 @@ const SCRIPT_MIB_MAX = 128
 const HEAP_MIB_MAX = 1024
 const HOST_ID = 'check'
 
-export interface LoadingReport {
+interface LoadingReport {
   /** By file, line and column. */
   readonly problems: readonly Problem[]
   /** Of chunks that failed after they had asked for what only a running node has: nobody can tell whether they load there. */

@@ -2,14 +2,14 @@
 
 import type { Writable } from 'node:stream'
 
-export interface OutputOptions {
+interface OutputOptions {
   json: boolean
   color: boolean
   stdout: Writable
   stderr: Writable
 }
 
-export interface Column<Row> {
+interface Column<Row> {
   title: string
   text(row: Row): string
   align?: 'right'

@@ -8,7 +8,7 @@ import { problemLines } from './app.ts'
 import { plural } from './output.ts'
 import { FileWatch } from './watch.ts'
 
-export interface ReloaderOptions {
+interface ReloaderOptions {
   app: App
   configFiles: readonly string[]
   load(): Promise<LoadResult>

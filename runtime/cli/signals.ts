@@ -2,7 +2,7 @@
 
 import { EXIT_INTERRUPTED, EXIT_OK } from './exit.ts'
 
-export interface Stop {
+interface Stop {
   signal: 'SIGINT' | 'SIGTERM'
   exitCode: number
 }

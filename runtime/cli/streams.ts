@@ -2,7 +2,7 @@
 
 import type { Writable } from 'node:stream'
 
-export interface StandardOutputs {
+interface StandardOutputs {
   stdout: Writable
   stderr: Writable
 }

@@ -8,7 +8,7 @@ import type { Client, NodeService } from '../node-services.ts'
 import { ValueReader, ValueWriter, WireError } from '../relay/wire/values.ts'
 import { neverEnds, type ResourceKeeper } from '../resources.ts'
 
-export interface GroupEvent {
+interface GroupEvent {
   readonly kind: 'member.joined' | 'member.left'
   readonly group: string
   readonly pids: readonly string[]
@@ -21,7 +21,7 @@ export interface GroupHooks {
 }
 
 /** What a `pg.scope` entry says. */
-export type GroupSettings = Omit<GroupScopeEntry, 'id' | 'namespace' | 'kind' | 'meta' | 'lifecycle' | 'monitorBuffer'>
+type GroupSettings = Omit<GroupScopeEntry, 'id' | 'namespace' | 'kind' | 'meta' | 'lifecycle' | 'monitorBuffer'>
 
 /** One scope as it runs (cluster/pg/runner.ts). PIDs, groups and topics are byte strings. */
 export interface GroupScope {
@@ -58,7 +58,7 @@ export interface GroupScopes {
   close(): void
 }
 
-export interface GroupsOptions {
+interface GroupsOptions {
   /** Called with the first scope that starts. */
   load(): Promise<GroupScopes>
   /** The kind of an entry of the app; undefined when there is none. */

@@ -15,7 +15,7 @@ export type LuaThread = { readonly [brand]: 'thread' }
 export type LuaCode = { readonly [brand]: 'code' }
 
 /** A value of the engine that has no other form on our side. */
-export type LuaHandle = LuaTable | LuaFunction | LuaThread
+type LuaHandle = LuaTable | LuaFunction | LuaThread
 
 /**
  * A script value on our side. Scalars have the forms of `Value` (base/value.ts): strings are byte strings, a number that is a safe
@@ -102,7 +102,7 @@ export interface ObjectSaving<T extends HostObject = HostObject> {
 }
 
 /** The code of one entry, as a document names it: `hash` is that of its source. */
-export interface NamedCode {
+interface NamedCode {
   readonly name: string
   readonly hash: string
   readonly code: LuaCode

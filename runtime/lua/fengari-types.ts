@@ -38,7 +38,7 @@ export interface Udata {
   data: unknown
   metatable: Table | null
 }
-export interface CallInfo {
+interface CallInfo {
   /** Where the stack that this call may use ends. */
   top: number
   funcOff: number
@@ -62,18 +62,16 @@ export interface State {
 export type CFunction = (L: State) => number
 export type Continuation = (L: State, status: number, context: unknown) => number
 
-export interface Lua {
+interface Lua {
   LUA_OK: number
   LUA_YIELD: number
   LUA_ERRRUN: number
   LUA_MASKCOUNT: number
-  lua_newstate(): State
   lua_newthread(L: State): State
   lua_close(L: State): void
   lua_resume(L: State, from: State | null, argCount: number): number
   lua_yield(L: State, resultCount: number): number
   lua_yieldk(L: State, resultCount: number, context: unknown, k: Continuation): number
-  lua_status(L: State): number
   lua_sethook(L: State, hook: ((L: State) => void) | null, mask: number, count: number): void
   lua_atnativeerror(L: State, handler: CFunction): void
   lua_checkstack(L: State, count: number): boolean
@@ -90,7 +88,7 @@ export interface Lua {
   lua_getstack(L: State, level: number, ar: unknown): number
   lua_Debug: new () => unknown
 }
-export interface Lauxlib {
+interface Lauxlib {
   luaL_newstate(): State
   luaL_openlibs(L: State): void
   luaL_loadbufferx(L: State, source: Uint8Array, size: number, name: Uint8Array, mode: Uint8Array): number

@@ -8,17 +8,17 @@ import type { Internals, State, Table, TString, TValue, Udata } from './fengari-
 
 /** Type tags: the low four bits are the type, bits 4 and 5 its variant. */
 export const NIL = 0
-export const BOOLEAN = 1
+const BOOLEAN = 1
 export const FLOAT = 3
 export const STRING = 4
 export const TABLE = 5
-export const LUA_CLOSURE = 6
+const LUA_CLOSURE = 6
 export const USERDATA = 7
 export const THREAD = 8
 export const INTEGER = 3 | 16
 export const LONG_STRING = 4 | 16
 export const LIGHT_FUNCTION = 6 | 16
-export const HOST_CLOSURE = 6 | 32
+const HOST_CLOSURE = 6 | 32
 
 const KEPT_LENGTH_MAX = 64
 const KEPT_COUNT_MAX = 8192

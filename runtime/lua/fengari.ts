@@ -56,7 +56,7 @@ const TYPE_NAMES: readonly LuaType[] = [
 const INDEX_HOPS_MAX = 100
 const NO_VALUES: readonly LuaValue[] = []
 
-export interface FengariOptions {
+interface FengariOptions {
   /** Told about exceptions of our own code that a script met as an `Internal` error. */
   onFault?(error: unknown): void
 }

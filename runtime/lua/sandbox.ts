@@ -79,7 +79,7 @@ const HIDDEN = new Set([
 ])
 
 /** Whether one of these entries is the image's own or one of its libraries. */
-export function isBuiltFrom({ entry, libraries }: Image, entryIds: ReadonlySet<string>): boolean {
+function isBuiltFrom({ entry, libraries }: Image, entryIds: ReadonlySet<string>): boolean {
   return entryIds.has(entry.id) || libraries.some((library) => entryIds.has(library.entry.id))
 }
 

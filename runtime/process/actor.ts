@@ -78,7 +78,7 @@ export interface ActorContext {
   lookup(name: string): string | undefined
 }
 
-export type ActorFunction = (self: ActorContext, ...args: never[]) => unknown
+type ActorFunction = (self: ActorContext, ...args: never[]) => unknown
 
 export interface ActorDefinition {
   readonly name: string

@@ -53,12 +53,7 @@ export interface HostOptions {
 }
 
 /** Sends to a process of another node at once; undefined when it is none of another node's. */
-export type SendAway = (
-  from: string,
-  to: string,
-  topic: string,
-  values: readonly Value[],
-) => Answer<undefined> | undefined
+type SendAway = (from: string, to: string, topic: string, values: readonly Value[]) => Answer<undefined> | undefined
 
 type Done<T> = (answer: Answer<T>) => void
 
@@ -68,7 +63,7 @@ interface Pending {
   ended: Done<Value> | undefined
 }
 
-export interface Spawning {
+interface Spawning {
   /** The node's number for it; undefined when a process of this host asked. */
   ref: number | undefined
   request: SpawnRequest
@@ -839,7 +834,7 @@ export abstract class Host implements ProcessHost {
   }
 }
 
-export const DONE: Answer<undefined> = { ok: true, value: undefined }
+const DONE: Answer<undefined> = { ok: true, value: undefined }
 
 function tooManyArgs(count: number): MoonmeshError {
   return failure('Invalid', `a process starts with at most ${ARGS_COUNT_MAX} arguments, not ${count}; pass a table`)

@@ -119,7 +119,7 @@ interface Capture {
 }
 
 /** What the host adds to. */
-export interface Captured {
+interface Captured {
   readonly entryId: string
   /** Whose code it runs, with the hashes of their sources. */
   readonly codes: readonly { name: string; hash: string }[]

@@ -73,9 +73,7 @@ export interface CaptureQuestion {
   bytesMax: number
 }
 
-export type NameQuestion =
-  | { kind: 'register-name'; name: string; pid: string }
-  | { kind: 'unregister-name'; name: string }
+type NameQuestion = { kind: 'register-name'; name: string; pid: string } | { kind: 'unregister-name'; name: string }
 
 /** What a name stands for in a scope that is larger than the node; `pid` undefined: in none of them anything. */
 export interface SharedName {

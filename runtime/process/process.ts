@@ -20,7 +20,7 @@ export interface ProcessHost {
 }
 
 /** What a process is made from. */
-export type StartRequest = Pick<SpawnRequest, 'entryId' | 'context' | 'identity' | 'attachments'>
+type StartRequest = Pick<SpawnRequest, 'entryId' | 'context' | 'identity' | 'attachments'>
 
 /** How much work may still be done to count what processes hold, in objects roughly. */
 export interface CountAllowance {

@@ -10,7 +10,7 @@ import { neverEnds, type ResourceKeeper } from '../resources.ts'
 import type { Outcome } from '../services.ts'
 import { MemoryQueue, type QueueMessage } from './core/memory-queue.ts'
 
-export interface QueueHooks {
+interface QueueHooks {
   /** Runs a function or process; `attachments` say what it handles. Aborting stops it. */
   call(entryId: string, args: readonly Value[], attachments: TableValue, signal: AbortSignal): Promise<Outcome>
   log(level: 'debug' | 'warn', text: string, fields: Record<string, unknown>): void

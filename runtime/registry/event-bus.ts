@@ -7,7 +7,7 @@ import type { NodeService } from '../node-services.ts'
 import { eventMatcher } from './core/event-pattern.ts'
 
 /** Byte strings; `data` is absent when nothing was sent. */
-export interface BusEvent {
+interface BusEvent {
   readonly system: string
   readonly kind: string
   readonly path: string

@@ -13,7 +13,7 @@ import { type Edit, editOf } from './reload.ts'
 
 type Entries = ReadonlyMap<string, Entry>
 
-export interface RegistryHooks {
+interface RegistryHooks {
   /** Reads entries that are given as data, beside those that stay. Never rejects for what stands in them. */
   read(definitions: readonly Readonly<Record<string, unknown>>[], beside: readonly Entry[]): Promise<LoadResult>
   /** Carries out that `to` are the entries from now on. @throws MoonmeshError when it cannot; the registry then asks for the way back */

@@ -11,7 +11,7 @@ export interface PeerSession {
   readonly epoch: number
 }
 
-export interface PeersOptions {
+interface PeersOptions {
   readonly relay: Relay
   /** A message that is longer is not even written to its end. */
   readonly messageBytesMax: number

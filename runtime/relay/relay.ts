@@ -43,7 +43,7 @@ export interface HostLine {
 }
 
 /** What all PIDs of one worker have in common. No two workers of one run of the node share both. */
-export interface Place {
+interface Place {
   readonly slot: number
   readonly generation: number
 }
@@ -82,7 +82,7 @@ interface Unreached {
 
 const isPeer = (line: Line): line is PeerLine => 'epoch' in line
 
-export interface RelayHooks {
+interface RelayHooks {
   log(record: LogRecord): void
   terminal(line: HostLine, message: TerminalMessage): void
   /** A host has ended all its processes, as it was asked to. */
@@ -131,7 +131,7 @@ interface Pending {
   isAnswered: boolean
 }
 
-export interface Inspection {
+interface Inspection {
   /** The host, or the worker of it, that was asked. */
   line: HostLine
   host: string

@@ -8,7 +8,7 @@ import type { StoreBackend, StoreInfo, Stores } from './stores.ts'
 import { decodeValue, encodeValue } from './values.ts'
 
 /** The convergent store of this node. Namespaces and keys are byte strings. Failures are MoonmeshErrors. */
-export interface ConvergentStore {
+interface ConvergentStore {
   readonly valueBytesMax: number
   /** @returns whether it is kept on disk */
   declare(namespace: string, options: { durable: boolean }): Promise<boolean>
@@ -26,7 +26,7 @@ export interface ConvergentStore {
   usageOf(namespace: string): { readonly keys: number; readonly bytes: number }
 }
 
-export interface ConvergentItem {
+interface ConvergentItem {
   readonly key: string
   readonly value: Uint8Array
   readonly version: string

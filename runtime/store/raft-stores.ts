@@ -10,7 +10,7 @@ import { decodeValue, encodeValue } from './values.ts'
 import type { WatchEvent } from './watches.ts'
 
 /** The versioned store, as this node reaches it. Namespaces and keys are byte strings. Failures are MoonmeshErrors. */
-export interface VersionedStore {
+interface VersionedStore {
   get(namespace: string, key: string, options: { stale: boolean }): Promise<ReadItem | undefined>
   list(
     args: { namespace: string; prefix: string; after: string; limit: number },
@@ -26,7 +26,7 @@ export interface VersionedStore {
   ): Promise<{ next(): Promise<ReadBatch | undefined>; close(): void }>
 }
 
-export interface ReadItem {
+interface ReadItem {
   readonly key: string
   readonly value: Uint8Array
   readonly version: number
@@ -58,7 +58,7 @@ interface WritePut {
 type WriteFence = { readonly lock: string; readonly token: number } | undefined
 
 /** What is agreed upon. A version of 0 in a check: the key is absent. */
-export type WriteCommand = { readonly namespace: string; readonly fence: WriteFence } & (
+type WriteCommand = { readonly namespace: string; readonly fence: WriteFence } & (
   | {
       readonly kind: 'put'
       readonly put: WritePut
@@ -73,7 +73,7 @@ export type WriteCommand = { readonly namespace: string; readonly fence: WriteFe
     }
 )
 
-export interface RaftStoreHooks {
+interface RaftStoreHooks {
   /** The same each time; undefined: this node is in no cluster. */
   open(): VersionedStore | undefined
   readonly valueBytesMax: number

@@ -13,7 +13,7 @@ import { type FeedProcess, Watches } from '../watches.ts'
 import { MemoryStore, type Page, type PutOptions, type StoreEntry } from './core/memory-store.ts'
 import { type BackendWatch, eventValue, type WatchEvent } from './watches.ts'
 
-export type DeleteOptions = Pick<PutOptions, 'ifVersion' | 'fence'>
+type DeleteOptions = Pick<PutOptions, 'ifVersion' | 'fence'>
 
 export interface StoreInfo {
   readonly backend: 'memory' | 'sql' | 'kv.raft' | 'kv.crdt'
@@ -40,12 +40,12 @@ export interface StoreBackend {
   usage?(): { readonly keys: number; readonly bytes: number } | undefined
 }
 
-export interface ReadOptions {
+interface ReadOptions {
   /** The answer may be older than the latest write. */
   readonly stale?: boolean
 }
 
-export interface ListOptions extends ReadOptions {
+interface ListOptions extends ReadOptions {
   readonly prefix: string
   readonly after: string
   readonly limit: number
@@ -60,7 +60,7 @@ export interface Transaction {
 }
 
 /** What happened to an operation: `ok`, or the kind of its failure. */
-export type OperationCounts = ReadonlyMap<string, ReadonlyMap<string, number>>
+type OperationCounts = ReadonlyMap<string, ReadonlyMap<string, number>>
 
 const MEMORY: StoreInfo = {
   backend: 'memory',

@@ -17,5 +17,4 @@ export const DEFAULT_LIFECYCLE: Lifecycle = Object.freeze({
   }),
 })
 
-export type { RestartOptions } from './core/restart.ts'
 export type { Lifecycle }

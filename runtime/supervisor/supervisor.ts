@@ -15,7 +15,7 @@ import {
   type SupervisorInput,
 } from './core/supervisor.ts'
 
-export type { Lifecycle, ServiceDefinition, ServiceState, ServiceStatus } from './core/supervisor.ts'
+export type { ServiceDefinition, ServiceState, ServiceStatus } from './core/supervisor.ts'
 
 /** Who knows how to start and stop a service of some kind. */
 export interface ServiceControl {

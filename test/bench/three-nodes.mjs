@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { createNode } from '../../dist/runtime/index.js'
 
-export const HOST = 'bench:host'
+const HOST = 'bench:host'
 const READY_MS_MAX = 60_000
 
 async function startNode(entries, name, address) {

@@ -50,7 +50,7 @@ const SETTINGS = {
   logger: { level: 'info', format: 'json' },
 }
 
-export interface ClusterOptions {
+interface ClusterOptions {
   readonly plan: Plan
   /** The root of the package. */
   readonly root: string

@@ -16,7 +16,7 @@ const GONE_MS_MAX = 40_000
 /** Before a loss of power, what a durable namespace has not flushed to the disk is gone, unless another node had it. */
 const UNSYNCED_MS = 60_000
 
-export interface EndingOptions {
+interface EndingOptions {
   readonly cluster: Cluster
   readonly history: History
   readonly say: (text: string) => void

@@ -24,7 +24,7 @@ export interface Window {
   toMs: number
 }
 
-export interface Told extends Remark {
+interface Told extends Remark {
   readonly run: Run
   readonly node: number
   readonly atMs: number

@@ -24,7 +24,7 @@ interface Begun {
   readonly note?: string
 }
 
-export interface NemesisOptions {
+interface NemesisOptions {
   readonly cluster: Cluster
   readonly network: Network
   readonly history: History

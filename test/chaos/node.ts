@@ -13,7 +13,7 @@ export interface Order {
   readonly [field: string]: unknown
 }
 
-export interface Failure {
+interface Failure {
   readonly kind: string
   readonly message: string
   readonly ambiguous?: boolean
@@ -66,7 +66,7 @@ export interface LogRecord {
   readonly text: string
 }
 
-export interface NodeOptions {
+interface NodeOptions {
   readonly index: number
   readonly name: string
   readonly dir: string

@@ -70,7 +70,7 @@ export interface Plan {
   readonly steps: readonly Step[]
 }
 
-export interface PlanOptions {
+interface PlanOptions {
   readonly seed: number
   readonly nodes: number
   readonly durationMs: number

@@ -4,7 +4,7 @@
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export interface Plant {
+interface Plant {
   readonly name: string
   /** What goes wrong. */
   readonly what: string

@@ -128,7 +128,7 @@ const LEFT = 150
 const LANE = 26
 
 /** A lane for each node with its faults, and one for acknowledged writes a second. */
-export function timeline({ plan, history, fromMs, toMs }: Report): string {
+function timeline({ plan, history, fromMs, toMs }: Report): string {
   const x = (atMs: number): number =>
     LEFT + ((Math.min(Math.max(atMs, fromMs), toMs) - fromMs) / (toMs - fromMs)) * (WIDTH - LEFT - 10)
   const parts: string[] = []

@@ -16,7 +16,7 @@ const LOCKS = ['l1', 'l2', 'l3'] as const
 const REGISTERS = 3
 const EVENTUAL = 4
 
-export interface WorkloadOptions {
+interface WorkloadOptions {
   readonly seed: number
   readonly nodes: readonly ChaosNode[]
   readonly history: History

@@ -21,7 +21,7 @@ export const SERF_LOCAL: Partial<SwimSettings> = {
   gossipToTheDeadMs: 15_000,
 }
 
-export interface SerfMember {
+interface SerfMember {
   readonly name: string
   readonly addr: string
   readonly status: 'alive' | 'leaving' | 'left' | 'failed'

@@ -21,9 +21,9 @@ const CRASHED = new ErrorValue('Internal', 'ended', false)
 const PROCESSES_MAX = 12
 
 /** Faults of the code that the checker has to find. */
-export type PlantedBug = 'silent-loss' | 'doubled-messages' | 'deaf-host' | 'links-by-hearsay' | 'no-acknowledgement'
+type PlantedBug = 'silent-loss' | 'doubled-messages' | 'deaf-host' | 'links-by-hearsay' | 'no-acknowledgement'
 
-export interface ActorsOptions extends MeshChaosOptions {
+interface ActorsOptions extends MeshChaosOptions {
   readonly bug?: PlantedBug
 }
 

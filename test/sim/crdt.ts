@@ -19,7 +19,7 @@ import { InvariantError } from './checkers/invariant-error.ts'
 import { SessionNetwork, type SessionNode } from './sessions.ts'
 import { type Chance, World } from './world.ts'
 
-export interface CrdtChaosOptions {
+interface CrdtChaosOptions {
   readonly seed: number
   readonly nodes: number
   readonly minutes: number
@@ -30,7 +30,7 @@ export interface CrdtChaosOptions {
   readonly tamper?: (node: CrdtNode, input: ReplicaInput) => ReplicaInput | undefined
 }
 
-export interface CrdtChaosReport {
+interface CrdtChaosReport {
   readonly steps: number
   readonly writes: number
   readonly entries: number
@@ -60,7 +60,7 @@ class Disk {
   log: Uint8Array[] = []
 }
 
-export class CrdtNode implements SessionNode {
+class CrdtNode implements SessionNode {
   readonly name: string
   readonly epoch: number
   readonly disk: Disk

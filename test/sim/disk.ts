@@ -8,7 +8,7 @@ import type { SnapshotMeta } from '../../cluster/raft/core/messages.ts'
 import type { StoredState } from '../../cluster/raft/core/recovery.ts'
 import type { Chance, World } from './world.ts'
 
-export interface StoredSnapshot {
+interface StoredSnapshot {
   readonly meta: SnapshotMeta
   readonly bytes: Uint8Array
 }
@@ -98,7 +98,7 @@ interface Write {
   readonly done: () => void
 }
 
-export interface DiskFaults {
+interface DiskFaults {
   syncMinMs: number
   syncMaxMs: number
   isFull: boolean

@@ -30,7 +30,7 @@ const RUNNING_MIN = 2
 const CALM_LOSS_MAX = 0.1
 const CALM_DELAY_MS_MAX = 20
 
-export const FAULTS: Record<string, Fault> = {
+const FAULTS: Record<string, Fault> = {
   crash(target, chance) {
     const running = target.running()
     if (running.length > RUNNING_MIN) target.crash(chance.pick(running).name)

@@ -164,7 +164,7 @@ function lossFigures(nodes: number, seed: number): void {
 }
 
 /** Lifeguard's subject: one member that is slow blames the others, or is blamed itself. */
-export function slowFigures(nodes: number, seed: number): void {
+function slowFigures(nodes: number, seed: number): void {
   const minutes = 10
   const variants: [string, Partial<SwimSettings>][] = [
     ['Lifeguard on', {}],

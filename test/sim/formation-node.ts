@@ -93,7 +93,7 @@ export interface FormationHost {
 }
 
 /** What one node tells all others of itself. */
-export interface Told {
+interface Told {
   readonly epoch: number
   readonly store: string
   readonly status: BootstrapStatus

@@ -32,7 +32,7 @@ import { Network, quietNetwork } from './network.ts'
 import type { ClientReply, ClientRequest, RaftNode } from './raft-node.ts'
 import { World } from './world.ts'
 
-export interface FormationOptions {
+interface FormationOptions {
   readonly seed: number
   /** That found the group together. */
   readonly founders: number
@@ -47,7 +47,7 @@ export interface FormationOptions {
   readonly onNote?: (line: string) => void
 }
 
-export interface FormationReport {
+interface FormationReport {
   readonly steps: number
   readonly groups: number
   readonly resets: number
@@ -116,7 +116,7 @@ interface Group {
   leader: RaftNode | undefined
 }
 
-export class FormationWorld implements FormationHost {
+class FormationWorld implements FormationHost {
   readonly world: World
   readonly boot: BootNetwork
   readonly raftOptions: RaftOptions

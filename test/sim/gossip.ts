@@ -242,7 +242,7 @@ export interface ChaosReport {
   readonly accuracyMs: number
 }
 
-export type ChaosOutcome = { ok: true; report: ChaosReport } | { ok: false; problem: string; trace: readonly string[] }
+type ChaosOutcome = { ok: true; report: ChaosReport } | { ok: false; problem: string; trace: readonly string[] }
 
 /** Makes trouble, then heals, and holds the cluster to its promises. */
 export function runChaos(options: ChaosOptions): ChaosOutcome {

@@ -3,7 +3,8 @@
 
 import type { KvCommand, KvResult } from '../../cluster/kv/core/commands.ts'
 import { type KvContext, Versions } from '../../cluster/kv/core/versions.ts'
-import { decodeCommand, encodeCommand } from '../../cluster/kv/wire/commands.ts'
+import { commandOf, packCommand } from '../../cluster/kv/wire/commands.ts'
+import { pack, unpack } from '../../runtime/base/msgpack.ts'
 import {
   checkCut,
   checkLinearizable,
@@ -16,7 +17,7 @@ import {
 } from './checkers/kv.ts'
 import { World } from './world.ts'
 
-export interface KvChaosOptions {
+interface KvChaosOptions {
   readonly seed: number
   readonly clients: number
   readonly operations: number
@@ -51,7 +52,7 @@ export function runKvChaos(options: KvChaosOptions): { answered: number; watched
   }
   const apply = (command: KvCommand): KvResult => {
     past.push(new Map(KEYS.map((key) => [key, read(key)])))
-    const { result, effects } = versions.apply(decodeCommand(encodeCommand(command)), context)
+    const { result, effects } = versions.apply(commandOf(unpack(pack(packCommand(command)))), context)
     for (const effect of effects) {
       if (effect.kind === 'put') values.set(effect.stored.version, new TextDecoder().decode(effect.value))
       if (effect.kind === 'free') values.delete(effect.version)

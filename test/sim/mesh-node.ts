@@ -33,7 +33,7 @@ export interface MeshNodeOptions {
 }
 
 /** Who watches; called after every step of a node. */
-export interface MeshObserver {
+interface MeshObserver {
   stepped(node: MeshNode, effects: readonly MeshEffect[]): void
 }
 

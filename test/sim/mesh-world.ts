@@ -18,7 +18,7 @@ import { quietNetwork } from './network.ts'
 import { quietStreams, StreamNetwork } from './streams.ts'
 import type { SwimNode } from './swim-node.ts'
 
-export interface MeshWorldOptions extends GossipWorldOptions {
+interface MeshWorldOptions extends GossipWorldOptions {
   readonly mesh?: Partial<MeshSettings>
 }
 
@@ -222,7 +222,7 @@ const STREAM_FAULTS: Record<string, Fault> = {
   },
 }
 
-export interface MeshReport {
+interface MeshReport {
   readonly steps: number
   readonly virtualMs: number
   readonly delivered: number
@@ -234,7 +234,7 @@ export interface MeshReport {
   readonly inquiryVerdicts: number
 }
 
-export type MeshOutcome = { ok: true; report: MeshReport } | { ok: false; problem: string; trace: readonly string[] }
+type MeshOutcome = { ok: true; report: MeshReport } | { ok: false; problem: string; trace: readonly string[] }
 
 /** Trouble, healing, and the promises of gossip and mesh together. @param options.steps how many faults */
 export function runGossipMesh(options: MeshWorldOptions & { steps: number }): MeshOutcome {

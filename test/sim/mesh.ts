@@ -16,7 +16,7 @@ export interface MeshChaosOptions {
   readonly settings?: Partial<MeshSettings>
 }
 
-export interface MeshChaosReport {
+interface MeshChaosReport {
   readonly steps: number
   readonly delivered: number
   readonly downs: number

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Raft, RaftOptions } from '../../cluster/raft/core/raft.ts'
 import type { PlantedBugs } from './raft-node.ts'
 
-export interface Mutant {
+interface Mutant {
   readonly name: string
   /** Found once in a file of the core, and replaced. */
   readonly change?: Change

@@ -33,7 +33,7 @@ export interface NamesChaosOptions {
   readonly tamperEffect?: (node: string, effect: EventualEffect) => EventualEffect | undefined
 }
 
-export interface NamesChaosReport {
+interface NamesChaosReport {
   readonly steps: number
   readonly registrations: number
   readonly revocations: number

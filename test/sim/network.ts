@@ -32,13 +32,13 @@ export const quietNetwork: NetworkFaults = {
 const QUEUE_MS = 200
 
 /** Who listens at an address. */
-export interface Endpoint<Packet, Request, Reply> {
+interface Endpoint<Packet, Request, Reply> {
   packet(from: string, packet: Packet): void
   /** Calls `reply` at most once; undefined closes the stream without an answer. */
   request(from: string, request: Request, reply: (reply: Reply | undefined) => void): void
 }
 
-export interface Traffic {
+interface Traffic {
   packets: number
   bytes: number
   streams: number

@@ -19,7 +19,7 @@ import { PgChecker } from './checkers/pg.ts'
 import { SessionNetwork, type SessionNode } from './sessions.ts'
 import { type Chance, World } from './world.ts'
 
-export interface PgChaosOptions {
+interface PgChaosOptions {
   readonly seed: number
   readonly nodes: number
   readonly minutes: number
@@ -30,7 +30,7 @@ export interface PgChaosOptions {
   readonly tamper?: (node: PgNode, input: ScopeInput) => ScopeInput | undefined
 }
 
-export interface PgChaosReport {
+interface PgChaosReport {
   readonly steps: number
   readonly events: number
   readonly pulls: number
@@ -52,7 +52,7 @@ const ANSWER = 2
 /** Two rounds of comparing, and what a session takes to end and begin. */
 const CONVERGE_MS = 90_000
 
-export class PgNode implements SessionNode {
+class PgNode implements SessionNode {
   readonly name: string
   readonly epoch: number
   isRunning = true

@@ -58,7 +58,7 @@ export interface PlantedBugs {
   readonly localReads?: boolean
 }
 
-export interface RaftNodeOptions {
+interface RaftNodeOptions {
   readonly id: string
   readonly disk: SimDisk
   readonly raft: RaftOptions

@@ -16,7 +16,7 @@ import { type ClientReply, type ClientRequest, type PlantedBugs, type RaftNetwor
 import { applyOp, type Command, EMPTY, type RegisterOp, type RegisterResult, type RegisterValue } from './registers.ts'
 import { type Chance, type ClockOptions, World } from './world.ts'
 
-export interface RaftWorldOptions {
+interface RaftWorldOptions {
   readonly seed: number
   readonly nodes: number
   /** How many of them vote at first; three or five unless told. */
@@ -388,7 +388,7 @@ export interface RaftChaosOptions extends RaftWorldOptions {
   readonly seconds: number
 }
 
-export interface RaftChaosReport {
+interface RaftChaosReport {
   readonly steps: number
   readonly actions: number
   readonly elections: number

@@ -39,7 +39,7 @@ export function runSeed(options: SeedOptions): Answer {
   return { failure: { options, problem: outcome.problem, trace } }
 }
 
-export interface SeedsSummary {
+interface SeedsSummary {
   readonly failed: number
   readonly steps: number
   readonly virtualMs: number

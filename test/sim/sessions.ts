@@ -27,7 +27,7 @@ interface Session {
   isOver: boolean
 }
 
-export interface SessionFaults {
+interface SessionFaults {
   /** Of a message, in true milliseconds. */
   delayMs: { min: number; max: number }
 }

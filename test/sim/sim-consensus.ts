@@ -20,9 +20,9 @@ import type { SimFabric } from './sim-fabric.ts'
 import type { StateParts } from './state-parts.ts'
 import type { World } from './world.ts'
 
-export type RaftMessages = Network<Message, never, never>
+type RaftMessages = Network<Message, never, never>
 
-export interface SimConsensusOptions {
+interface SimConsensusOptions {
   readonly id: string
   readonly disk: SimDisk
   readonly raft: RaftOptions

@@ -27,7 +27,7 @@ export type FabricReply =
       readonly details?: Record<string, unknown> | undefined
     }
 
-export interface SimFabricOptions {
+interface SimFabricOptions {
   readonly name: string
   readonly epoch: number
   readonly clock: ClockOptions
@@ -39,7 +39,7 @@ export interface SimFabricOptions {
 type AnyNetwork = Network<never, FabricRequest, FabricReply>
 
 /** What the world tells a fabric of others. */
-export interface View {
+interface View {
   live: LiveNode[]
   linked: Run[]
 }

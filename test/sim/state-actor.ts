@@ -13,7 +13,7 @@ import type { Chance, World } from './world.ts'
 
 export const LOCKS = ['l1', 'l2', 'l3']
 export const NAMES = ['n1', 'n2', 'n3']
-export const NAMESPACE = 's'
+const NAMESPACE = 's'
 /** Keys of a quarter of a minute: histories that are not too long to be explained. */
 const KEY_SPAN_MS = 15_000
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { RaftOptions } from '../../cluster/raft/core/raft.ts'
 import type { StateParts } from './state-parts.ts'
 
-export interface StateMutant {
+interface StateMutant {
   readonly name: string
   /** Found once in a file below cluster/, and replaced. */
   readonly change: { readonly file: string; readonly find: string; readonly replace: string }

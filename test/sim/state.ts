@@ -20,7 +20,7 @@ import { Actor, type ActorWorld, addQueries, LOCKS, NAMES } from './state-actor.
 import { PRODUCT, type StateParts } from './state-parts.ts'
 import { type Chance, type ClockOptions, World } from './world.ts'
 
-export interface StateWorldOptions {
+interface StateWorldOptions {
   readonly seed: number
   readonly servers: number
   readonly clients: number
@@ -31,7 +31,7 @@ export interface StateWorldOptions {
   readonly trace?: boolean
 }
 
-export interface StateReport {
+interface StateReport {
   readonly steps: number
   readonly commands: number
   readonly repeated: number

@@ -36,7 +36,7 @@ export interface StreamEnd {
   isReading: boolean
 }
 
-export type ConnectFailure = 'refused' | 'timeout'
+type ConnectFailure = 'refused' | 'timeout'
 
 const RETRY_MS = 200
 /** What the kernels of both ends take before a writer has to wait. */

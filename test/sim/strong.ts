@@ -7,7 +7,8 @@ import { holderAgainst } from '../../cluster/names/core/resolve.ts'
 import type { Command } from '../../cluster/state/core/commands.ts'
 import { Machine } from '../../cluster/state/core/machine.ts'
 import type { Outcome } from '../../cluster/state/core/outcomes.ts'
-import { decodeCommands, encodeCommands } from '../../cluster/state/wire/commands.ts'
+import { decodeCommands } from '../../cluster/state/wire/commands.ts'
+import { encodeCommands } from '../tools/state-commands.ts'
 import { InvariantError } from './checkers/invariant-error.ts'
 import { checkNames } from './checkers/names.ts'
 import { World } from './world.ts'
@@ -20,7 +21,7 @@ export interface StrongChaosOptions {
   readonly bug?: 'forgets' | 'no-barrier'
 }
 
-export interface StrongChaosReport {
+interface StrongChaosReport {
   readonly steps: number
   readonly active: number
   readonly rejected: number

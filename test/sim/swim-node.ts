@@ -16,8 +16,8 @@ import type { Network } from './network.ts'
 import { SimProcess } from './process.ts'
 import type { ClockOptions, World } from './world.ts'
 
-export type SwimPacket = { messages: readonly Message[] } | { bytes: readonly Buffer[] }
-export type SwimRequest = { exchange: Exchange } | { ping: Ping } | { bytes: Buffer }
+type SwimPacket = { messages: readonly Message[] } | { bytes: readonly Buffer[] }
+type SwimRequest = { exchange: Exchange } | { ping: Ping } | { bytes: Buffer }
 export type SwimNetwork = Network<SwimPacket, SwimRequest, SwimRequest>
 
 /** Who watches; called after every step of a node. */
@@ -25,7 +25,7 @@ export interface SwimObserver {
   stepped(node: SwimNode, input: SwimInput, effects: readonly SwimEffect[]): void
 }
 
-export interface SwimNodeOptions {
+interface SwimNodeOptions {
   readonly name: string
   readonly address: Address
   readonly epoch: number
@@ -41,7 +41,7 @@ export interface SwimNodeOptions {
   readonly tamper?: Tamper
 }
 
-export interface SimEvidence {
+interface SimEvidence {
   areClosed(member: Member, timeoutMs: number, done: (areClosed: boolean) => void): void
   ask(peer: string, about: { node: string; epoch: number }, timeoutMs: number, done: (finding: Finding) => void): void
 }
@@ -56,7 +56,7 @@ export interface Tamper {
 const PORT = 7946
 const PACKET_BYTES = 1400
 /** IP and UDP headers, which a datagram costs too. */
-export const HEADER_BYTES = 28
+const HEADER_BYTES = 28
 
 export class SwimNode {
   readonly name: string

@@ -17,7 +17,7 @@ export interface CliResult {
   stderr: string
 }
 
-export interface StartOptions {
+interface StartOptions {
   cwd?: string
   env?: Record<string, string>
   /** Leaves `admin.http` as it is; else it is off, so that tests do not meet on a port. */

@@ -5,7 +5,7 @@ import { basename, dirname } from 'node:path'
 import { failure } from '../../cluster/storage/failure.ts'
 import type { Files, OpenFile } from '../../cluster/storage/files.ts'
 
-export interface FileFault {
+interface FileFault {
   /** The operation that it hits, from 0. */
   readonly operation: number
   /** `full`: this one is refused, and those after it work; `crash`: nothing works any more. */

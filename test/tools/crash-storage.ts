@@ -6,7 +6,7 @@ import { GroupCommit } from '../../cluster/storage/group-commit.ts'
 import { MemoryStorage } from '../../cluster/storage/memory.ts'
 import type { KeyRange, Operation, Row, Storage } from '../../cluster/storage/storage.ts'
 
-export interface Fault {
+interface Fault {
   /** The batch that is not answered, from 0. */
   readonly batch: number
   /** Whether it reached the disk all the same. */

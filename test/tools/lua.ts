@@ -28,7 +28,7 @@ export interface TestEntry {
   imports?: Readonly<Record<string, string>>
 }
 
-export interface LogLine {
+interface LogLine {
   level: string
   text: string
   pid: string
@@ -38,7 +38,7 @@ export interface LogLine {
 const OUTSIDE_MS_MAX = 8000
 const EPOCH = 1_767_323_045_000
 
-export interface TestNodeOptions {
+interface TestNodeOptions {
   driver?: FakeDriver
   name?: string
   epoch?: number

@@ -24,7 +24,7 @@ const COMMON: Entries = {
 }
 
 /** A node that knows the common entries, and Lua run on it. */
-export interface ProcessLab {
+interface ProcessLab {
   /** The node of the running test, once it was made. */
   readonly node: TestNode
   make(entries?: Entries): TestNode

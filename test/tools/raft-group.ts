@@ -10,7 +10,7 @@ import { eventually } from './eventually.ts'
 
 const script = join(dirname(fileURLToPath(import.meta.url)), 'raft-node.mjs')
 
-export type Answer = { readonly ok: boolean; readonly [key: string]: unknown }
+type Answer = { readonly ok: boolean; readonly [key: string]: unknown }
 
 /** One run of one member. */
 export class Member {

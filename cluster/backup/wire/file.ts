@@ -13,7 +13,7 @@ import { Pieces, uint32, uint32At } from '../../state/wire/pieces.ts'
 import { crc32c } from '../../storage/crc32c.ts'
 import type { BackupHeader } from '../core/contents.ts'
 
-export const BACKUP_FORMAT = 1
+const BACKUP_FORMAT = 1
 
 const MAGIC = new TextEncoder().encode(`MMBACK${BACKUP_FORMAT}\n`)
 const KIND = { header: 1, records: 2, end: 3 } as const

@@ -15,13 +15,13 @@ export interface KvChange {
   readonly prevVersion: number | undefined
 }
 
-export const CHANGES_MAX = 10_000
-export const CHANGE_BYTES_MAX = 16 * 1024 * 1024
+const CHANGES_MAX = 10_000
+const CHANGE_BYTES_MAX = 16 * 1024 * 1024
 /** Places at the beginning of the list that may be empty. */
 const EMPTY_MAX = 1024
 /** Changes of one batch, unless a single transaction has more. */
-export const BATCH_CHANGES_MAX = 1024
-export const WATCHES_MAX = 65_536
+const BATCH_CHANGES_MAX = 1024
+const WATCHES_MAX = 65_536
 const OVERHEAD_BYTES = 64
 
 export type WatchBatch =

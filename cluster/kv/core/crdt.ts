@@ -30,7 +30,7 @@ export interface CrdtSettings {
   readonly bytesMax: number
 }
 
-export const defaultCrdtSettings: CrdtSettings = {
+const defaultCrdtSettings: CrdtSettings = {
   retentionMs: 24 * 3_600_000,
   skewMaxMs: 600_000,
   valueBytesMax: 512 * 1024,
@@ -38,7 +38,7 @@ export const defaultCrdtSettings: CrdtSettings = {
   bytesMax: 1024 ** 3,
 }
 
-export const TTL_MS_MAX = 10 * 366 * 24 * 3_600_000
+const TTL_MS_MAX = 10 * 366 * 24 * 3_600_000
 const PAGE_KEYS_MAX = 1000
 const PAGE_BYTES_MAX = 1024 * 1024
 /** What an entry takes besides its own bytes. */
@@ -49,7 +49,7 @@ export type WriteOutcome =
   | { readonly ok: false; readonly kind: 'Invalid' | 'Unavailable'; readonly message: string }
 
 /** What became of a version from elsewhere. Only `won` changed anything. */
-export type MergeResult =
+type MergeResult =
   | 'won'
   | 'known'
   | 'older'

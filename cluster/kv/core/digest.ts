@@ -104,7 +104,7 @@ export class Digest {
   }
 }
 
-export interface Comparison {
+interface Comparison {
   /** Here newer, or only here. */
   readonly give: readonly Held[]
   /** There newer. */

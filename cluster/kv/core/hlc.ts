@@ -14,7 +14,7 @@ export const ZERO_HLC: Hlc = { ms: 0, counter: 0 }
 export const HLC_MS_MAX = 2 ** 48 - 1
 export const HLC_COUNTER_MAX = 0xffff
 /** A saved clock goes on this far ahead of what was saved; until then nothing has to be saved again. */
-export const HLC_RESERVE_MS = 2000
+const HLC_RESERVE_MS = 2000
 
 export function compareHlc(a: Hlc, b: Hlc): number {
   return a.ms - b.ms || a.counter - b.counter

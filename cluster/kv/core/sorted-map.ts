@@ -10,7 +10,7 @@ interface Chunk<V> {
 
 const CHUNK_KEYS_MAX = 256
 
-export interface Range {
+interface Range {
   /** Exclusive lower bound. */
   readonly after?: string
   readonly prefix?: string

@@ -64,13 +64,13 @@ export interface KvPage {
   readonly version: number
 }
 
-export interface VersionsLimits {
+interface VersionsLimits {
   /** Of all namespaces. The same on every node, or their states differ. */
   readonly keysMax: number
 }
 
-export const PAGE_KEYS_MAX = 1000
-export const PAGE_BYTES_MAX = 1024 * 1024
+const PAGE_KEYS_MAX = 1000
+const PAGE_BYTES_MAX = 1024 * 1024
 const PAGE_KEYS = 100
 const KEYS_MAX = 16_000_000
 const EXPIRY_DIGITS = 16

@@ -1,20 +1,14 @@
-// Commands of the versioned store as bytes of the log, and keys as records of a snapshot: modern msgpack, read strictly. Byte strings
-// travel as bytes. cluster.md §5.12, §8.2.
+// Commands of the versioned store as they lie in a command of the log: msgpack, read strictly. Byte strings travel as bytes.
+// cluster.md §5.12, §8.2.
 
 import { fromUint8Array, toUint8Array } from '../../../runtime/base/bytes.ts'
-import { type Packed, pack, UnpackError, unpack } from '../../../runtime/base/msgpack.ts'
+import { type Packed, UnpackError } from '../../../runtime/base/msgpack.ts'
 import type { Fence, KvCommand, Put } from '../core/commands.ts'
-import type { Stored } from '../core/versions.ts'
 
 const PUT = 0
 const DELETE = 1
 const TXN = 2
 
-export function encodeCommand(command: KvCommand): Uint8Array {
-  return pack(packCommand(command))
-}
-
-/** The form inside a larger message. */
 export function packCommand(command: KvCommand): Packed {
   const { namespace, fence } = command
   switch (command.kind) {
@@ -31,11 +25,6 @@ export function packCommand(command: KvCommand): Packed {
       return [TXN, toUint8Array(namespace), checks, command.puts.map(packPut), deletes, packFence(fence)]
     }
   }
-}
-
-/** @throws UnpackError */
-export function decodeCommand(bytes: Uint8Array): KvCommand {
-  return commandOf(unpack(bytes))
 }
 
 /** @throws UnpackError */
@@ -71,46 +60,6 @@ export function commandOf(value: Packed): KvCommand {
     default:
       throw new UnpackError('no such command')
   }
-}
-
-/** One key with its value, as a snapshot holds it. */
-export interface KvRecord {
-  readonly namespace: string
-  readonly key: string
-  readonly stored: Stored
-  readonly value: Uint8Array
-}
-
-export function encodeRecord({ namespace, key, stored, value }: KvRecord): Uint8Array {
-  const { version, created, expiryMs } = stored
-  return pack([toUint8Array(namespace), toUint8Array(key), version, created, expiryMs, value])
-}
-
-/** @throws UnpackError */
-export function decodeRecord(bytes: Uint8Array): KvRecord {
-  const [namespace, key, version, created, expiryMs, valueItem] = listOf(unpack(bytes))
-  const value = bytesOf(valueItem)
-  const stored = {
-    version: countOf(version),
-    created: countOf(created),
-    expiryMs: countOf(expiryMs),
-    valueBytes: value.length,
-  }
-  return { namespace: textOf(namespace), key: textOf(key), stored, value }
-}
-
-/** What is kept of a key beside its value, so that a restart does not read the values. */
-export function encodeStored({ version, created, expiryMs, valueBytes }: Stored): Uint8Array {
-  return pack([version, created, expiryMs, valueBytes])
-}
-
-/** @throws UnpackError */
-export function decodeStored(bytes: Uint8Array): Stored {
-  const [version, created, expiryMs, valueBytes] = listOf(unpack(bytes)).map(countOf)
-  if (version === undefined || created === undefined || expiryMs === undefined || valueBytes === undefined) {
-    throw new UnpackError('not a stored key')
-  }
-  return { version, created, expiryMs, valueBytes }
 }
 
 function packPut({ key, value, ttlMs, keepsExpiry }: Put): Packed {

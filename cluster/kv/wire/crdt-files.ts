@@ -14,7 +14,7 @@ const HASH_BYTES = 32
 const RECORD_HEAD_BYTES = 8
 const CHECK_BYTES = 4
 
-export interface CrdtSnapshotHeader {
+interface CrdtSnapshotHeader {
   readonly namespace: string
   /** The latest stamp of the node, for its clock after a restart. */
   readonly hlc: Hlc

@@ -19,7 +19,7 @@ const ENTRIES = 2
 const SUMMARY_BYTES = KEY_HASH_BYTES + 8 + SHARD_HASH_BYTES
 
 /** A message between two nodes: an entry, or one of the forms below. */
-export interface LaneMessage {
+interface LaneMessage {
   readonly kind: (typeof LANE_KINDS)[number]
   /** Which request, by the count of the node that asks; 0 for an entry. */
   readonly id: number
@@ -146,7 +146,7 @@ export function decodeExchangeAnswer(bytes: Uint8Array, valueBytesMax: number): 
   }
 }
 
-export function packEntries(entries: readonly Entry[]): Uint8Array {
+function packEntries(entries: readonly Entry[]): Uint8Array {
   let length = 0
   for (const entry of entries) length += entryBytes(entry)
   const out = new Uint8Array(length)

@@ -10,11 +10,11 @@ import { compareText } from '../../state/core/order.ts'
 import type { ApplyContext, Outcome, ReleaseReason, RequestId } from '../../state/core/outcomes.ts'
 import { Table, type TableView } from '../../state/core/table.ts'
 
-export const LOCKS_MAX = 1_000_000
+const LOCKS_MAX = 1_000_000
 /** Of one lock. */
-export const WAITERS_MAX = 1024
+const WAITERS_MAX = 1024
 
-export interface Waiter {
+interface Waiter {
   readonly pid: string
   readonly request: RequestId
   /** Log clock, milliseconds. */
@@ -23,7 +23,7 @@ export interface Waiter {
   readonly ttlMs: number
 }
 
-export interface Lock {
+interface Lock {
   readonly pid: string
   readonly session: number
   readonly token: number

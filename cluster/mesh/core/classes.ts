@@ -3,7 +3,7 @@
 /** In the order of their numbers on the wire. */
 export const CHANNEL_CLASSES = ['link', 'raft', 'system', 'app', 'pg', 'bulk', 'rlog'] as const
 
-export type ChannelClass = (typeof CHANNEL_CLASSES)[number]
+type ChannelClass = (typeof CHANNEL_CLASSES)[number]
 /** What the layers above send on; `link` is the mesh's own. */
 export type PayloadClass = Exclude<ChannelClass, 'link'>
 
@@ -26,8 +26,7 @@ export const CLASS_ID: Readonly<Record<ChannelClass, number>> = {
   rlog: RLOG,
 }
 
-/** Classes whose messages are numbered, kept until acknowledged and sent again on the next connection. */
-export const RESUMED: readonly number[] = [SYSTEM, APP]
+/** Whether messages of this class are numbered, kept until acknowledged and sent again on the next connection. */
 export const isResumed = (classId: number): boolean => classId === SYSTEM || classId === APP
 
 /** Classes whose receiver grants what may be sent. */

@@ -9,7 +9,7 @@ export interface Received {
   readonly app: number
 }
 
-export interface NodeLimits {
+interface NodeLimits {
   /** Longest frame, header excluded, that the sender of this will read. */
   readonly frameBytesMax: number
   readonly messageBytesMax: number
@@ -93,7 +93,7 @@ export function commonFeatures(ours: readonly string[], theirs: readonly string[
 }
 
 /** What the dialer does about a refusal: try seldom and say so, look into gossip again, wait for the other connection, or just wait. */
-export type Reaction = 'complain' | 'look-again' | 'stale-self' | 'wait'
+type Reaction = 'complain' | 'look-again' | 'stale-self' | 'wait'
 
 export function reactionTo(code: RefuseCode): Reaction {
   switch (code) {

@@ -24,9 +24,9 @@ export class Inbox {
   }
 }
 
-export const ACK_MESSAGES = 64
-export const ACK_BYTES = 128 * 1024
-export const ACK_DELAY_MS = 50
+const ACK_MESSAGES = 64
+const ACK_BYTES = 128 * 1024
+const ACK_DELAY_MS = 50
 
 /** Of a connection. */
 export class Receipts {
@@ -71,10 +71,6 @@ export class Receipts {
     if (this.#sinceMs === undefined) return undefined
     if (this.#messages >= ACK_MESSAGES || this.#bytes - this.#ackedBytes >= ACK_BYTES) return nowMs
     return this.#sinceMs + ACK_DELAY_MS
-  }
-
-  get owesAck(): boolean {
-    return this.#sinceMs !== undefined
   }
 
   takeAck(received: Received): Control {

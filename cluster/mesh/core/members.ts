@@ -34,7 +34,7 @@ export function meshMember({ name, epoch, address, tags }: GossipMember): MeshMe
 }
 
 /** `host:port`, with IPv6 in brackets; undefined when it is neither. */
-export function parseEndpoint(text: string): Endpoint | undefined {
+function parseEndpoint(text: string): Endpoint | undefined {
   const colon = text.lastIndexOf(':')
   if (colon <= 0) return undefined
   const host = text.slice(0, colon)

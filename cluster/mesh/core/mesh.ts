@@ -52,7 +52,7 @@ export interface ReceivedMessage {
   readonly messageBytes: number
 }
 
-export type GoneReason = 'left' | 'dead' | 'epoch' | 'foreign'
+type GoneReason = 'left' | 'dead' | 'epoch' | 'foreign'
 
 export type MeshInput =
   /** A live member, new or changed. */
@@ -138,7 +138,7 @@ export interface PeerFacts {
 
 export type SendRefusal = OfferRefusal | 'unknown_node' | 'stale_epoch' | 'unreachable' | 'not_connected'
 
-export interface MeshOptions {
+interface MeshOptions {
   readonly name: string
   readonly epoch: number
   readonly clusterId: string

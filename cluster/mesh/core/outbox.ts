@@ -26,7 +26,7 @@ const MIB = 1024 * KIB
 const RAFT_COUNT_MAX = 4096
 const REPLY_EXTRA_BYTES = 8 * MIB
 /** What a waiting message costs besides its bytes, so that many empty ones are bounded too. */
-export const MESSAGE_COST_BYTES = 64
+const MESSAGE_COST_BYTES = 64
 
 /** Bytes that all peers' queues hold together. */
 export class QueueBudget {
@@ -75,7 +75,7 @@ interface ClassQueue {
   sentOfNext: number
 }
 
-export interface OutboxLimits {
+interface OutboxLimits {
   /** Of class app; the others are fixed. */
   readonly appQueueBytesMax: number
   readonly messageBytesMax: number

@@ -1,6 +1,6 @@
 // What the mesh can be told, with the defaults of cluster.md §2.1, and the times that are the same everywhere.
 
-export type Topology = 'auto' | 'full' | 'lazy'
+type Topology = 'auto' | 'full' | 'lazy'
 
 export interface MeshSettings {
   readonly handshakeTimeoutMs: number

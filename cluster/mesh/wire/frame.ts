@@ -9,7 +9,7 @@ import { ProtocolError } from './protocol-error.ts'
 const VERSION = 1
 const KNOWN_FLAGS = FIRST | LAST | COMPRESSED
 const PAYLOAD_BYTES_MAX = 64 * 1024
-export const LINK_MESSAGE_BYTES_MAX = 16 * 1024
+const LINK_MESSAGE_BYTES_MAX = 16 * 1024
 /** Payloads of this size are handed on as they are; smaller ones are copied next to each other. */
 const COPY_BYTES_MAX = 4096
 const BATCH_BYTES = 64 * 1024

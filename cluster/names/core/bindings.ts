@@ -12,13 +12,13 @@ import { compareText, sortedNumbers } from '../../state/core/order.ts'
 import type { ApplyContext, GlobalScope, Outcome, RequestId } from '../../state/core/outcomes.ts'
 import { Table, type TableView } from '../../state/core/table.ts'
 
-export const NAMES_MAX = 1_000_000
-export const PENDING_MAX = 1024
+const NAMES_MAX = 1_000_000
+const PENDING_MAX = 1024
 /** Requests that wait for one reservation; more of one PID are a mistake of its program. */
 const CALLERS_MAX = 16
 const MISSING_MAX = 16
 
-export interface Binding {
+interface Binding {
   readonly pid: string
   readonly scope: GlobalScope
   /** Of the PID's run, open. */

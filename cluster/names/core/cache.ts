@@ -20,7 +20,7 @@ export interface AsOf {
 }
 
 /** Revisions of names that are free, kept until the feed has passed them. */
-export const FREED_MAX = 100_000
+const FREED_MAX = 100_000
 /** Names that a member said are free are not asked for again so soon. */
 export const MISS_MS = 1000
 const MISSES_MAX = 4096

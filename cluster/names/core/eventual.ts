@@ -59,7 +59,7 @@ export type EventualEffect =
   /** A binding of another node was taken over, this long after it was made, by two clocks. */
   | { kind: 'learned'; ageMs: number }
 
-export type RegisterOutcome =
+type RegisterOutcome =
   | { readonly ok: true; readonly changed: boolean }
   | { readonly ok: false; readonly why: 'taken'; readonly pid: string }
   | { readonly ok: false; readonly why: 'full'; readonly what: string }
@@ -77,7 +77,7 @@ export interface EventualSettings {
   readonly compareIntervalMs: number
 }
 
-export const defaultEventualSettings: EventualSettings = {
+const defaultEventualSettings: EventualSettings = {
   namesMax: 100_000,
   namesPerOriginMax: 10_000,
   originsMax: 4096,
@@ -218,18 +218,9 @@ export class Eventual {
     return this.#own.dots.get(name)?.bound.pid
   }
 
-  ownNames(): string[] {
-    return [...this.#own.dots.keys()].sort()
-  }
-
   /** Names of a process of this node. */
   namesOf(pid: string): string[] {
     return [...(this.#namesOf.get(pid) ?? [])].sort()
-  }
-
-  /** Processes of this node that have names. */
-  ownPids(): string[] {
-    return [...this.#namesOf.keys()].sort()
   }
 
   /** Sorted, those that resolve. */

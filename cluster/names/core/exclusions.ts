@@ -11,7 +11,7 @@ export interface Check {
   readonly revision: number
 }
 
-export type CheckAnswer =
+type CheckAnswer =
   | { readonly kind: 'ack' }
   /** Another process has the name here. */
   | { readonly kind: 'reject'; readonly holder: string }

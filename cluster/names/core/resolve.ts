@@ -11,14 +11,9 @@ export interface Holders {
   readonly local: string | undefined
 }
 
-export type Scope = 'local' | 'eventual' | 'consistent' | 'strong'
+type Scope = 'local' | 'eventual' | 'consistent' | 'strong'
 
-/** The largest scope speaks first. */
-export function resolve({ global, eventual, local }: Holders): string | undefined {
-  return global ?? eventual ?? local
-}
-
-/** The same without the names of this node alone, which every host knows by itself. */
+/** The largest scope speaks first; without the names of this node alone, which every host knows by itself. */
 export function resolveShared({ global, eventual }: Holders): string | undefined {
   return global ?? eventual
 }

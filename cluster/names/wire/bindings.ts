@@ -8,7 +8,7 @@ import type { AsOf, BindingChange } from '../core/cache.ts'
 import { getString, NAME_BYTES_MAX, PID_BYTES_MAX, putString } from '../core/change.ts'
 
 /** Of a formation, as bytes that tell one from another. */
-export const FORMATION_BYTES = 8
+const FORMATION_BYTES = 8
 const BIND = 1
 const STRONG = 2
 const FIXED_BYTES = 6 + 1 + 2

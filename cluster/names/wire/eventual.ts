@@ -27,7 +27,7 @@ const CHANGES = 0
 const DIGEST = 1
 const ENTRY_FIXED_BYTES = 2 + 6 + 6 + HASH_BYTES
 
-export type EventualFrame =
+type EventualFrame =
   | { readonly kind: 'changes'; readonly changes: readonly Change[] }
   | { readonly kind: 'digest'; readonly entries: readonly DigestEntry[] }
 

@@ -3,7 +3,7 @@
 
 import type { Op, PgMessage } from './messages.ts'
 
-export interface Parcel {
+interface Parcel {
   readonly nodes: readonly string[]
   readonly message: PgMessage
 }

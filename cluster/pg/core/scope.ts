@@ -63,7 +63,7 @@ export type ScopeEffect =
   /** All of a node's state was taken over. */
   | { kind: 'full-sync'; node: string; slots: number }
 
-export type ScopeOutcome =
+type ScopeOutcome =
   | { readonly ok: true }
   | { readonly ok: false; readonly kind: 'Invalid' | 'RateLimited'; readonly message: string }
 
@@ -73,7 +73,7 @@ export interface ScopeAnswer {
 }
 
 /** Whom a broadcast goes to, as of one moment. PIDs appear once for every slot. */
-export interface BroadcastPlan {
+interface BroadcastPlan {
   readonly local: readonly string[]
   /** One frame for each, ascending by node. */
   readonly remote: readonly { readonly node: string; readonly pids: readonly (readonly [string, number])[] }[]
@@ -81,14 +81,14 @@ export interface BroadcastPlan {
   readonly skipped: readonly string[]
 }
 
-export interface Monitoring {
+interface Monitoring {
   readonly subscription: number
   /** As of the same moment: every later change is an event, none before it is. By group, ascending. */
   readonly members: ReadonlyMap<string, readonly string[]>
   readonly effects: ScopeEffect[]
 }
 
-export interface ScopeCounters {
+interface ScopeCounters {
   pulls: number
   pullFailures: number
   fullSyncs: number

@@ -113,7 +113,7 @@ export type BootstrapEffect =
 
 export type BootstrapStatus = 'pre' | 'out' | 'in' | 'leaving'
 
-export interface BootstrapOptions {
+interface BootstrapOptions {
   readonly name: string
   /** Hex, whole. */
   readonly store: string
@@ -131,7 +131,7 @@ export interface BootstrapOptions {
   readonly sha256: (text: string) => Uint8Array
 }
 
-export interface BootstrapRecovered extends BootstrapRecord {
+interface BootstrapRecovered extends BootstrapRecord {
   readonly formation: string | undefined
   /** Neither term nor entry nor snapshot. */
   readonly isEmpty: boolean
@@ -140,8 +140,8 @@ export interface BootstrapRecovered extends BootstrapRecord {
 }
 
 /** For all answers of a round, and for the proposer to be heard of again. */
-export const ROUND_MS = 5000
-export const PROPOSER_GONE_MS = 10_000
+const ROUND_MS = 5000
+const PROPOSER_GONE_MS = 10_000
 export const POLL_MS = 2000
 /** A group without any leader for so long is asked about. */
 const LEADERLESS_MS = 10_000

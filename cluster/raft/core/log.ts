@@ -19,7 +19,7 @@ export interface PlacedConfiguration {
 }
 
 /** Where a log begins. */
-export interface LogStart {
+interface LogStart {
   /** The last entry before it. */
   readonly base: LogPosition
   /** Terms of the entries that are on disk only. */
@@ -29,7 +29,7 @@ export interface LogStart {
 }
 
 /** What can be sent to a follower that has everything up to some index. */
-export type Slice = { kind: 'entries'; entries: Entry[] } | { kind: 'on-disk' } | { kind: 'compacted' }
+type Slice = { kind: 'entries'; entries: Entry[] } | { kind: 'on-disk' } | { kind: 'compacted' }
 
 export class Log {
   /** The last entry that is no longer kept; its term is known still. Zero: none. */

@@ -21,7 +21,7 @@ export function configurationOf(voters: readonly ServerId[], standbys: readonly 
   return { voters: [...voters].sort(compareServers), standbys: [...standbys].sort(compareServers) }
 }
 
-export type ChangeResult = { ok: true; configuration: Configuration } | { ok: false; why: string }
+type ChangeResult = { ok: true; configuration: Configuration } | { ok: false; why: string }
 
 /** The configuration after `change`; `why` says what stands against it in the configuration itself. */
 export function applyChange(now: Configuration, change: ConfigurationChange): ChangeResult {

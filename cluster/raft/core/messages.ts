@@ -96,20 +96,20 @@ export interface SnapshotReply {
   readonly isDone: boolean
 }
 
-export interface TimeoutNow {
+interface TimeoutNow {
   readonly kind: 'timeout-now'
   readonly term: number
   readonly round: number
 }
 
-export interface ReadIndexRequest {
+interface ReadIndexRequest {
   readonly kind: 'read-index'
   readonly term: number
   /** Names the reads that wait for the answer, at the asker. */
   readonly round: number
 }
 
-export interface ReadIndexReply {
+interface ReadIndexReply {
   readonly kind: 'read-index-reply'
   readonly term: number
   readonly round: number
@@ -118,7 +118,7 @@ export interface ReadIndexReply {
 }
 
 /** The store of the receiver has lost what it once acknowledged and must be made anew. cluster.md §5.3. */
-export interface ResetRequired {
+interface ResetRequired {
   readonly kind: 'reset-required'
   readonly term: number
   readonly round: number

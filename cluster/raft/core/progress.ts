@@ -12,7 +12,7 @@ interface Inflight {
 }
 
 /** A snapshot on its way. */
-export interface Transfer {
+interface Transfer {
   readonly snapshot: SnapshotMeta
   /** Bytes that the follower has made durable. */
   acked: number
@@ -28,7 +28,7 @@ export interface Transfer {
   sentMs: number
 }
 
-export interface ProgressLimits {
+interface ProgressLimits {
   readonly inflightMax: number
   readonly inflightBytesMax: number
 }

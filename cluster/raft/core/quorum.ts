@@ -14,7 +14,7 @@ export function majorityValue(values: readonly number[]): number {
   return sorted[quorumOf(sorted.length) - 1] ?? Number.NEGATIVE_INFINITY
 }
 
-export type Tally = 'won' | 'lost' | 'pending'
+type Tally = 'won' | 'lost' | 'pending'
 
 /** Counts the votes of `voters`; a vote of anybody else does not count. Lost: a majority can no longer be reached. */
 export function tally(voters: readonly ServerId[], votes: ReadonlyMap<ServerId, boolean>): Tally {

@@ -119,7 +119,7 @@ export interface FollowerStatus {
   readonly isSynced: boolean
 }
 
-export interface RaftStatus {
+interface RaftStatus {
   readonly role: Role
   readonly term: number
   readonly leader: ServerId | undefined

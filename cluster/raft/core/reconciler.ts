@@ -44,7 +44,7 @@ export interface ReconcilerView {
   readonly syncMs: number
 }
 
-export type ReconcilerInput =
+type ReconcilerInput =
   | { kind: 'lead' }
   | { kind: 'unlead' }
   /** Somebody came, went or changed. */
@@ -67,7 +67,7 @@ export type ReconcilerEffect =
 /** Why a member will not come back. */
 export type Loss = 'dead' | 'store_changed' | 'regressed' | 'left'
 
-export interface ReconcilerOptions {
+interface ReconcilerOptions {
   readonly self: ServerId
   readonly limits: Limits
   readonly debounceMs: number
@@ -77,7 +77,7 @@ export interface ReconcilerOptions {
   readonly heartbeatTimeoutMs: number
 }
 
-export const PERIOD_MS = 10_000
+const PERIOD_MS = 10_000
 /** While something is waited for. */
 const WATCH_MS = 1000
 const BACKOFF_MIN_MS = 1000

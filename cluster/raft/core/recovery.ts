@@ -44,7 +44,7 @@ export interface StoredState {
   readonly partial?: PartialSnapshot
 }
 
-export type Recovery =
+type Recovery =
   | {
       readonly ok: true
       readonly state: RecoveredState

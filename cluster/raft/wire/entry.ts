@@ -57,7 +57,7 @@ export class EntryBytes {
   }
 }
 
-export function packEntry(entry: Entry): Packed {
+function packEntry(entry: Entry): Packed {
   const { term, clockMs } = entry
   switch (entry.kind) {
     case 'noop':

@@ -4,9 +4,9 @@
 import { Heap } from '../../../runtime/base/heap.ts'
 import { compareText } from './order.ts'
 
-export type ExpiryKind = 'lock' | 'strong' | 'waiter'
+type ExpiryKind = 'lock' | 'strong' | 'waiter'
 
-export interface Expiry {
+interface Expiry {
   readonly kind: ExpiryKind
   readonly key: string
   /** Log clock, milliseconds. */

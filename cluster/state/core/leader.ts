@@ -34,7 +34,7 @@ export type LeaderEffect =
   | { readonly kind: 'known' }
 
 /** `relay`: `to` is a member which is to pass the request on, once. */
-export interface Route {
+interface Route {
   readonly to: string
   readonly leader: string
   readonly relay: boolean

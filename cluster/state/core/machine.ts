@@ -17,7 +17,7 @@ import type { TableView } from './table.ts'
 import { MemoryValues, type Values } from './values.ts'
 
 /** An entry as the machine sees it; every other kind of the log only moves the clock. */
-export interface Committed {
+interface Committed {
   /** The one after the last. */
   readonly index: number
   readonly clockMs: number
@@ -71,7 +71,7 @@ export interface MachineView {
 }
 
 /** A state that comes in record by record; nothing reads it before it is whole. */
-export interface Restoring {
+interface Restoring {
   /** In the order of the view that made them. @throws UnpackError */
   add(section: number, record: Uint8Array): void
   /** @throws UnpackError */
@@ -101,16 +101,13 @@ class Parts {
 }
 
 /** What may be asked of the names outside of an entry. */
-export type NamesRead = Pick<
+type NamesRead = Pick<
   Bindings,
   'count' | 'lookup' | 'reservation' | 'reservations' | 'names' | 'namesOf' | 'strongNames'
 >
-export type LocksRead = Pick<Locks, 'count' | 'waiterCount' | 'holder' | 'names'>
-export type SessionsRead = Pick<Sessions, 'get' | 'ofNode' | 'epochOf' | 'sessions' | 'count'>
-export type StoreRead = Pick<
-  Store,
-  'changes' | 'keyCount' | 'valueBytes' | 'namespaces' | 'usageOf' | 'get' | 'peek' | 'list'
->
+type LocksRead = Pick<Locks, 'count' | 'waiterCount' | 'holder' | 'names'>
+type SessionsRead = Pick<Sessions, 'get' | 'ofNode' | 'epochOf' | 'sessions' | 'count'>
+type StoreRead = Pick<Store, 'changes' | 'keyCount' | 'valueBytes' | 'namespaces' | 'usageOf' | 'get' | 'peek' | 'list'>
 
 export class Machine {
   readonly #decode: DecodeCommands

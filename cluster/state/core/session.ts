@@ -55,7 +55,7 @@ export type SessionEvent =
   | { readonly kind: 'leader-unreachable' }
   | { readonly kind: 'leader-reached' }
 
-export type SessionState = 'none' | 'open' | 'suspended' | 'fenced' | 'closed'
+type SessionState = 'none' | 'open' | 'suspended' | 'fenced' | 'closed'
 
 export class SessionKeeper {
   readonly #settings: SessionSettings

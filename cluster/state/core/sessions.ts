@@ -15,7 +15,7 @@ const RESULT_BYTES_MAX = 4096
 /** Open sessions, and fences of ended ones, each. */
 export const NODES_MAX = 10_000
 
-export interface Session {
+interface Session {
   readonly session: number
   readonly node: string
   readonly epoch: number
@@ -39,7 +39,7 @@ interface Known extends Session {
 }
 
 /** How a request stands: `new` is to be applied. */
-export type Standing = { readonly kind: 'new' } | { readonly kind: 'answered'; readonly outcome: Outcome }
+type Standing = { readonly kind: 'new' } | { readonly kind: 'answered'; readonly outcome: Outcome }
 
 export class Sessions {
   readonly #known = new Table<Known>((known) => ({

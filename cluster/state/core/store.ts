@@ -16,7 +16,7 @@ import {
 } from '../../kv/core/versions.ts'
 import { MemoryValues, type Values } from './values.ts'
 
-export interface KvEntry extends KvItem {
+interface KvEntry extends KvItem {
   /** Nobody writes to it. */
   readonly value: Uint8Array
 }

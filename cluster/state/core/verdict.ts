@@ -25,7 +25,7 @@ export type VerdictInput =
   /** Nodes that gossip calls alive or suspect, this one included, with their epochs. */
   | { readonly kind: 'live'; readonly epochs: ReadonlyMap<string, number> }
 
-export interface OpenSession {
+interface OpenSession {
   readonly session: number
   readonly node: string
   readonly epoch: number

@@ -34,11 +34,6 @@ const PIDS_MAX = 4096
 /** No wait and no lease is longer, so that no expiry leaves the safe integers. */
 const SPAN_MS_MAX = 366 * 24 * 3600 * 1000
 
-/** An entry's data. */
-export function encodeCommands(envelopes: readonly Envelope[]): Uint8Array {
-  return pack(envelopes.map(packEnvelope))
-}
-
 /** One command on its way to the leader. */
 export function encodeEnvelope(envelope: Envelope): Uint8Array {
   return pack(packEnvelope(envelope))

@@ -8,7 +8,7 @@ import { isPackedMap, type Packed, pack, UnpackError, unpack } from '../../../ru
 import { Fields } from '../core/fields.ts'
 import type { Outcome, StateEvent } from '../core/outcomes.ts'
 
-export interface ForLeader {
+interface ForLeader {
   readonly hops: number
   /** Whoever is not the leader passes it on, once. */
   readonly relay: boolean
@@ -50,7 +50,7 @@ function outcomeOf(value: Packed): Outcome {
   return { ...(value as object) } as Outcome
 }
 
-export interface ReadRequest {
+interface ReadRequest {
   readonly query: string
   readonly stale: boolean
   readonly args: Packed

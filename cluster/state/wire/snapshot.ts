@@ -16,7 +16,7 @@ const CHECKSUM_BYTES = 32
 /** Small records are gathered into pieces of this size. */
 const PIECE_BYTES = 64 * 1024
 
-export interface SnapshotHeader {
+interface SnapshotHeader {
   /** Hex. */
   readonly formation: string
   readonly index: number

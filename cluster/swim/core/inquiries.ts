@@ -51,7 +51,7 @@ export interface InquirySurroundings {
   effect(effect: InquiryEffect): void
 }
 
-export interface InquiryCounters {
+interface InquiryCounters {
   /** Those begun, and those that ended with a verdict. */
   inquiries: number
   inquiryVerdicts: number

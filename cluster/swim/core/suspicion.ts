@@ -2,7 +2,7 @@
 // cluster.md §3.6.
 
 /** The bounds of suspicions in a cluster of some size. */
-export interface SuspicionTerms {
+interface SuspicionTerms {
   /** Confirmations after which the shortest time holds. */
   readonly confirmationsWanted: number
   readonly minMs: number

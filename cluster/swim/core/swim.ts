@@ -63,7 +63,7 @@ export type SwimInput =
   | Exclude<InquiryInput, InquiryTimer>
   | SwimTimer
 
-export type SeedPurpose = 'join' | 'seed-check'
+type SeedPurpose = 'join' | 'seed-check'
 
 /** Inputs that effects of kind `timer` carry; one that no longer fits is ignored. */
 export type SwimTimer =
@@ -110,7 +110,7 @@ export type SwimEffect =
   | { kind: 'left' }
   | InquiryEffect
 
-export interface SwimOptions {
+interface SwimOptions {
   readonly name: string
   /** Where others reach this node. */
   readonly address: Address

@@ -92,7 +92,7 @@ export function readCompressed(reader: Reader, bytesMax: number): Buffer {
 }
 
 /** What a datagram held. */
-export interface Opened {
+interface Opened {
   readonly messages: Message[]
   /** Why parts were left out; the others count. */
   readonly refused: DecodeError[]

@@ -23,7 +23,7 @@ import { encodeSerfState, isSerfState, readSerfState } from './serf.ts'
 /** The largest encrypted or plain message on a stream. */
 export const STREAM_BYTES_MAX = 20 << 20
 /** The largest message that a compressed one may expand to. */
-export const EXPANDED_BYTES_MAX = 40 << 20
+const EXPANDED_BYTES_MAX = 40 << 20
 
 const NODES_MAX = 65_536
 const HEADER_KEYS_MAX = 64
@@ -86,7 +86,7 @@ function encodePushPull(exchange: Exchange): Buffer {
 }
 
 /** What the decoder wants before it is called again: bytes of the peer, or another turn. */
-export type StreamNeed = 'bytes' | 'turn'
+type StreamNeed = 'bytes' | 'turn'
 
 /** Reads one message out of the pieces of a stream. */
 export class StreamDecoder {

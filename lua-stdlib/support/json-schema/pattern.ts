@@ -52,7 +52,7 @@ function withShortClasses(source: string): string {
   )
 }
 
-export interface LinearPattern {
+interface LinearPattern {
   /** @throws SchemaError when the work is used up */
   test(text: string): boolean
   /** The source: patterns with one text are the same for the validator. */

@@ -22,7 +22,7 @@ interface Target {
   validate?: ValidateFunction
 }
 
-export interface Validator extends Ajv2020 {
+interface Validator extends Ajv2020 {
   /**
    * The function for the first piece. Pieces are compiled one by one, and find each other when they run: a chain of references is no chain
    * of calls here.

@@ -9,7 +9,7 @@ import { CommandFailure, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK } from '../exit.
 import { Output } from '../output.ts'
 import { Signals } from '../signals.ts'
 
-export interface ClusterPlan {
+interface ClusterPlan {
   readonly count: number
   /** The command line of one node, but for what tells it from the others. */
   readonly args: readonly string[]

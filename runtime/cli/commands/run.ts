@@ -27,12 +27,12 @@ interface RunOptions extends CommonOptions, AppOptions {
 }
 
 /** What comes after `--exec ENTRY` belongs to the program, whatever it looks like. */
-export interface SplitArguments {
+interface SplitArguments {
   own: string[]
   program: string[]
 }
 
-export interface RunContext {
+interface RunContext {
   /** Of the program that --exec names. */
   args: readonly string[]
   stdoutGone: Promise<void>

@@ -6,7 +6,7 @@ import { ChunkParser, type Edit } from './chunk-parser.ts'
 import { freeName } from './scopes.ts'
 import { tokenize } from './tokens.ts'
 
-export interface Erased {
+interface Erased {
   readonly source: string
   /** The declared types whose values the chunk uses; absent when it uses none. */
   readonly types: ChunkTypes | undefined

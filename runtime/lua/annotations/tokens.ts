@@ -22,7 +22,7 @@ export interface Tokens {
   readonly problem: string
 }
 
-export const KEYWORDS: ReadonlySet<string> = new Set(
+const KEYWORDS: ReadonlySet<string> = new Set(
   'and break do else elseif end false for function goto if in local nil not or repeat return then true until while'.split(
     ' ',
   ),

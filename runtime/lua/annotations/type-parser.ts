@@ -24,13 +24,13 @@ interface Params {
 }
 
 /** Reads Lua that stands inside a type, from the cursor on. */
-export interface LuaInTypes {
+interface LuaInTypes {
   readonly expression: () => void
   readonly statements: () => void
 }
 
 /** A type that was given a name. */
-export interface Declaration {
+interface Declaration {
   readonly name: string
   readonly params: { name: string; bound: TypeNode | undefined }[]
   readonly type: TypeNode

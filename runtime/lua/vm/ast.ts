@@ -10,7 +10,7 @@ export interface LocalVariable {
   register: number
 }
 
-export interface UpvalueNode {
+interface UpvalueNode {
   readonly name: string
   /** A variable of the function around; undefined: an upvalue of it. */
   readonly local: LocalVariable | undefined

@@ -50,7 +50,7 @@ const INDEX_HOPS_MAX = 100
 /** Begins what is said of the tables of modules. */
 const READ_ONLY = 'read-only table'
 
-export interface VmOptions {
+interface VmOptions {
   /** Told about exceptions of our own code that a script met as an `Internal` error. */
   onFault?(error: unknown): void
   /** Whether hot code is made into JavaScript; it is by default. */

@@ -87,7 +87,7 @@ const addresses = new WeakMap<object, number>()
 const made = { count: 0 }
 
 /** Something like an address: different for different objects. */
-export function addressOf(value: object): string {
+function addressOf(value: object): string {
   let address = addresses.get(value)
   if (address === undefined) {
     address = 0x55d0_0000_0000 + ++made.count * 32

@@ -51,7 +51,7 @@ import {
 } from './value.ts'
 
 /** A JavaScript function waits for what has just been delivered. */
-export const EXITING = -3
+const EXITING = -3
 
 /** Calls inside calls, of one coroutine. */
 export const DEPTH_MAX = 200_000
@@ -101,7 +101,7 @@ const COLD = 1
 /** In place of a value that is not there yet; `Machine.pending` says how to go on. */
 export const PENDING = new Box(undefined) as unknown as Val
 
-export type Outcome = 'suspended' | 'yielded' | 'preempted'
+type Outcome = 'suspended' | 'yielded' | 'preempted'
 
 export class Machine {
   co: Coroutine
@@ -2161,7 +2161,7 @@ function newCache(proto: Proto, pc: number): Cache {
   return cache
 }
 
-export function makeClosure(proto: Proto, S: readonly Val[], base: number, up: readonly Box[]): Closure {
+function makeClosure(proto: Proto, S: readonly Val[], base: number, up: readonly Box[]): Closure {
   const boxes: Box[] = []
   for (const { register, index } of proto.upvalues) {
     boxes.push(register >= 0 ? (S[base + register] as unknown as Box) : (up[index] as Box))

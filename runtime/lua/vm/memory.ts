@@ -84,7 +84,7 @@ export class Account {
 }
 
 /** Where counting may end. */
-export interface CountLimits {
+interface CountLimits {
   readonly bytesMax: number
   /** How much work it may be: one for each object, and one for each few elements of a table. Default: any. */
   readonly stepsMax?: number
@@ -92,7 +92,7 @@ export interface CountLimits {
   readonly isShared?: (table: Table) => boolean
 }
 
-export interface Counted {
+interface Counted {
   readonly bytes: number
   readonly steps: number
   /** Nothing was left out. */
@@ -107,7 +107,7 @@ interface Marked {
 let rounds = 0
 
 /** The bytes of all that the threads reach, roughly. */
-export function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Counted {
+function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Counted {
   const { bytesMax, stepsMax = Number.POSITIVE_INFINITY, isShared = () => false } = limits
   const round = ++rounds
   const strings = new Set<string | number>()

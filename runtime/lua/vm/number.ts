@@ -1,6 +1,6 @@
 // Arithmetic beyond what the machine does in place: 64-bit integers, floats with whole values, numbers in strings.
 
-import { exponentText, generalText, numberText } from '../../base/number-text.ts'
+import { generalText, numberText } from '../../base/number-text.ts'
 import { Float } from '../../base/value.ts'
 import type { Val } from './value.ts'
 
@@ -129,25 +129,6 @@ function floatText(value: number): string {
   return /^-?\d+$/.test(text) ? `${text}.0` : text
 }
 
-/** All digits, as `%q` and `%.17g` need them. */
-export const exactText = (value: number): string => generalText(value, 17)
-export { exponentText }
-
-export const ARITHMETIC = [
-  'add',
-  'sub',
-  'mul',
-  'mod',
-  'pow',
-  'div',
-  'idiv',
-  'band',
-  'bor',
-  'bxor',
-  'shl',
-  'shr',
-] as const
-
 /** Why an operation has no result. */
 export class ArithmeticError {
   readonly text: string
@@ -156,7 +137,7 @@ export class ArithmeticError {
   }
 }
 
-/** `a op b` of two numbers; the operation is an index of ARITHMETIC below 7. @throws ArithmeticError division by zero */
+/** `a op b` of two numbers; 0 to 6: add, sub, mul, mod, pow, div, idiv. @throws ArithmeticError division by zero */
 export function arithmetic(operation: number, a: Num, b: Num): Num {
   if (operation !== 4 && operation !== 5 && isInteger(a) && isInteger(b)) return integerArithmetic(operation, a, b)
   const x = toDouble(a)
@@ -180,13 +161,13 @@ export function arithmetic(operation: number, a: Num, b: Num): Num {
 }
 
 /** C knows that one to any power is one. */
-export function power(x: number, y: number): number {
+function power(x: number, y: number): number {
   if (y === 2) return x * x
   if (x === 1 || (x === -1 && (y === Number.POSITIVE_INFINITY || y === Number.NEGATIVE_INFINITY))) return 1
   return x ** y
 }
 
-export function floatModulo(x: number, y: number): number {
+function floatModulo(x: number, y: number): number {
   const rest = x % y
   if (rest !== 0 && rest < 0 !== y < 0) return rest + y
   return rest
@@ -242,7 +223,7 @@ function smallArithmetic(operation: number, a: number, b: number): number {
   }
 }
 
-/** Of integers; the operation is an index of ARITHMETIC from 7 on. */
+/** Of integers. Operations 7 to 11: band, bor, bxor, shl, shr. */
 export function bitwise(operation: number, a: number | bigint, b: number | bigint): number | bigint {
   if (typeof a === 'number' && typeof b === 'number' && (a | 0) === a && (b | 0) === b) {
     switch (operation) {

@@ -66,7 +66,7 @@ interface Declaration {
   readonly line: number
 }
 
-export interface Chunk {
+interface Chunk {
   readonly main: FunctionNode
   /** The declared types whose values it uses. */
   readonly types: ChunkTypes | undefined

@@ -38,7 +38,7 @@ import {
 } from './value.ts'
 
 /** What the restorer asks of the engine. */
-export interface RestoringEngine {
+interface RestoringEngine {
   classOf(className: string): HostClass | undefined
   /** The metatable of globals over the shared table. */
   globalsOver(base: Table): Table

@@ -24,7 +24,7 @@ import { Table } from './table.ts'
 import { Box, Closure, Coroutine, type Frame, LUA, NATIVE, Native, PCALL, Root, type Val, XPCALL } from './value.ts'
 
 /** What the saver asks of the engine. */
-export interface SavingEngine {
+interface SavingEngine {
   classOf(className: string): HostClass | undefined
   /** The shared table of globals behind a metatable of globals. */
   globalsBehind(meta: Table): Table | undefined

@@ -57,8 +57,8 @@ export class Shape {
 }
 
 /** Slot 0 is not used: an array that begins with `undefined` holds values of any kind from the start. */
-export const EMPTY_SHAPE = new Shape([''], new Map(), true)
-export const DICTIONARY = new Shape([''], new Map(), false)
+const EMPTY_SHAPE = new Shape([''], new Map(), true)
+const DICTIONARY = new Shape([''], new Map(), false)
 DICTIONARY.isDictionary = true
 
 const NO_VALUES: Val[] = [undefined]
@@ -80,7 +80,7 @@ class Hash {
 }
 
 /** What a table holds. Slot 0 of each list is not used. */
-export interface TableParts {
+interface TableParts {
   readonly list: Val[]
   readonly isDictionary: boolean
   readonly names: readonly string[]
@@ -514,12 +514,4 @@ const ARRAY_BYTES = 48
 function hashNumber(key: number): Val {
   if (Number.isSafeInteger(key)) return key === 0 ? 0 : key
   return Number.isInteger(key) && key >= -(2 ** 63) && key < 2 ** 63 ? BigInt(key) : key
-}
-
-/** A table with room for a list. */
-export function newList(values: Val[]): Table {
-  const table = new Table()
-  while (values.length > 1 && values[values.length - 1] === undefined) values.pop()
-  if (values.length > 1) table.arr = values
-  return table
 }

@@ -114,7 +114,7 @@ export const NO_ARGS: Val[] = []
 /** Below the first call of every coroutine. */
 const BOTTOM = new Frame()
 
-export type CoroutineStatus = 'suspended' | 'running' | 'normal' | 'dead'
+type CoroutineStatus = 'suspended' | 'running' | 'normal' | 'dead'
 
 export class Coroutine {
   readonly S: Val[]

@@ -2,7 +2,7 @@
 
 import { ErrorValue, type Value } from '../../base/value.ts'
 
-export type ProcessOutcome = { ok: true; value: Value } | { ok: false; error: ErrorValue }
+type ProcessOutcome = { ok: true; value: Value } | { ok: false; error: ErrorValue }
 
 export const LINKED_PROCESS_FAILED = 'linked process failed'
 export const PROCESS_TERMINATED = 'process terminated'

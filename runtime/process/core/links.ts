@@ -8,7 +8,7 @@
 
 import { PairSet } from '../../base/pair-set.ts'
 
-export interface Notice {
+interface Notice {
   kind: 'exit' | 'link-down'
   to: string
   /** Of the monitor; absent: it has none. */
@@ -16,7 +16,7 @@ export interface Notice {
 }
 
 /** Ends of pairs that must be told elsewhere that their partner is gone. */
-export interface Leftovers {
+interface Leftovers {
   notices: Notice[]
   /** Targets that the ended process monitored. */
   unmonitor: string[]
@@ -25,7 +25,7 @@ export interface Leftovers {
 }
 
 /** A monitor, and its number if it has one. */
-export interface Watch {
+interface Watch {
   readonly watcher: string
   readonly target: string
   readonly id?: number

@@ -3,22 +3,22 @@
 
 import { Queue } from '../../base/queue.ts'
 
-export interface Addressed {
+interface Addressed {
   readonly topic: string
   /** Its place in the order of arrival; set by the mailbox. */
   arrival?: number
 }
 
 /** Where claimed messages lie until somebody reads them. */
-export interface MailSink<T> {
+interface MailSink<T> {
   /** False when it takes nothing any more. */
   offer(item: T): boolean
 }
 
 /** The topic that stands for lifecycle events; they never fall into the inbox. */
-export const EVENTS_TOPIC = '@pid/events'
+const EVENTS_TOPIC = '@pid/events'
 /** The topic that stands for whatever no listener wants. */
-export const INBOX_TOPIC = '@pid/inbox'
+const INBOX_TOPIC = '@pid/inbox'
 
 /** Topics of feeds: whoever reads one listens before anything can arrive, so what nobody listens to any more is dropped. */
 export const FEED_PREFIX = '@feed/'

@@ -79,11 +79,6 @@ export class Pool<I> {
     return undefined
   }
 
-  /** Adds an instance that nobody has claimed. */
-  addIdle(instance: I, nowMs: number): void {
-    if (this.#busyCount + this.#idle.length < this.#keptMax) this.#idle.push({ instance, sinceMs: nowMs })
-  }
-
   /** Drops instances that have been idle for so long; the longest idle ones lie at the front. */
   dropIdle(nowMs: number, idleMs: number): void {
     const kept = this.#idle.findIndex(({ sinceMs }) => nowMs - sinceMs < idleMs)

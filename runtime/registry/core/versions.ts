@@ -3,7 +3,7 @@
 
 import { MoonmeshError } from '../../base/errors.ts'
 
-export interface Keyed {
+interface Keyed {
   readonly id: string
   readonly kind: string
 }

@@ -2,7 +2,7 @@
 
 import { isFunctionHost, parsePid } from '../../base/pid.ts'
 
-export interface HostSlots {
+interface HostSlots {
   /** Whether the node has a host of this id at all. */
   knowsHost(id: string): boolean
   /** The host of the open line with this slot. */
@@ -12,7 +12,7 @@ export interface HostSlots {
 /** Why a process cannot be reached: its PID is one of another run of the node, or it is not there (any more). */
 export type Undelivered = 'stale_epoch' | 'noproc'
 
-export type Route =
+type Route =
   | { kind: 'here'; host: string; slot: number }
   | { kind: 'unknown-host'; host: string }
   /** On another node, in this run of it. */

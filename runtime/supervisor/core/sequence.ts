@@ -10,7 +10,7 @@ export interface SequenceNode {
 }
 
 /** What the failed start of one service means for the start of all. */
-export type StartFailure = { kind: 'abort' } | { kind: 'skip'; ids: readonly string[] }
+type StartFailure = { kind: 'abort' } | { kind: 'skip'; ids: readonly string[] }
 
 interface Place {
   readonly node: SequenceNode

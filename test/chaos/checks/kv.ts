@@ -78,10 +78,10 @@ function seen(state: Register, version: number): Register | undefined {
   return version > state.latest ? { ...state, version, latest: version } : undefined
 }
 
-export type KvHistory = Timed<Call, Result>[]
+type KvHistory = Timed<Call, Result>[]
 
 /** The registers' histories, by key. */
-export function registersOf(operations: readonly Operation[]): Map<string, KvHistory> {
+function registersOf(operations: readonly Operation[]): Map<string, KvHistory> {
   const byKey = new Map<string, KvHistory>()
   for (const operation of operations) {
     const { order } = operation

@@ -5,7 +5,7 @@ import { earliest, groupBy, type History, latest } from '../history.ts'
 import type { Run } from '../node.ts'
 
 /** From after a moment at which the node said that the lock is held, to before the last one. */
-export interface Holding {
+interface Holding {
   readonly name: string
   readonly client: string
   readonly token: number

@@ -13,7 +13,7 @@ type Call =
 type Result = { readonly kind: 'done' } | { readonly kind: 'free' } | { readonly kind: 'taken'; readonly pid: string }
 
 /** Who owns it; empty: nobody. */
-export const ownership: Model<string, Call, Result> = {
+const ownership: Model<string, Call, Result> = {
   initial: '',
   key: (owner) => owner,
   isRead: (call, result) => call.kind === 'lookup' || result.kind !== 'done',

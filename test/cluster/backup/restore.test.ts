@@ -14,10 +14,11 @@ import { holdsState, Store } from '../../../cluster/raft/store.ts'
 import type { Command } from '../../../cluster/state/core/commands.ts'
 import { Machine } from '../../../cluster/state/core/machine.ts'
 import type { Outcome } from '../../../cluster/state/core/outcomes.ts'
-import { decodeCommands, encodeCommands } from '../../../cluster/state/wire/commands.ts'
+import { decodeCommands } from '../../../cluster/state/wire/commands.ts'
 import { readSnapshot } from '../../../cluster/state/wire/snapshot.ts'
 import { toBytes } from '../../../runtime/base/bytes.ts'
 import { UnpackError } from '../../../runtime/base/msgpack.ts'
+import { encodeCommands } from '../../tools/state-commands.ts'
 
 const TAKEN_MS = Date.UTC(2026, 0, 1)
 const fixture = join(import.meta.dirname, 'testdata/format-1.backup')

@@ -8,9 +8,10 @@ import type { Outcome, StateEvent } from '../../../cluster/state/core/outcomes.t
 import type { SessionEvent } from '../../../cluster/state/core/session.ts'
 import type { Query } from '../../../cluster/state/member.ts'
 import type { ClusterState, SubmitOptions } from '../../../cluster/state/state.ts'
-import { decodeCommands, encodeCommands } from '../../../cluster/state/wire/commands.ts'
+import { decodeCommands } from '../../../cluster/state/wire/commands.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import type { Packed } from '../../../runtime/base/msgpack.ts'
+import { encodeCommands } from '../../tools/state-commands.ts'
 
 const PID = '{n1@app:p|1.100}'
 const OTHER = '{n1@app:p|1.200}'

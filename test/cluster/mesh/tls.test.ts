@@ -3,7 +3,6 @@ import { connect as connectTls } from 'node:tls'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import {
   createAuthority,
-  createRevocationList,
   type Issued,
   type IssueOptions,
   issueCertificate,
@@ -22,6 +21,7 @@ import {
   Transport,
 } from '../../../cluster/mesh/tls.ts'
 import { ANY_USAGE, CLIENT_AUTH, dnsNames, SERVER_AUTH } from '../../../cluster/x509.ts'
+import { createRevocationList } from '../../tools/revocation-list.ts'
 
 const nowMs = Date.now()
 const DAY_MS = 86_400_000

@@ -2,8 +2,9 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { Entry } from '../../../cluster/raft/core/entry.ts'
 import { configurationOf } from '../../../cluster/raft/core/membership.ts'
 import { StateHost } from '../../../cluster/state/host.ts'
-import { encodeCommands, encodeEnvelope } from '../../../cluster/state/wire/commands.ts'
+import { encodeEnvelope } from '../../../cluster/state/wire/commands.ts'
 import { UnpackError } from '../../../runtime/base/msgpack.ts'
+import { encodeCommands } from '../../tools/state-commands.ts'
 
 const up = (node: string) =>
   ({ session: 0, seq: 0, floor: 0, command: { kind: 'node-up', node, epoch: 1, role: 'server' } }) as const

@@ -7,9 +7,10 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Machine } from '../../../cluster/state/core/machine.ts'
 import { clearSpill, SpilledValues } from '../../../cluster/state/spilled-values.ts'
-import { decodeCommands, encodeCommands } from '../../../cluster/state/wire/commands.ts'
+import { decodeCommands } from '../../../cluster/state/wire/commands.ts'
 import type { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { eventually } from '../../tools/eventually.ts'
+import { encodeCommands } from '../../tools/state-commands.ts'
 
 const MEMORY_BYTES = 2048
 const FILE_BYTES = 8192

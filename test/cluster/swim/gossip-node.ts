@@ -9,7 +9,7 @@ import { Keyring } from '../../../cluster/swim/wire/keyring.ts'
 import { type Envelope, packetBudget } from '../../../cluster/swim/wire/packet.ts'
 import { systemEnv } from '../../../runtime/driver.ts'
 
-export interface LogLine {
+interface LogLine {
   readonly level: string
   readonly event: string
   readonly fields: Record<string, string | number>
@@ -44,7 +44,7 @@ export interface TestGossipOptions
 
 const PACKET_BYTES = 1400
 /** Quick enough for a test, and slow enough for a busy machine. */
-export const QUICK: Partial<SwimSettings> = {
+const QUICK: Partial<SwimSettings> = {
   gossipIntervalMs: 50,
   probeIntervalMs: 200,
   probeTimeoutMs: 100,

@@ -11,7 +11,7 @@ import { formatProblem } from '../../../runtime/app/problems.ts'
 export type Files = Readonly<Record<string, string | Uint8Array>>
 
 /** Any chunk is right, except one that holds the word `wrong`: on that line. */
-export function compileStub(_chunkName: string, source: string): { line: number; text: string } | undefined {
+function compileStub(_chunkName: string, source: string): { line: number; text: string } | undefined {
   const line = source.split('\n').findIndex((each) => each.includes('wrong'))
   return line < 0 ? undefined : { line: line + 1, text: "unexpected symbol near 'wrong'" }
 }

@@ -1,9 +1,10 @@
 // Service definitions in few words.
 
+import type { RestartOptions } from '../../../runtime/supervisor/core/restart.ts'
 import type { ServiceDefinition } from '../../../runtime/supervisor/core/supervisor.ts'
-import { DEFAULT_LIFECYCLE, type Lifecycle, type RestartOptions } from '../../../runtime/supervisor/lifecycle.ts'
+import { DEFAULT_LIFECYCLE, type Lifecycle } from '../../../runtime/supervisor/lifecycle.ts'
 
-export type ServiceOptions = Partial<Omit<Lifecycle, 'restart'>> & {
+type ServiceOptions = Partial<Omit<Lifecycle, 'restart'>> & {
   needs?: readonly string[]
   restart?: Partial<RestartOptions>
 }

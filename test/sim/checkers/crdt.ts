@@ -4,7 +4,7 @@ import type { CrdtStore } from '../../../cluster/kv/core/crdt.ts'
 import { compareEntries, type Entry } from '../../../cluster/kv/core/entry.ts'
 import { InvariantError } from './invariant-error.ts'
 
-export interface ObservedReplica {
+interface ObservedReplica {
   readonly name: string
   readonly isRunning: boolean
   readonly replica: { readonly store: CrdtStore }

@@ -20,12 +20,12 @@ export interface ObservedNode {
   readonly swim: { members(): readonly Member[]; readonly self: Member; readonly healthScore: number }
 }
 
-export interface ObservedWorld {
+interface ObservedWorld {
   readonly nowMs: number
   readonly seed: number
 }
 
-export interface FalseDeath {
+interface FalseDeath {
   readonly atMs: number
   readonly observer: string
   readonly victim: string

@@ -139,7 +139,7 @@ function seen(state: State, version: number): State[] {
 }
 
 /** What a list returned: all keys of a prefix in a range, with their versions. */
-export interface KvPageSeen {
+interface KvPageSeen {
   readonly keys: ReadonlyMap<string, number>
   /** Whether a key belongs to the range of the page. */
   covers(key: string): boolean

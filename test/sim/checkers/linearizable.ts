@@ -20,7 +20,7 @@ export interface Model<State, Call, Result> {
   isRead(call: Call, result: Result): boolean
 }
 
-export type Verdict<Call, Result> =
+type Verdict<Call, Result> =
   | { readonly ok: true }
   /** The longest order that was found, and what could not follow it. */
   | {

@@ -4,7 +4,7 @@ import type { PgEvent, ScopeEffect } from '../../../cluster/pg/core/scope.ts'
 import { InvariantError } from './invariant-error.ts'
 
 /** What the checker sees of one run of a node. */
-export interface ObservedScope {
+interface ObservedScope {
   readonly name: string
   readonly isRunning: boolean
   readonly scope: { members(group: string): readonly string[]; groups(): string[] }

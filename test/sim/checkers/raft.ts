@@ -1,12 +1,12 @@
 // The invariants of consensus, R1 to R14 of cluster.md §13, held against every step of every server. The checker keeps what
 // was ever true: who led in a term, what an index was committed as, what was acknowledged.
 
-import { describeEffect, describeInput } from '../../../cluster/raft/core/describe.ts'
 import type { RaftEffect, RaftInput } from '../../../cluster/raft/core/effects.ts'
 import type { Entry } from '../../../cluster/raft/core/entry.ts'
 import { membersOf } from '../../../cluster/raft/core/membership.ts'
 import type { Message, SnapshotMeta } from '../../../cluster/raft/core/messages.ts'
 import type { RaftOptions } from '../../../cluster/raft/core/raft.ts'
+import { describeEffect, describeInput } from '../../tools/describe-raft.ts'
 import type { DiskImage } from '../disk.ts'
 import type { RaftNode, RaftObserver } from '../raft-node.ts'
 import type { Outcome, RegisterResult } from '../registers.ts'

@@ -5,15 +5,8 @@ import { describe, expect, test } from 'vitest'
 import { Changes, type KvChange } from '../../../../cluster/kv/core/changes.ts'
 import { type KvCommand, type KvResult, type Put, TXN_OPS_MAX } from '../../../../cluster/kv/core/commands.ts'
 import { type KvContext, type Stored, type ValueEffect, Versions } from '../../../../cluster/kv/core/versions.ts'
-import {
-  decodeCommand,
-  decodeRecord,
-  decodeStored,
-  encodeCommand,
-  encodeRecord,
-  encodeStored,
-} from '../../../../cluster/kv/wire/commands.ts'
-import { UnpackError } from '../../../../runtime/base/msgpack.ts'
+import { commandOf, packCommand } from '../../../../cluster/kv/wire/commands.ts'
+import { pack, UnpackError, unpack } from '../../../../runtime/base/msgpack.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const putOf = (key: string, value = key, ttlMs = 0): Put => ({ key, value: bytes(value), ttlMs, keepsExpiry: false })
@@ -231,19 +224,18 @@ describe('the versioned store', () => {
         (before, after) => {
           const machine = new Machine()
           for (const { command: each, afterMs } of before) machine.apply(each, afterMs)
-          const records: Uint8Array[] = []
+          const records: { namespace: string; key: string; stored: Stored; value: Uint8Array }[] = []
           const pin = machine.versions.pin()
           for (const { namespace: ns, keys } of machine.versions.view()) {
             for (const [each, stored] of keys.range()) {
               const value = machine.values.get(`${ns}\0${each}\0${stored.version}`) as Uint8Array
-              records.push(encodeRecord({ namespace: ns, key: each, stored, value }))
+              records.push({ namespace: ns, key: each, stored, value })
             }
           }
           machine.store(machine.versions.unpin(pin))
           const copy = new Machine()
-          const read = records.map(decodeRecord)
-          copy.versions.restore(read, { version: machine.revision, clockMs: machine.clockMs })
-          for (const { namespace: ns, key: each, stored, value } of read) {
+          copy.versions.restore(records, { version: machine.revision, clockMs: machine.clockMs })
+          for (const { namespace: ns, key: each, stored, value } of records) {
             copy.store([{ kind: 'put', namespace: ns, key: each, stored, value }])
           }
           copy.revision = machine.revision
@@ -493,25 +485,21 @@ describe('commands as bytes', () => {
             : each.kind === 'txn'
               ? { ...each, puts: each.puts.map((p) => ({ ...p, ttlMs: p.keepsExpiry ? 0 : p.ttlMs })) }
               : each
-        expect(decodeCommand(encodeCommand(written))).toEqual(written)
+        expect(commandOf(unpack(pack(packCommand(written))))).toEqual(written)
       }),
     )
-    const stored = { version: 5, created: 3, expiryMs: 0, valueBytes: 9 }
-    expect(decodeStored(encodeStored(stored))).toEqual(stored)
   })
 
   test('are refused or read when damaged, and nothing else happens', () => {
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 4 })
     fc.assert(
       fc.property(command, damage, (each, changes) => {
-        const damaged = encodeCommand(each).slice()
+        const damaged = pack(packCommand(each)).slice()
         for (const [at, byte] of changes) damaged[at % damaged.length] = byte
-        for (const read of [decodeCommand, decodeRecord, decodeStored]) {
-          try {
-            read(damaged)
-          } catch (error) {
-            expect(error).toBeInstanceOf(UnpackError)
-          }
+        try {
+          commandOf(unpack(damaged))
+        } catch (error) {
+          expect(error).toBeInstanceOf(UnpackError)
         }
       }),
       { numRuns: 500 },

@@ -3,16 +3,15 @@ import {
   type Holders,
   holderAgainst,
   holderAgainstStrong,
-  resolve,
   resolveShared,
 } from '../../../../cluster/names/core/resolve.ts'
 
 const nobody: Holders = { global: undefined, reserved: undefined, eventual: undefined, local: undefined }
 
-test('the order is consistent or strong, eventual, local (§6.1); a reservation resolves to nothing', () => {
-  expect(resolve({ ...nobody, global: 'g', eventual: 'e', local: 'l' })).toBe('g')
-  expect(resolve({ ...nobody, eventual: 'e', local: 'l' })).toBe('e')
-  expect(resolve({ ...nobody, reserved: 'r', local: 'l' })).toBe('l')
+test('the order is consistent or strong, eventual (§6.1); a reservation resolves to nothing', () => {
+  expect(resolveShared({ ...nobody, global: 'g', eventual: 'e', local: 'l' })).toBe('g')
+  expect(resolveShared({ ...nobody, eventual: 'e', local: 'l' })).toBe('e')
+  expect(resolveShared({ ...nobody, reserved: 'r' })).toBeUndefined()
   expect(resolveShared({ ...nobody, local: 'l' })).toBeUndefined()
 })
 

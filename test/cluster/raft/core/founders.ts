@@ -23,7 +23,7 @@ interface Disk extends BootstrapRecord {
   readonly releasedBefore: readonly string[]
 }
 
-export interface FounderOptions {
+interface FounderOptions {
   readonly expect?: number
   readonly priority?: number
   readonly isEligible?: boolean

@@ -1,16 +1,16 @@
 // A handful of servers on a table: messages lie between them until they are delivered, disks are as fast as they are told to
 // be, and time passes when somebody says so.
 
-import { describeEffect } from '../../../../cluster/raft/core/describe.ts'
 import type { RaftEffect, RaftInput } from '../../../../cluster/raft/core/effects.ts'
 import type { Entry, LogPosition } from '../../../../cluster/raft/core/entry.ts'
 import { type Configuration, configurationOf } from '../../../../cluster/raft/core/membership.ts'
 import type { Message, SnapshotMeta } from '../../../../cluster/raft/core/messages.ts'
 import { RAFT_DEFAULTS, Raft, type RaftOptions } from '../../../../cluster/raft/core/raft.ts'
 import { type RecoveredState, recover, type StoredState } from '../../../../cluster/raft/core/recovery.ts'
+import { describeEffect } from '../../../tools/describe-raft.ts'
 
 /** A disk of unlimited honesty. */
-export class TableDisk {
+class TableDisk {
   term = 0
   vote: string | undefined
   base: LogPosition = { index: 0, term: 0 }
@@ -78,7 +78,7 @@ export interface Letter {
   readonly message: Message
 }
 
-export interface GroupOptions {
+interface GroupOptions {
   readonly voters: readonly string[]
   readonly standbys?: readonly string[]
   /** Servers outside of the configuration, with empty disks. */

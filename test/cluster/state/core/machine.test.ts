@@ -5,11 +5,12 @@ import type { Command } from '../../../../cluster/state/core/commands.ts'
 import { Machine, type MachineView, SECTIONS, type Section } from '../../../../cluster/state/core/machine.ts'
 import type { Outcome } from '../../../../cluster/state/core/outcomes.ts'
 import { RESULTS_MAX } from '../../../../cluster/state/core/sessions.ts'
-import { decodeCommands, encodeCommands } from '../../../../cluster/state/wire/commands.ts'
+import { decodeCommands } from '../../../../cluster/state/wire/commands.ts'
 import { toBytes } from '../../../../runtime/base/bytes.ts'
 import { pack, UnpackError } from '../../../../runtime/base/msgpack.ts'
 import { LockChecker } from '../../../sim/checkers/locks.ts'
 import { checkNames } from '../../../sim/checkers/names.ts'
+import { encodeCommands } from '../../../tools/state-commands.ts'
 
 const pid = (node: string, epoch: number, n: number): string => `{${node}@h|${epoch.toString(36)}.${n}}`
 

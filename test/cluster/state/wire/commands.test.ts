@@ -6,11 +6,11 @@ import type { Command, Envelope } from '../../../../cluster/state/core/commands.
 import {
   decodeCommands,
   decodeEnvelope,
-  encodeCommands,
   encodeEnvelope,
   joinEnvelopes,
 } from '../../../../cluster/state/wire/commands.ts'
 import { pack, UnpackError } from '../../../../runtime/base/msgpack.ts'
+import { encodeCommands } from '../../../tools/state-commands.ts'
 
 const pid = '{a@h|1.1}'
 const COMMANDS: readonly Command[] = [

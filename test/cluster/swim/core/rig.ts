@@ -36,7 +36,7 @@ export function metaOf(epoch?: number, clusterId = 'c', x = ''): string {
   return wire.encodeTags(tags)
 }
 
-export const VERSIONS_NOW: Versions = [1, 5, 2, 2, 5, 4]
+const VERSIONS_NOW: Versions = [1, 5, 2, 2, 5, 4]
 
 export class Rig {
   nowMs = 1000

@@ -74,7 +74,7 @@ export const comparable = (text: string): string =>
     .replace(/(thread expected), got \w+( value)?/g, '$1')
     .replace(/constant '[^']*'/g, 'constant')
 
-export interface Difference {
+interface Difference {
   readonly seed: number
   readonly program: string
   readonly mode: Mode

@@ -66,7 +66,7 @@ export class Place {
   }
 }
 
-export interface Moved {
+interface Moved {
   readonly printed: string
   readonly hops: number
 }

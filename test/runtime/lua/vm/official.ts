@@ -21,7 +21,7 @@ import {
 import { type Mode, newEngine } from './support.ts'
 
 /** As `luaO_chunkid` shows the name of a chunk. */
-export function chunkId(source: string): string {
+function chunkId(source: string): string {
   const most = 59
   if (source[0] === '=') return source.slice(1, most + 1)
   if (source[0] === '@') return source.length <= most + 1 ? source.slice(1) : `...${source.slice(-(most - 3))}`
@@ -292,7 +292,7 @@ function utf8Library(): Table {
 }
 
 /** Everything that a file sees. @param printed is given what it prints */
-export function officialGlobals(engine: VmEngine, printed: (text: string) => void): LuaTable {
+function officialGlobals(engine: VmEngine, printed: (text: string) => void): LuaTable {
   const { globals, libraries } = engine.standardLibrary
   const base = engine.newTable()
   for (const [name, value] of Object.entries(globals)) engine.set(base, name, value as LuaValue)

@@ -134,7 +134,7 @@ export class Machine {
   }
 }
 
-export function describeEffect(effect: SupervisorEffect): string {
+function describeEffect(effect: SupervisorEffect): string {
   switch (effect.kind) {
     case 'start':
       return `start ${effect.id} #${effect.attempt}`

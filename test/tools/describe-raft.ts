@@ -1,21 +1,20 @@
-// Inputs, effects and messages in one line each: for transcripts, traces of the simulator and debug logs. Nothing reads them
-// back.
+// Inputs, effects and messages of the raft core in one line each, for transcripts and traces of the simulator. Nothing reads them back.
 
-import type { RaftEffect, RaftInput } from './effects.ts'
-import type { Entry, LogPosition } from './entry.ts'
-import type { Configuration } from './membership.ts'
-import type { Message, SnapshotMeta } from './messages.ts'
+import type { RaftEffect, RaftInput } from '../../cluster/raft/core/effects.ts'
+import type { Entry, LogPosition } from '../../cluster/raft/core/entry.ts'
+import type { Configuration } from '../../cluster/raft/core/membership.ts'
+import type { Message, SnapshotMeta } from '../../cluster/raft/core/messages.ts'
 
-export function describePosition({ index, term }: LogPosition): string {
+function describePosition({ index, term }: LogPosition): string {
   return `${index}/t${term}`
 }
 
-export function describeConfiguration({ voters, standbys }: Configuration): string {
+function describeConfiguration({ voters, standbys }: Configuration): string {
   return standbys.length === 0 ? `(${voters.join(' ')})` : `(${voters.join(' ')} | ${standbys.join(' ')})`
 }
 
 /** `5/t2 commands 12B`, with the configuration in full. */
-export function describeEntry(entry: Entry): string {
+function describeEntry(entry: Entry): string {
   const position = describePosition(entry)
   switch (entry.kind) {
     case 'commands':
@@ -28,12 +27,12 @@ export function describeEntry(entry: Entry): string {
   }
 }
 
-export function describeSnapshot({ index, term, sizeBytes, configuration }: SnapshotMeta): string {
+function describeSnapshot({ index, term, sizeBytes, configuration }: SnapshotMeta): string {
   return `${describePosition({ index, term })} ${sizeBytes}B ${describeConfiguration(configuration)}`
 }
 
 /** The round is left out: it is made from a clock and says nothing to a reader. */
-export function describeMessage(message: Message): string {
+function describeMessage(message: Message): string {
   const head = `${message.kind} t${message.term}`
   switch (message.kind) {
     case 'prevote':
