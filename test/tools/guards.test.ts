@@ -74,6 +74,19 @@ describe('guards', () => {
     expect(lint('cluster/mesh/mesh.ts', allowed)).not.toContain('lint/')
   })
 
+  test('modules that need each other are refused, unless only types are needed', () => {
+    const cycle = (first: string, second: string): string => {
+      lint('cluster/mesh/first.ts', first)
+      return lint('cluster/mesh/second.ts', second)
+    }
+    const first = "import { b } from './second.ts'\nexport const a = (): unknown => b\n"
+    expect(cycle(first, "import { a } from './first.ts'\nexport const b = (): unknown => a\n")).toContain(
+      'noImportCycles',
+    )
+    const types = "import type { a } from './first.ts'\nexport const b = (x: typeof a): unknown => x\n"
+    expect(cycle(first, types)).not.toContain('noImportCycles')
+  })
+
   test('a library module sees neither the runtime behind the seam nor the cluster', () => {
     const source = "import { Host } from '../runtime/process/host.ts'\nexport const x = Host\n"
     expect(lint('lua-stdlib/example.ts', source)).toContain('noRestrictedImports')
