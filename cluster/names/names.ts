@@ -8,7 +8,6 @@ import { MoonmeshError } from '../../runtime/base/errors.ts'
 import type { Histogram } from '../../runtime/base/histogram.ts'
 import { pack, UnpackError, unpack } from '../../runtime/base/msgpack.ts'
 import { epochOf, parsePid } from '../../runtime/base/pid.ts'
-import type { ErrorValue } from '../../runtime/base/value.ts'
 import type { Fabric, Run } from '../fabric.ts'
 import { Fields } from '../state/core/fields.ts'
 import { STALE_MS } from './core/cache.ts'
@@ -38,7 +37,7 @@ interface NamesHost {
    * Asks whether a process of this node is there. From then on its end is told with `exited`. `done` is called before anything that
    * happened to the process afterwards is told.
    */
-  bear(pid: string, done: (problem: MoonmeshError | ErrorValue | undefined) => void): void
+  bear(pid: string, done: (problem: MoonmeshError | undefined) => void): void
   /** Of scope local. */
   localHolder(name: string): string | undefined
   /** Takes a name of scope local from its holder. */
@@ -85,6 +84,9 @@ const REGISTER = 'names.register'
 const GOSSIP_BATCH_MS = 5
 /** Changes that wait to be told. Of more than these the last are told: who hears them sees what is missing, and asks. */
 const GOSSIP_WAITING_MAX = 256
+
+/** What registering again would end with as well, as long as nothing else changes. */
+const FINAL: ReadonlySet<string> = new Set(['AlreadyExists', 'NotFound', 'LimitExceeded', 'Invalid'])
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest()
 
@@ -198,7 +200,11 @@ export class Names {
     const epoch = epochOf(parsePid(pid)?.uniq ?? '')
     const run = this.#fabric.live().find((each) => each.name === node)
     if (run === undefined || run.epoch !== epoch) throw noProcess(pid)
-    await this.#fabric.request({ name: node, epoch }, REGISTER, pack({ name, pid, scope }), { signal })
+    try {
+      await this.#fabric.request({ name: node, epoch }, REGISTER, pack({ name, pid, scope }), { signal })
+    } catch (error) {
+      throw error instanceof MoonmeshError ? decided(error) : error
+    }
   }
 
   async #registerHere(request: RegisterRequest): Promise<void> {
@@ -549,6 +555,13 @@ function taken(name: string, holder: string): MoonmeshError {
 
 function noProcess(pid: string): MoonmeshError {
   return new MoonmeshError('NotFound', `process not found: ${toText(pid)}`, { retryable: false })
+}
+
+/** A refusal by another node, as the same one here: whether trying again may help does not travel. */
+function decided(error: MoonmeshError): MoonmeshError {
+  const { kind, message, details, cause } = error
+  if (error.retryable !== undefined || !FINAL.has(kind)) return error
+  return new MoonmeshError(kind, message, { retryable: false, cause, ...(details === undefined ? {} : { details }) })
 }
 
 function stopping(): MoonmeshError {

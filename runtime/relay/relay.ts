@@ -5,7 +5,7 @@ import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import { getOrAdd } from '../base/maps.ts'
 import { isFunctionHost, parsePid, SLOTS } from '../base/pid.ts'
-import { errorFrom } from '../base/plain.ts'
+import { errorFrom, errorTo } from '../base/plain.ts'
 import { ErrorValue, record, type Value } from '../base/value.ts'
 import type { ServiceRequest } from '../node-services.ts'
 import { Taken } from '../process/core/ahead.ts'
@@ -563,10 +563,11 @@ export class Relay {
    * Asks whether a process of this node is there to bear a name; from then on services hear of its end. `done` is called in the turn of the
    * answer, before anything that the process's host said later is heard.
    */
-  bear(pid: string, done: (problem: MoonmeshError | ErrorValue | undefined) => void): void {
+  bear(pid: string, done: (problem: MoonmeshError | undefined) => void): void {
     const found = this.#hostLineOf(pid)
     if ('error' in found) return done(found.error)
-    const answered = (answer: Answer<Value>): void => done(answer.ok ? undefined : answer.error)
+    const answered = (answer: Answer<Value>): void =>
+      done(answer.ok ? undefined : answer.error instanceof ErrorValue ? errorTo(answer.error) : answer.error)
     this.#ask({ kind: 'bear-name', to: pid, name: '' }, undefined, answered)
   }
 
@@ -911,6 +912,12 @@ export class Relay {
     const problem = this.#codeProblem(request.entryId, code)
     if (problem !== undefined) {
       peer.send({ kind: 'reply', ref, ok: false, error: errorFrom(otherCode(request.entryId, problem)) })
+      return
+    }
+    if (!this.#knownHosts.has(request.host)) {
+      // As whoever asks names it.
+      const error = noHost(`${this.#self.node ?? ''}@${request.host}`)
+      inform(peer, { kind: 'reply', ref, ok: false, error: errorFrom(error) })
       return
     }
     const answered = (answer: Answer<Value>): void => {

@@ -153,7 +153,12 @@ export class FakeFabric implements Fabric {
     const handler = peer.#served.get(method)
     if (handler === undefined) throw new MoonmeshError('NotFound', `no method ${method}`)
     const context = { peer: this.name, epoch: this.epoch, deadlineMs: this.env.nowMs() + deadlineMs, signal }
-    const answer = await handler(body, context)
+    let answer: Uint8Array
+    try {
+      answer = await handler(body, context)
+    } catch (error) {
+      throw travelled(method, error)
+    }
     await new Promise<void>((done) => this.after(1, done))
     if (this.#net.reach(this.name, to.name) !== peer) throw new MoonmeshError('Unavailable', `node down: ${to.name}`)
     return answer
@@ -251,4 +256,14 @@ function placed<K, V>(map: Map<K, V>, key: K, value: V): () => void {
   return () => {
     if (map.get(key) === value) map.delete(key)
   }
+}
+
+/** A handler's failure as the mesh brings it: of anything but a MoonmeshError nothing is said, and whether to try again is not. */
+function travelled(method: string, error: unknown): MoonmeshError {
+  if (!(error instanceof MoonmeshError)) return new MoonmeshError('Internal', `${method} failed`)
+  const { kind, message, details } = error
+  return new MoonmeshError(kind, message, {
+    ...(kind === 'Unavailable' || kind === 'Timeout' ? { retryable: true } : {}),
+    ...(details === undefined ? {} : { details }),
+  })
 }

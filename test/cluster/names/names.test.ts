@@ -153,6 +153,15 @@ describe('eventual names', () => {
       kind: 'AlreadyExists',
       details: { name: 'x', existing_pid: pidOf('a', 1) },
     })
+    const elsewhere = lab.names('b').register({ ...request, pid: pidOf('a', 1, 2) })
+    await Promise.all([
+      expect(elsewhere).rejects.toMatchObject({
+        kind: 'AlreadyExists',
+        retryable: false,
+        details: { existing_pid: pidOf('a', 1) },
+      }),
+      lab.net.advance(20),
+    ])
     expect(lab.names('b').holder('x')).toBe(pidOf('a', 1))
     lab.local.set('b y', pidOf('b', 1, 2))
     expect(await lab.register('y', 'b')).toBe('AlreadyExists: name already registered')

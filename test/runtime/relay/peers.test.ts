@@ -190,10 +190,11 @@ test('a host or a node that is not there fails the spawn', () => {
     for _, host in ipairs({ "two@app:none", "three@app:a" }) do
       local _, err = process.spawn("app:idle", host)
       out[#out + 1] = err:kind() .. " " .. err:message()
+      assert(err:details().host_id == host)
     end
     return out`
   expect(run(source)).toEqual([
-    'NotFound host not found: app:none',
+    'NotFound host not found: two@app:none',
     'NotFound host not found: three@app:a (node is not connected: three)',
   ])
 })

@@ -102,7 +102,12 @@ test('who is asked to bear a name: a process that is there, one that is not', ()
   make()
   const { pid } = node.spawn('app:holder')
   const answers: string[] = []
-  const ask = (each: string): void => node.relay.bear(each, (problem) => answers.push(problem?.kind ?? 'ok'))
+  const ask = (each: string): void =>
+    node.relay.bear(each, (problem) => {
+      // Other nodes are told as well, and only of failures of this class.
+      if (problem !== undefined) expect(problem).toBeInstanceOf(MoonmeshError)
+      answers.push(problem?.kind ?? 'ok')
+    })
   ask(pid)
   node.driver.settle()
   node.send(pid, 'end')
