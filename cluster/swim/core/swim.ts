@@ -573,7 +573,11 @@ export class Swim {
       this.#broadcasts.forget(member.name)
       if (member.epoch !== undefined) this.#departed.add(member, nowMs)
     }
-    if (target === undefined) return
+    if (target === undefined) {
+      // Who has nobody to ask has no reason to doubt itself; nothing else would ever take the doubt away.
+      this.#awareness.apply(-1)
+      return
+    }
     this.counters.probes++
     const seqNo = this.#newSeqNo()
     const deadlineMs = this.#awareness.scaleMs(this.#settings.probeIntervalMs)

@@ -192,6 +192,15 @@ describe('awareness', () => {
     rig.hear({ kind: 'ack', seqNo })
     expect(rig.swim.healthScore).toBe(0)
   })
+
+  test('falls while there is nobody to probe: a lone survivor does not doubt itself for ever', () => {
+    rig = new Rig()
+    rig.feed({ kind: 'start' })
+    rig.feed({ kind: 'paused', pausedMs: 7000 })
+    expect(rig.swim.healthScore).toBe(7)
+    rig.advance(8000)
+    expect(rig.swim.healthScore).toBe(0)
+  })
 })
 
 describe('duties towards others', () => {
