@@ -102,10 +102,10 @@ const SYNC_NEWS_MS = 500
 const SYNC_WEIGHT = 0.1
 /** How long a successor may take to be heard, in election timeouts. */
 const HANDOVER_TIMEOUTS = 2
-/** Of the entries that are kept behind a snapshot: who is further behind gets the snapshot, and a start has no more than this to read. */
-const TRAILING_BYTES = 256 * 1024 * 1024
 /** Of a snapshot that arrives: on their way to the disk, beyond which its sender waits. */
-const WRITING_BYTES_MAX = 1024 * 1024
+const WRITING_BYTES_MAX = 2 * 1024 * 1024
+/** After as long without a chunk, a snapshot that is sent is closed. */
+const SENDING_IDLE_MS = 60_000
 /** A snapshot is written for this long in one turn of the event loop. */
 const SAVE_SLICE_MS = 5
 
@@ -1186,6 +1186,7 @@ export class RaftDriver implements Consensus {
     if (!this.#isSnapshotDue || raft === undefined || isOver) return
     if (!this.#state.isIdle || this.#state.index !== raft.applied) return
     this.#isSnapshotDue = false
+    const { trailingBytes } = sitting.options
     const position = { ...raft.snapshotBasis(this.#state.index), clockMs: this.#state.clockMs }
     // The state of this moment, whatever happens to it while it is written.
     const saved = this.#state.save(store.meta.formation ?? '', position)
@@ -1198,7 +1199,8 @@ export class RaftDriver implements Consensus {
           this.#feedFor(sitting, {
             kind: 'snapshot-created',
             snapshot,
-            keepAfter: store.log.indexWithin(TRAILING_BYTES, snapshot.index),
+            keepAfter: store.log.indexWithin(trailingBytes, snapshot.index),
+            holdAfter: store.log.indexWithin(trailingBytes + snapshot.sizeBytes, snapshot.index),
           })
         },
         (error: unknown) => {

@@ -15,7 +15,7 @@ interface Mutant {
   readonly raft?: Partial<RaftOptions>
 }
 
-const often = { snapshotThreshold: 8, snapshotIntervalMs: 200, trailingEntries: 0 }
+const often = { snapshotThreshold: 8, snapshotIntervalMs: 200, trailingEntries: 0, holdMs: 0 }
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -179,6 +179,24 @@ export const MUTANTS: readonly Mutant[] = [
       find: 'clockMs: this.#log.lastClockMs }\n    if (this.#bytes',
       replace: 'clockMs: this.#log.lastClockMs + 60_000 }\n    if (this.#bytes',
     },
+  },
+  {
+    name: 'the log is cut behind a snapshot on its way',
+    change: {
+      file: 'raft.ts',
+      find: 'if (needed !== undefined && needed >= atLeast) index = Math.min(index, needed)',
+      replace: '',
+    },
+    raft: { ...often, holdMs: 60_000, trailingBytes: 1024 * 1024 },
+  },
+  {
+    name: 'entries that are not committed leave the memory',
+    change: {
+      file: 'raft.ts',
+      find: 'this.#log.evict(Math.min(this.#commit, this.#durable)',
+      replace: 'this.#log.evict(this.#durable',
+    },
+    raft: { cacheBytesMax: 300 },
   },
   { name: 'a disk that says done before it is', bugs: { lyingDisk: true } },
   { name: 'a snapshot forgets the answers of requests', bugs: { forgetfulSnapshots: true }, raft: often },

@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import type { RaftEffect, RaftInput } from '../../cluster/raft/core/effects.ts'
+import { entryBytes } from '../../cluster/raft/core/entry.ts'
 import type { Message, SnapshotMeta } from '../../cluster/raft/core/messages.ts'
 import { Proposals } from '../../cluster/raft/core/proposals.ts'
 import { Raft, type RaftOptions } from '../../cluster/raft/core/raft.ts'
@@ -450,8 +451,23 @@ export class RaftNode {
     this.#observer.saved(this, meta, bytes)
     this.disk.files.submit({
       act: (image) => keep(image.snapshots, { meta, bytes }),
-      done: () => this.#later(() => this.feed({ kind: 'snapshot-created', snapshot: meta })),
+      done: () => this.#later(() => this.feed({ kind: 'snapshot-created', snapshot: meta, ...this.#kept(meta) })),
     })
+  }
+
+  /** How much of the log is worth keeping behind a snapshot. */
+  #kept({ index, sizeBytes }: SnapshotMeta): { keepAfter: number; holdAfter: number } {
+    const within = (bytesMax: number): number => {
+      let bytes = 0
+      for (let at = index; ; at--) {
+        const entry = this.disk.image.entry(at)
+        if (entry === undefined) return at
+        bytes += entryBytes(entry)
+        if (bytes > bytesMax) return at
+      }
+    }
+    const { trailingBytes } = this.#options.raft
+    return { keepAfter: within(trailingBytes), holdAfter: within(trailingBytes + sizeBytes) }
   }
 
   #writeChunk({ snapshot, offset, data, done }: Extract<RaftEffect, { kind: 'write-chunk' }>): void {

@@ -67,6 +67,8 @@ function drawOptions(chance: Chance): RaftOptions {
     snapshotThreshold: chance.pick([8, 20, 100, 8192]),
     snapshotIntervalMs: chance.pick([200, 1000, 5000]),
     trailingEntries: chance.pick([0, 3, 50]),
+    trailingBytes: chance.pick([200, 2000, 1024 * 1024]),
+    holdMs: chance.pick([0, 2000, 60_000]),
     snapshotChunkBytes: chance.pick([100, 400, 32 * 1024]),
     snapshotWindowChunks: chance.pick([1, 4]),
     snapshotStallMs: chance.pick([2000, 10_000]),

@@ -41,8 +41,11 @@ export type RaftInput =
   | { kind: 'chunk-failed'; to: ServerId; checksum: string }
   | { kind: 'chunk-written'; checksum: string; through: number }
   | { kind: 'snapshot-finished'; checksum: string; ok: boolean }
-  /** `keepAfter`: entries up to there are too many bytes to keep, whatever their number. */
-  | { kind: 'snapshot-created'; snapshot: SnapshotMeta; keepAfter?: number }
+  /**
+   * `keepAfter`: the entries between there and the snapshot are `trailingBytes`, more than that is not kept, whatever their number.
+   * `holdAfter`: those are as many bytes as the snapshot more, and more is not kept for any follower.
+   */
+  | { kind: 'snapshot-created'; snapshot: SnapshotMeta; keepAfter?: number; holdAfter?: number }
   | { kind: 'snapshot-failed' }
   /** Whether this server wants to lead; `false` also while it is leaving. */
   | { kind: 'eligible'; isEligible: boolean }
@@ -103,6 +106,7 @@ export type RaftEffect =
   | { kind: 'compact'; base: LogPosition }
   /** Write a snapshot of what is applied when this is performed; `snapshotBasis` completes its description. */
   | { kind: 'create-snapshot' }
+  /** For a follower; or to apply them, when `to` is this server. */
   | { kind: 'read-entries'; to: ServerId; after: number; entriesMax: number; bytesMax: number }
   /** A snapshot begins to arrive: drop what is left of any other. */
   | { kind: 'begin-snapshot'; snapshot: SnapshotMeta }

@@ -47,6 +47,10 @@ export class Progress {
   /** The probe that has not been answered. */
   probe: { round: number; sentMs: number } | undefined
   transfer: Transfer | undefined
+  /** The snapshot that was last begun and has not been installed: with it a transfer that broke off goes on. */
+  begun: SnapshotMeta | undefined
+  /** When it last had more than before. */
+  #advancedMs = Number.NEGATIVE_INFINITY
   /** The highest commit index that was sent along. */
   sentCommit = 0
   /** Entries are being fetched from our own disk for it. */
@@ -101,6 +105,7 @@ export class Progress {
     this.next = this.match + 1
     this.probe = undefined
     this.transfer = undefined
+    this.begun = undefined
     this.#clear()
   }
 
@@ -109,6 +114,9 @@ export class Progress {
     this.next = snapshot.index + 1
     this.probe = undefined
     this.#clear()
+    // To begin is worth something once: who never gets further is not waited for.
+    if (this.begun?.checksum !== snapshot.checksum) this.#advancedMs = nowMs
+    this.begun = snapshot
     this.transfer = { snapshot, acked: 0, sent: 0, isAgreed: false, offerRound: 0, progressMs: nowMs, sentMs: nowMs }
   }
 
@@ -130,8 +138,21 @@ export class Progress {
     }
   }
 
+  /** The snapshot on its way has got further. */
+  advanced(nowMs: number): void {
+    this.#advancedMs = nowMs
+    if (this.transfer !== undefined) this.transfer.progressMs = nowMs
+  }
+
+  /** The entry after which it needs the log; undefined when that is not known, or it has not got further after `sinceMs`. */
+  neededAfter(sinceMs: number): number | undefined {
+    if (this.isRegressed || this.departsAt !== undefined || this.#advancedMs <= sinceMs) return undefined
+    const index = Math.max(this.match, this.begun?.index ?? 0)
+    return index === 0 ? undefined : index
+  }
+
   /** Notes that everything up to `index` arrived. `lastRound`: the newest round drawn so far. True when that was news. */
-  acknowledged(index: number, lastRound: number): boolean {
+  acknowledged(index: number, lastRound: number, nowMs: number): boolean {
     let through = 0
     while ((this.#inflight[through]?.lastIndex ?? Number.POSITIVE_INFINITY) <= index) {
       this.#inflightBytes -= (this.#inflight[through] as Inflight).bytes
@@ -141,6 +162,7 @@ export class Progress {
     if (index <= this.match) return false
     this.match = index
     this.matchRound = lastRound
+    this.#advancedMs = nowMs
     this.next = Math.max(this.next, index + 1)
     return true
   }

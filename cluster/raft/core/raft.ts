@@ -52,7 +52,11 @@ export interface RaftOptions {
   snapshotIntervalMs: number
   /** Bytes applied since the last snapshot that make one due at once. */
   snapshotLogBytes: number
+  /** Kept behind a snapshot: as many entries at most, and as many bytes. */
   trailingEntries: number
+  trailingBytes: number
+  /** For so long after its last progress the log after what a follower has is kept for it, up to a snapshot's size more than otherwise. */
+  holdMs: number
   /** Snapshots that are being sent at the same time. */
   snapshotStreamsMax: number
   snapshotChunkBytes: number
@@ -90,9 +94,11 @@ export const RAFT_DEFAULTS: RaftOptions = {
   snapshotIntervalMs: 120_000,
   snapshotLogBytes: 256 * 1024 * 1024,
   trailingEntries: 10_240,
+  trailingBytes: 256 * 1024 * 1024,
+  holdMs: 60_000,
   snapshotStreamsMax: 2,
   snapshotChunkBytes: 32 * 1024,
-  snapshotWindowChunks: 64,
+  snapshotWindowChunks: 128,
   snapshotStallMs: 10_000,
   readMode: 'index',
   readsMax: 4096,
@@ -216,6 +222,10 @@ export class Raft {
   #isSnapshotting = false
   #snapshotCheckMs: number
   #bytesSinceSnapshot = 0
+  /** Entries up to `through` may go, and those up to `atLeast` do, whoever lacks them. */
+  #surplus = { through: 0, atLeast: 0 }
+  /** Entries to apply are being fetched from our own disk. */
+  #isFetching = false
   #incoming: Incoming | undefined
 
   #role: Role = 'follower'
@@ -443,7 +453,7 @@ export class Raft {
       case 'snapshot-finished':
         return this.#snapshotFinished(input.checksum, input.ok)
       case 'snapshot-created':
-        return this.#snapshotCreated(input.snapshot, input.keepAfter ?? 0)
+        return this.#snapshotCreated(input.snapshot, input.keepAfter ?? 0, input.holdAfter ?? 0)
       case 'snapshot-failed':
         this.#isSnapshotting = false
         return
@@ -541,6 +551,7 @@ export class Raft {
       this.#durable = Math.max(this.#durable, (this.#pendingWrites.shift() as { lastIndex: number }).lastIndex)
     }
     this.#release()
+    this.#evict()
     if (this.#role === 'candidate' && this.#hardWrite <= write && !this.#votes.has(this.id)) {
       this.#countVote(this.id, true)
     }
@@ -736,6 +747,7 @@ export class Raft {
       if (this.#transfer !== undefined && this.#nowMs >= this.#transfer.deadlineMs)
         this.#endTransfer('no success in time')
       for (const [server, progress] of this.#progress) this.#revive(server, progress)
+      this.#compactWhenFree()
     }
     if (this.#nowMs >= this.#heartbeatAtMs) this.#heartbeatRound()
   }
@@ -1066,7 +1078,7 @@ export class Raft {
   #acknowledged(from: ServerId, progress: Progress, reply: AppendReply): void {
     // An index that we do not have was never ours to acknowledge.
     if (reply.index > this.#log.lastIndex) return
-    const isNews = progress.acknowledged(reply.index, this.#round)
+    const isNews = progress.acknowledged(reply.index, this.#round, this.#nowMs)
     if (progress.mode === 'probe') {
       // A heartbeat that agrees on nothing new says only that the follower lives: a probe as old as that was lost.
       if (isNews || (!reply.isHeartbeat && progress.probe?.round === reply.round)) progress.becomeReplicate()
@@ -1140,6 +1152,7 @@ export class Raft {
   }
 
   #entriesRead(to: ServerId, after: number, entries: readonly Entry[]): void {
+    if (to === this.id) return this.#fetched(after, entries)
     const progress = this.#progress.get(to)
     if (progress?.isReading !== true) return
     progress.isReading = false
@@ -1183,17 +1196,43 @@ export class Raft {
   }
 
   #applyMore(): void {
-    if (this.#applying > this.#applied) return
+    if (this.#applying > this.#applied || this.#isFetching) return
     // What is committed may still be on its way to our own disk; state that is shown must not be lost by a crash.
     const through = Math.min(this.#commit, this.#durable)
     if (through <= this.#applying) return
     const entriesMax = Math.min(this.#options.applyEntriesMax, through - this.#applying)
-    const slice = this.#log.after(this.#applying, { entriesMax, bytesMax: this.#options.applyBytesMax })
-    assert(slice.kind === 'entries', 'what is not applied is in memory')
-    const { entries } = slice
+    const { applyBytesMax: bytesMax } = this.#options
+    const slice = this.#log.after(this.#applying, { entriesMax, bytesMax })
+    if (slice.kind === 'on-disk') {
+      this.#isFetching = true
+      this.#effects.push({ kind: 'read-entries', to: this.id, after: this.#applying, entriesMax, bytesMax })
+      return
+    }
+    assert(slice.kind === 'entries', 'what is not applied is kept')
+    this.#apply(slice.entries)
+  }
+
+  /** What left the memory before it was applied: a snapshot was being restored, or much came at once. */
+  #fetched(after: number, entries: readonly Entry[]): void {
+    this.#isFetching = false
+    // A snapshot may have taken their place.
+    if (after !== this.#applying || this.#applying > this.#applied || entries.length === 0) return
+    assert(
+      entries.every((entry) => this.#log.term(entry.index) === entry.term),
+      'what is committed is on the disk as it is known',
+    )
+    this.#apply(entries)
+  }
+
+  #apply(entries: readonly Entry[]): void {
     this.#applying += entries.length
     for (const entry of entries) this.#bytesSinceSnapshot += entryBytes(entry)
     this.#effects.push({ kind: 'apply', entries, done: { kind: 'applied', index: this.#applying } })
+  }
+
+  /** Only what is committed and durable leaves the memory: the rest may still be cut, counted or written. */
+  #evict(): void {
+    this.#log.evict(Math.min(this.#commit, this.#durable), this.#options.cacheBytesMax)
   }
 
   #appliedTo(index: number): void {
@@ -1202,7 +1241,7 @@ export class Raft {
     if (index <= this.#applied) return
     const wasReady = this.isReady
     this.#applied = index
-    this.#log.evict(Math.min(this.#applied, this.#durable), this.#options.cacheBytesMax)
+    this.#evict()
     if (!wasReady && this.isReady) this.#clockBase = { atMs: this.#nowMs, clockMs: this.#log.lastClockMs }
     if (this.#bytesSinceSnapshot >= this.#snapshotDueBytes) this.#maybeSnapshot()
   }
@@ -1416,23 +1455,57 @@ export class Raft {
     this.#effects.push({ kind: 'create-snapshot' })
   }
 
-  #snapshotCreated(snapshot: SnapshotMeta, keepAfter: number): void {
+  #snapshotCreated(snapshot: SnapshotMeta, keepAfter: number, holdAfter: number): void {
     this.#isSnapshotting = false
     assert(snapshot.index <= this.#applied, 'a snapshot holds what was applied')
     // One from the leader may have overtaken it.
     if (snapshot.index <= (this.#snapshot?.index ?? 0)) return
     this.#snapshot = snapshot
-    const trailing = Math.max(snapshot.index - this.#options.trailingEntries, Math.min(keepAfter, snapshot.index))
-    const index = Math.min(trailing, this.#durable)
+    const through = Math.max(snapshot.index - this.#options.trailingEntries, Math.min(keepAfter, snapshot.index))
+    this.#surplus = { through, atLeast: Math.min(holdAfter, through) }
+    this.#compactTo(this.#unneeded())
+  }
+
+  /**
+   * How far the log may be cut without taking from a follower what it needs next. Nothing is kept for one that makes no progress; and for
+   * one that lacks more than is worth keeping, another snapshot is the shorter way.
+   */
+  #unneeded(): number {
+    const { through, atLeast } = this.#surplus
+    let index = through
+    for (const progress of this.#progress.values()) {
+      const needed = progress.neededAfter(this.#nowMs - this.#options.holdMs)
+      if (needed !== undefined && needed >= atLeast) index = Math.min(index, needed)
+    }
+    return index
+  }
+
+  /** Once nobody needs what was kept; step by step it would be written down too often. */
+  #compactWhenFree(): void {
+    if (this.#surplus.through > this.#log.base.index && this.#unneeded() === this.#surplus.through) {
+      this.#compactTo(this.#surplus.through)
+    }
+  }
+
+  #compactTo(through: number): void {
+    const index = Math.min(through, this.#durable)
     if (index <= this.#log.base.index) return
     this.#log.compactTo(index)
     this.#effects.push({ kind: 'compact', base: this.#log.base })
+    for (const progress of this.#progress.values()) {
+      // What follows it is gone, so it would be of no use.
+      if (progress.mode !== 'snapshot' || progress.next > index) continue
+      progress.becomeProbe()
+      this.#rest(progress)
+    }
   }
 
   #startSnapshot(server: ServerId, progress: Progress): void {
     const streams = [...this.#progress.values()].filter((other) => other.transfer !== undefined).length
     const isRecent = this.#contactMs(server) >= this.#nowMs - this.#options.heartbeatTimeoutMs
-    const snapshot = this.#snapshot
+    // What it has of one that was begun counts only as long as the log after that is there.
+    const isOfUse = progress.begun !== undefined && this.#log.matches(progress.begun)
+    const snapshot = isOfUse ? progress.begun : this.#snapshot
     assert(snapshot !== undefined, 'a log that begins late has a snapshot')
     if (streams >= this.#options.snapshotStreamsMax || !isRecent) return this.#rest(progress)
     progress.becomeSnapshot(snapshot, this.#nowMs)
@@ -1476,23 +1549,25 @@ export class Raft {
     if (transfer === undefined) return
     const { snapshot } = transfer
     if (reply.index !== snapshot.index || reply.checksum !== snapshot.checksum) return
+    const { sizeBytes } = snapshot
     if (reply.round === transfer.offerRound && !transfer.isAgreed) {
+      if (transfer.acked === sizeBytes && reply.offset < sizeBytes) return this.#giveUpSnapshot(progress)
       transfer.isAgreed = true
       // All is there and being checked, which takes as long as it takes.
-      if (reply.offset > transfer.acked || reply.offset === snapshot.sizeBytes) transfer.progressMs = this.#nowMs
-      transfer.acked = Math.min(reply.offset, snapshot.sizeBytes)
+      if (reply.offset > transfer.acked || reply.offset === sizeBytes) progress.advanced(this.#nowMs)
+      transfer.acked = Math.min(reply.offset, sizeBytes)
       transfer.sent = transfer.acked
     } else if (reply.offset > transfer.acked) {
-      transfer.acked = Math.min(reply.offset, snapshot.sizeBytes)
+      transfer.acked = Math.min(reply.offset, sizeBytes)
       transfer.sent = Math.max(transfer.sent, transfer.acked)
-      transfer.progressMs = this.#nowMs
+      progress.advanced(this.#nowMs)
     }
     this.#sendChunks(from, progress)
   }
 
   #snapshotDone(from: ServerId, progress: Progress, index: number): void {
     if (index > this.#log.lastIndex) return
-    const isNews = progress.acknowledged(index, this.#round)
+    const isNews = progress.acknowledged(index, this.#round, this.#nowMs)
     // It may be an earlier leader's snapshot, or ours may have been cut from the log while it travelled.
     if (progress.mode === 'snapshot' && this.#log.term(progress.match) === undefined) return
     if (progress.mode !== 'replicate') progress.becomeReplicate()
@@ -1502,7 +1577,12 @@ export class Raft {
 
   #chunkFailed(to: ServerId, checksum: string): void {
     const progress = this.#progress.get(to)
-    if (progress?.transfer?.snapshot.checksum !== checksum) return
+    if (progress?.transfer?.snapshot.checksum === checksum) this.#giveUpSnapshot(progress)
+  }
+
+  /** It is not kept any more, or what arrived was not what was announced: the next attempt is with the newest. */
+  #giveUpSnapshot(progress: Progress): void {
+    progress.begun = undefined
     progress.becomeProbe()
     this.#rest(progress)
   }

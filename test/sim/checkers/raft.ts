@@ -19,8 +19,22 @@ interface Known {
   readonly previousTerm: number | undefined
 }
 
+/** How far a server has got that the leader has begun to send a snapshot to. */
+interface Newcomer {
+  checksum: string
+  /** Bytes of the snapshot. */
+  offset: number
+  /** It needs the log after this. */
+  index: number
+  movedMs: number
+}
+
 /** What the checker remembers of a run. */
 interface View {
+  /** Of a leader. */
+  readonly newcomers: Map<string, Newcomer>
+  /** Nobody is worth keeping entries up to here for. */
+  holdAfter: number
   wasLeader: boolean
   term: number
   commit: number
@@ -64,6 +78,8 @@ export class RaftChecker implements RaftObserver {
   starting(node: RaftNode): void {
     const { raft } = node
     this.#views.set(node, {
+      newcomers: new Map(),
+      holdAfter: 0,
       wasLeader: false,
       term: raft.term,
       commit: raft.commit,
@@ -79,13 +95,21 @@ export class RaftChecker implements RaftObserver {
     )
     const view = this.#views.get(node) as View
     const { raft } = node
+    if (raft.role !== 'leader' || raft.term !== view.term) view.newcomers.clear()
+    if (input.kind === 'snapshot-created') view.holdAfter = Math.max(view.holdAfter, input.holdAfter ?? 0)
+    if (input.kind === 'chunk-failed') view.newcomers.delete(input.to)
+    if (input.kind === 'message' && input.message.term === raft.term) this.#moved(view, input.from, input.message)
     for (const effect of effects) {
       switch (effect.kind) {
+        case 'compact':
+          this.#compacted(node, view, effect.base.index)
+          break
         case 'persist':
           if (effect.log !== undefined) this.#appended(node, view, effect.log.after, effect.log.entries)
           break
         case 'send':
           this.#sent(node, effect.to, effect.message)
+          if (effect.message.kind === 'snapshot') this.#offered(view, effect.to, effect.message.snapshot)
           break
         case 'apply':
           this.#applying(node, view, effect.entries)
@@ -104,6 +128,44 @@ export class RaftChecker implements RaftObserver {
     view.commit = raft.commit
     view.applied = raft.applied
     view.lastIndex = raft.log.lastIndex
+  }
+
+  #offered(view: View, to: string, { index, checksum }: SnapshotMeta): void {
+    if (view.newcomers.get(to)?.checksum === checksum) return
+    view.newcomers.set(to, { checksum, offset: 0, index, movedMs: this.#world.nowMs })
+  }
+
+  #moved(view: View, from: string, message: Message): void {
+    const newcomer = view.newcomers.get(from)
+    if (newcomer === undefined) return
+    const { nowMs } = this.#world
+    if (message.kind === 'snapshot-reply' && message.checksum === newcomer.checksum) {
+      // It has lost what it had, and will get another.
+      if (message.offset < newcomer.offset) return void view.newcomers.delete(from)
+      if (message.offset > newcomer.offset) newcomer.movedMs = nowMs
+      newcomer.offset = message.offset
+    }
+    if (message.kind !== 'append-reply') return
+    if (!message.ok) return void view.newcomers.delete(from)
+    if (message.index > newcomer.index) {
+      newcomer.index = message.index
+      newcomer.movedMs = nowMs
+    }
+  }
+
+  /** Who is being sent a snapshot finds the log after it: it does not need one after the other (§5.12). */
+  #compacted(node: RaftNode, view: View, base: number): void {
+    const members = membersOf(node.raft.log.newest.configuration)
+    // Clocks of servers do not run alike.
+    const sinceMs = this.#world.nowMs - 0.9 * this.#options.holdMs
+    for (const [server, { index, movedMs }] of view.newcomers) {
+      if (movedMs <= sinceMs || index < view.holdAfter || !members.includes(server)) continue
+      this.#check(
+        node,
+        base <= index,
+        `it drops the log up to ${base}; ${server} has got to ${index} and goes on (§5.12)`,
+      )
+    }
   }
 
   /** R5, R12 and exactly once. */

@@ -66,6 +66,9 @@ interface Seat {
   /** Writes that are not on disk yet. */
   queue: Extract<RaftEffect, { kind: 'persist' }>[]
   isDiskSlow: boolean
+  /** What a slow replica has not done yet. */
+  work: (() => void)[]
+  isReplicaSlow: boolean
   state: string[]
   appliedIndex: number
   readonly effects: RaftEffect[]
@@ -93,6 +96,8 @@ export class Group {
   letters: Letter[] = []
   nowMs = 1000
   #draws = 0
+  /** How much of the log is worth keeping behind a snapshot. */
+  limits: ((snapshot: SnapshotMeta) => { keepAfter?: number; holdAfter?: number }) | undefined
   /** Called with every effect as it is performed. */
   onEffect: ((server: string, effect: RaftEffect) => void) | undefined
 
@@ -215,6 +220,13 @@ export class Group {
     if (!isSlow) this.sync(server)
   }
 
+  /** Its replica applies and restores nothing until it is fast again. */
+  slowReplica(server: string, isSlow = true): void {
+    const seat = this.#of(server)
+    seat.isReplicaSlow = isSlow
+    if (!isSlow) for (let act = seat.work.shift(); act !== undefined; act = seat.work.shift()) act()
+  }
+
   /** Brings some writes, or all, to the disk. */
   sync(server: string, count = Number.POSITIVE_INFINITY): void {
     const seat = this.#of(server)
@@ -229,6 +241,7 @@ export class Group {
   restart(server: string): void {
     const seat = this.#of(server)
     seat.queue = []
+    seat.work = []
     seat.incoming = undefined
     const recovered = seat.disk.load()
     seat.state = [...(seat.disk.states.get(recovered.snapshot?.index ?? 0) ?? [])]
@@ -250,6 +263,8 @@ export class Group {
       disk,
       queue: [],
       isDiskSlow: false,
+      work: [],
+      isReplicaSlow: false,
       state: [],
       appliedIndex: 0,
       effects: [],
@@ -292,17 +307,19 @@ export class Group {
         this.letters.push({ from: server, to: effect.to, message: effect.message })
         return
       case 'apply':
-        for (const entry of effect.entries) {
-          if (entry.kind === 'commands') seat.state.push(Buffer.from(entry.data).toString())
-          seat.appliedIndex = entry.index
-        }
-        this.feed(server, effect.done)
-        return
+        return this.#onReplica(seat, () => {
+          for (const entry of effect.entries) {
+            if (entry.kind === 'commands') seat.state.push(Buffer.from(entry.data).toString())
+            seat.appliedIndex = entry.index
+          }
+          this.feed(server, effect.done)
+        })
       case 'restore':
-        seat.state = [...(seat.disk.states.get(effect.snapshot.index) ?? [])]
-        seat.appliedIndex = effect.snapshot.index
-        this.feed(server, effect.done)
-        return
+        return this.#onReplica(seat, () => {
+          seat.state = [...(seat.disk.states.get(effect.snapshot.index) ?? [])]
+          seat.appliedIndex = effect.snapshot.index
+          this.feed(server, effect.done)
+        })
       case 'compact':
         seat.disk.compact(effect.base)
         return
@@ -310,7 +327,7 @@ export class Group {
         const snapshot = this.snapshotMeta(server)
         seat.disk.snapshots.push(snapshot)
         seat.disk.states.set(snapshot.index, [...seat.state])
-        this.feed(server, { kind: 'snapshot-created', snapshot })
+        this.feed(server, { kind: 'snapshot-created', snapshot, ...this.limits?.(snapshot) })
         return
       }
       case 'read-entries': {
@@ -351,6 +368,11 @@ export class Group {
       }
       default:
     }
+  }
+
+  #onReplica(seat: Seat, act: () => void): void {
+    if (seat.isReplicaSlow) seat.work.push(act)
+    else act()
   }
 
   #parts = new Map<string, Buffer>()

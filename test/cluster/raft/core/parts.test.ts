@@ -196,9 +196,9 @@ describe('what a leader knows of a follower', () => {
     progress.sent(sent(1))
     progress.sent(sent(2))
     expect(progress.isPaused).toBe(true)
-    expect(progress.acknowledged(1, 9)).toBe(true)
+    expect(progress.acknowledged(1, 9, 0)).toBe(true)
     expect([progress.isPaused, progress.match, progress.inflightCount]).toEqual([false, 1, 1])
-    expect(progress.acknowledged(1, 10)).toBe(false)
+    expect(progress.acknowledged(1, 10, 0)).toBe(false)
   })
 
   test('and in bytes', () => {
@@ -213,7 +213,7 @@ describe('what a leader knows of a follower', () => {
     progress.becomeReplicate()
     progress.sent(sent(1))
     progress.sent(sent(2))
-    progress.acknowledged(2, 9)
+    progress.acknowledged(2, 9, 0)
     expect([progress.inflightCount, progress.next]).toEqual([0, 3])
   })
 

@@ -3,7 +3,8 @@
 import { describe, expect, test } from 'vitest'
 import type { RaftInput } from '../../../../cluster/raft/core/effects.ts'
 import type { Entry } from '../../../../cluster/raft/core/entry.ts'
-import type { AppendReply, AppendRequest, Message } from '../../../../cluster/raft/core/messages.ts'
+import type { AppendReply, AppendRequest, Message, SnapshotMeta } from '../../../../cluster/raft/core/messages.ts'
+import type { RaftOptions } from '../../../../cluster/raft/core/raft.ts'
 import { Group, type Letter } from './group.ts'
 
 const H = 3000
@@ -677,11 +678,12 @@ describe('snapshots', () => {
     snapshotThreshold: 20,
     snapshotIntervalMs: 1000,
     trailingEntries: 5,
+    holdMs: 1000,
     snapshotChunkBytes: 16,
     snapshotWindowChunks: 2,
   }
-  const filled = (): Group => {
-    const group = led(options)
+  const filled = (given: Partial<RaftOptions> = {}): Group => {
+    const group = led({ ...options, ...given })
     group.isolate('c')
     for (let i = 0; i < 40; i++) {
       group.propose('a', `x${i}`)
@@ -776,4 +778,190 @@ test('a pause of the process restarts the election timer (§0.2)', () => {
   group.feed('b', { kind: 'paused' })
   group.feed('b', { kind: 'tick' })
   expect(group.raft('b').role).toBe('follower')
+})
+
+describe('what a follower lacks is kept for it', () => {
+  const options = {
+    snapshotThreshold: 20,
+    snapshotIntervalMs: 1000,
+    trailingEntries: 0,
+    holdMs: 60_000,
+    snapshotChunkBytes: 16,
+    snapshotWindowChunks: 2,
+  }
+  /** c lacks forty entries that the log of a does not have any more. */
+  const behind = (raft: Partial<RaftOptions> = {}): Group => {
+    const group = led({ ...options, ...raft })
+    group.isolate('c')
+    group.pass(61_000)
+    write(group, 40)
+    group.pass(2 * H)
+    expect(group.raft('a').log.base.index).toBe(42)
+    return group
+  }
+  let written = 0
+  const write = (group: Group, count: number, leader = 'a'): void => {
+    for (let i = 0; i < count; i++) {
+      group.propose(leader, `w${written++}`)
+      group.settle()
+    }
+  }
+  const isToC = ({ to, message }: Letter): boolean => to === 'c' && message.kind === 'snapshot'
+  /** Lets `rounds` of snapshot messages reach c, while clients of `leader` write and snapshots are made. */
+  const trickle = (group: Group, rounds: number, leader = 'a'): void => {
+    let waiting: Letter[] = []
+    for (let round = 0; round < rounds; round++) {
+      group.propose(leader, `w${written++}`, `w${written++}`)
+      group.pass(200, { settle: false })
+      for (;;) {
+        waiting.push(...group.take(isToC))
+        const letter = group.letters.shift()
+        if (letter === undefined) break
+        group.deliver(letter)
+      }
+      const now = waiting
+      waiting = []
+      for (const letter of now) group.deliver(letter)
+    }
+    // What is on its way when this ends is lost.
+    while (group.letters.length > 0) {
+      group.take(isToC)
+      const letter = group.letters.shift()
+      if (letter !== undefined) group.deliver(letter)
+    }
+  }
+  const modeOf = (group: Group, leader = 'a'): string | undefined =>
+    group
+      .raft(leader)
+      .status()
+      .followers.find(({ server }) => server === 'c')?.mode
+
+  test('while it makes progress, whatever the log would keep otherwise', () => {
+    const group = led(options)
+    group.isolate('c')
+    write(group, 40)
+    group.pass(2 * H)
+    expect(group.disk('a').snapshots.at(-1)?.index).toBe(42)
+    expect(group.raft('a').log.base.index).toBe(group.raft('c').log.lastIndex)
+    expect(group.raft('b').log.base.index).toBe(42)
+    group.heal()
+    group.pass(2 * H)
+    expect(group.state('c')).toEqual(group.state('a'))
+    expect(group.of('a', 'send-chunk')).toEqual([])
+    expect(group.raft('a').log.base.index).toBe(42)
+  })
+
+  test('a snapshot on its way and the log after it serve, however many are made meanwhile', () => {
+    const group = behind()
+    group.heal()
+    trickle(group, 60)
+    const made = group.disk('a').snapshots.length
+    expect(made).toBeGreaterThan(3)
+    expect(group.of('c', 'begin-snapshot').map(({ snapshot }) => snapshot.index)).toEqual([42])
+    group.pass(H)
+    expect(modeOf(group)).toBe('replicate')
+    expect(group.state('c')).toEqual(group.state('a'))
+    // Nobody needs it any more.
+    expect(group.raft('a').log.base.index).toBe(group.disk('a').snapshots.at(-1)?.index)
+  })
+
+  test('not for one that died on the way', () => {
+    const group = behind()
+    group.heal()
+    trickle(group, 5)
+    group.isolate('c')
+    write(group, 30)
+    group.pass(30_000)
+    expect(group.raft('a').log.base.index).toBe(42)
+    group.pass(31_000)
+    expect(group.raft('a').log.base.index).toBe(group.disk('a').snapshots.at(-1)?.index)
+    group.heal()
+    group.pass(3 * H)
+    expect(group.of('c', 'begin-snapshot')).toHaveLength(2)
+    expect(group.state('c')).toEqual(group.state('a'))
+  })
+
+  test('one that was cut off for a while goes on with the snapshot that it has a part of', () => {
+    const group = behind()
+    group.heal()
+    trickle(group, 5)
+    const before = group.of('c', 'write-chunk').length
+    group.isolate('c')
+    write(group, 30)
+    group.pass(20_000)
+    expect(modeOf(group)).toBe('probe')
+    expect(group.disk('a').snapshots.at(-1)?.index).toBeGreaterThan(42)
+    group.heal()
+    group.pass(3 * H)
+    expect(group.of('c', 'begin-snapshot')).toHaveLength(1)
+    expect(group.of('c', 'write-chunk')[before]?.offset).toBe(before * 16)
+    expect(group.state('c')).toEqual(group.state('a'))
+  })
+
+  test('not more than is worth keeping: a newer snapshot is sent at once', () => {
+    const group = behind()
+    group.limits = ({ index }) => ({ keepAfter: index - 5, holdAfter: index - 25 })
+    group.heal()
+    trickle(group, 5)
+    write(group, 30)
+    group.pass(2100)
+    expect(group.raft('a').log.base.index).toBe(group.disk('a').snapshots.at(-1)?.index)
+    group.pass(3 * H)
+    const begun = group.of('c', 'begin-snapshot').map(({ snapshot }) => snapshot.index)
+    expect(begun).toEqual([42, group.disk('a').snapshots.at(-1)?.index])
+    expect(group.state('c')).toEqual(group.state('a'))
+  })
+
+  test('another leader does so too, from its own snapshot on', () => {
+    const group = behind()
+    group.heal()
+    trickle(group, 5)
+    group.isolate('a')
+    group.elect('b')
+    trickle(group, 60, 'b')
+    group.pass(H)
+    expect(group.of('c', 'begin-snapshot').length).toBeLessThanOrEqual(2)
+    expect(group.state('c')).toEqual(group.state('b'))
+    group.heal()
+    group.pass(3 * H)
+    expect(group.state('a')).toEqual(group.state('b'))
+  })
+
+  test('a snapshot whose file is gone, or that was not what it should be, is not sent for ever', () => {
+    const group = behind()
+    group.heal()
+    trickle(group, 5)
+    write(group, 30)
+    group.pass(2100)
+    const { checksum } = group.disk('a').snapshots[0] as SnapshotMeta
+    group.feed('a', { kind: 'chunk-failed', to: 'c', checksum })
+    group.pass(3 * H)
+    const newest = group.disk('a').snapshots.at(-1)?.index
+    expect(group.of('c', 'begin-snapshot').map(({ snapshot }) => snapshot.index)).toEqual([42, newest])
+    expect(group.state('c')).toEqual(group.state('a'))
+  })
+
+  test('entries that come while it restores wait on its disk, not in its memory', () => {
+    const group = behind({ cacheBytesMax: 200, applyEntriesMax: 7 })
+    group.slowReplica('c')
+    group.heal()
+    group.pass(2 * H)
+    expect(group.raft('c').commit).toBeGreaterThanOrEqual(42)
+    write(group, 100)
+    const { log, commit, applied } = group.raft('c')
+    expect(applied).toBeLessThan(42)
+    expect(commit).toBeGreaterThanOrEqual(140)
+    expect(log.entry(60)).toBeUndefined()
+    expect(log.entry(commit)).toBeDefined()
+    group.slowReplica('c', false)
+    group.pass(H)
+    expect(group.state('c')).toEqual(group.state('a'))
+    expect(group.of('c', 'read-entries').every(({ to }) => to === 'c')).toBe(true)
+    expect(group.of('c', 'read-entries').length).toBeGreaterThan(0)
+    // Entries whose place a snapshot has taken since they were asked for.
+    const late = group.disk('a').entries.slice(0, 3)
+    expect(group.feed('c', { kind: 'entries-read', to: 'c', after: (late[0]?.index ?? 0) - 1, entries: late })).toEqual(
+      [],
+    )
+  })
 })
