@@ -143,17 +143,20 @@ export class Arrival {
   async #write(batch: readonly Waiting[]): Promise<void> {
     let end = this.#durableBytes
     const records: Uint8Array[] = []
+    const pieces: Uint8Array[] = []
     for (const { offset, data } of batch) {
       assert(offset <= end, `bytes from ${offset} follow those up to ${end}`)
       assert(offset + data.length <= this.meta.sizeBytes, 'a snapshot is as long as it says')
       // A leader that does not know how much is there sends some of it again.
       const news = data.subarray(Math.min(data.length, end - offset))
       if (news.length === 0) continue
-      await this.#data.write(news, end)
+      pieces.push(news)
       records.push(chunkRecord(end, news))
       end += news.length
     }
     if (records.length === 0) return
+    // In one piece: each call waits for a thread of the disk.
+    await this.#data.write(pieces.length === 1 ? (pieces[0] as Uint8Array) : Buffer.concat(pieces), this.#durableBytes)
     await this.#chunks.write(Buffer.concat(records), this.#chunkCount * CHUNK_RECORD_BYTES)
     await Promise.all([this.#data.sync(), this.#chunks.sync()])
     this.#chunkCount += records.length

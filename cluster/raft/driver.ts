@@ -20,6 +20,7 @@ import { Raft, type RaftOptions } from './core/raft.ts'
 import type { RecoveredState } from './core/recovery.ts'
 import { nameOf, type ServerId, serverId } from './core/server.ts'
 import { isSlowSync } from './core/slow-disk.ts'
+import { Sending } from './sending.ts'
 import type { SnapshotWriter } from './snapshots.ts'
 import type { ReplicatedState } from './state-machine.ts'
 import { RaftStatistics } from './statistics.ts'
@@ -81,7 +82,11 @@ interface Sitting {
   /** The newest write that is durable and that the core was not told of. Numbers of writes are those of one core. */
   persisted: number
   isTellingPersisted: boolean
+  /** Of an arriving snapshot, what is durable and the core was not told of. */
+  chunkWritten?: ChunkWritten | undefined
 }
+
+type ChunkWritten = Extract<RaftInput, { kind: 'chunk-written' }>
 
 /** After a failure of the disk. cluster.md §5.1 D6. */
 const REOPEN_MS = 5000
@@ -150,10 +155,10 @@ export class RaftDriver implements Consensus {
   #lastTickMs = Number.NEGATIVE_INFINITY
 
   #isSnapshotDue = false
-  /** What is sent of snapshots, in order, by server. */
-  readonly #chunks = new Map<ServerId, Promise<void>>()
-  /** When the first chunk of a snapshot went to a server, and when one began to arrive here. */
-  readonly #sendings = new Map<ServerId, { readonly checksum: string; readonly startMs: number }>()
+  /** Snapshots on their way, one a server. */
+  readonly #sendings = new Map<ServerId, Sending>()
+  #isWatchingSendings = false
+  /** When a snapshot began to arrive here. */
   #receiving: { readonly checksum: string; readonly startMs: number } | undefined
   /** Who waits for room on the lane of snapshots, by name. */
   readonly #awaitingRoom = new Map<string, (() => void)[]>()
@@ -468,8 +473,7 @@ export class RaftDriver implements Consensus {
     this.#cancelWake()
     this.#wakeAtMs = Number.POSITIVE_INFINITY
     this.#isSnapshotDue = false
-    this.#chunks.clear()
-    this.#sendings.clear()
+    for (const to of [...this.#sendings.keys()]) this.#stopSending(to)
     this.#receiving = undefined
     this.#loseProposals()
     for (const awaiting of this.#proposals.withdrawn()) this.#refuse(awaiting, 'NotLeader', why)
@@ -719,7 +723,7 @@ export class RaftDriver implements Consensus {
             this.#writingBytes -= data.length
           })
           .then(
-            (isTaken) => (isTaken ? this.#feedFor(sitting, done) : undefined),
+            (isTaken) => (isTaken ? this.#wasWritten(sitting, done) : undefined),
             (error: unknown) => this.#diskFailed(sitting, error),
           )
         this.#writing = writing
@@ -754,7 +758,7 @@ export class RaftDriver implements Consensus {
         })
         this.statistics.keepPeers(membersOf(effect.configuration).map(nameOf))
         for (const to of [...this.#sendings.keys()]) {
-          if (!membersOf(effect.configuration).includes(to)) this.#sendings.delete(to)
+          if (!membersOf(effect.configuration).includes(to)) this.#stopSending(to)
         }
         return this.#changed()
       case 'regressed':
@@ -785,6 +789,18 @@ export class RaftDriver implements Consensus {
     queueMicrotask(() => {
       sitting.isTellingPersisted = false
       this.#feedFor(sitting, { kind: 'persisted', write: sitting.persisted })
+    })
+  }
+
+  /** Of chunks that shared a sync the last one says it all. */
+  #wasWritten(sitting: Sitting, done: ChunkWritten): void {
+    const isTelling = sitting.chunkWritten !== undefined
+    sitting.chunkWritten = done
+    if (isTelling) return
+    queueMicrotask(() => {
+      const last = sitting.chunkWritten as ChunkWritten
+      sitting.chunkWritten = undefined
+      this.#feedFor(sitting, last)
     })
   }
 
@@ -840,14 +856,12 @@ export class RaftDriver implements Consensus {
   #sendChunk(sitting: Sitting, effect: Extract<RaftEffect, { kind: 'send-chunk' }>): void {
     const { to, term, round, snapshot, offset, lengthBytes } = effect
     const { checksum } = snapshot
-    if (this.#sendings.get(to)?.checksum !== checksum) {
-      this.#sendings.set(to, { checksum, startMs: this.#fabric.env.nowMs() })
-    }
-    const before = this.#chunks.get(to) ?? Promise.resolve()
-    const sending = before.then(async () => {
-      const data = await sitting.store.snapshots.readChunk(checksum, offset, lengthBytes)
+    const deliver = async (data: Uint8Array | undefined): Promise<void> => {
       if (sitting.isOver) return
-      if (data === undefined) return this.#feedFor(sitting, { kind: 'chunk-failed', to, checksum })
+      if (data === undefined) {
+        this.#stopSending(to)
+        return this.#feedFor(sitting, { kind: 'chunk-failed', to, checksum })
+      }
       const message: Message = { kind: 'snapshot', term, round, snapshot, offset, data }
       const { formation = '' } = sitting.store.meta
       const bytes = sitting.codec.encode({ formation, from: sitting.self, to, message })
@@ -858,11 +872,41 @@ export class RaftDriver implements Consensus {
       })
       // What is not taken now is asked for again by the core, when it notices that nothing moves.
       if (!sitting.isOver) this.#fabric.send(run, 'snapshot', bytes)
+    }
+    this.#sendingTo(sitting, to, checksum)
+      .send({ offset, lengthBytes }, deliver)
+      .catch((error: unknown) => this.#diskFailed(sitting, error))
+  }
+
+  #sendingTo({ store }: Sitting, to: ServerId, checksum: string): Sending {
+    const nowMs = this.#fabric.env.nowMs()
+    const before = this.#sendings.get(to)
+    if (before?.checksum === checksum) {
+      before.usedMs = nowMs
+      return before
+    }
+    this.#stopSending(to)
+    const sending = new Sending(checksum, nowMs, () => store.snapshots.reader(checksum))
+    this.#sendings.set(to, sending)
+    this.#watchSendings()
+    return sending
+  }
+
+  #stopSending(to: ServerId): void {
+    this.#sendings.get(to)?.close()
+    this.#sendings.delete(to)
+  }
+
+  /** A snapshot that nobody asks for any more does not stay open. */
+  #watchSendings(): void {
+    if (this.#isWatchingSendings) return
+    this.#isWatchingSendings = true
+    this.#fabric.after(SENDING_IDLE_MS, () => {
+      this.#isWatchingSendings = false
+      const sinceMs = this.#fabric.env.nowMs() - SENDING_IDLE_MS
+      for (const [to, { usedMs }] of [...this.#sendings]) if (usedMs <= sinceMs) this.#stopSending(to)
+      if (this.#sendings.size > 0) this.#watchSendings()
     })
-    this.#chunks.set(
-      to,
-      sending.catch((error: unknown) => this.#diskFailed(sitting, error)),
-    )
   }
 
   #room(name: string): void {
@@ -911,7 +955,7 @@ export class RaftDriver implements Consensus {
   #wasSent(to: ServerId, checksum: string): void {
     const sending = this.#sendings.get(to)
     if (sending?.checksum !== checksum) return
-    this.#sendings.delete(to)
+    this.#stopSending(to)
     this.statistics.snapshot('send', this.#fabric.env.nowMs() - sending.startMs)
   }
 

@@ -24,6 +24,8 @@ const ARRIVING = 'arriving'
 const READING_MS = 60_000
 /** What waits to be written into a snapshot here, gathered for fewer and larger writes. */
 const BUFFER_BYTES = 256 * 1024
+/** Of a snapshot that is sent, read at a time: a chunk by itself would cost a turn of the event loop, and of the disk's threads. */
+const READ_AHEAD_BYTES = 1024 * 1024
 
 interface SnapshotsOptions {
   readonly files: Files
@@ -100,18 +102,19 @@ export class Snapshots {
     )
   }
 
-  /** `lengthBytes` from `offset` of the snapshot with this checksum, fewer at its end; undefined when it is not kept any more. */
-  async readChunk(checksum: string, offset: number, lengthBytes: number): Promise<Uint8Array | undefined> {
+  /**
+   * For sending a snapshot: it is kept until a minute after the last chunk was read. Whoever asks closes it.
+   * @returns undefined when it is not kept any more
+   */
+  async reader(checksum: string): Promise<SnapshotReader | undefined> {
     this.#assertOpen()
     const kept = this.#kept.find(({ meta }) => meta.checksum === checksum)
     if (kept === undefined) return undefined
     kept.readMs = this.#nowMs()
     const file = await this.#files.open(join(this.#path, kept.name, DATA), 'read')
-    try {
-      return await file.read(offset, Math.min(lengthBytes, Math.max(0, kept.meta.sizeBytes - offset)))
-    } finally {
-      await file.close()
-    }
+    return new SnapshotReader(file, kept.meta.sizeBytes, () => {
+      kept.readMs = this.#nowMs()
+    })
   }
 
   /**
@@ -273,6 +276,39 @@ export class Snapshots {
 
   #assertOpen(): void {
     if (this.#isClosed) throw new MoonmeshError('Canceled', `${this.#path}: it has been closed`)
+  }
+}
+
+/** Reads a snapshot a chunk at a time, one call after the other; what follows a chunk is mostly asked for next. */
+export class SnapshotReader {
+  readonly #file: OpenFile
+  readonly #sizeBytes: number
+  readonly #used: () => void
+  #block: { readonly offset: number; readonly bytes: Uint8Array } = { offset: 0, bytes: new Uint8Array(0) }
+  #isClosed = false
+
+  constructor(file: OpenFile, sizeBytes: number, used: () => void) {
+    this.#file = file
+    this.#sizeBytes = sizeBytes
+    this.#used = used
+  }
+
+  /** `lengthBytes` from `offset`, fewer at the end. They stay as they are. */
+  async read(offset: number, lengthBytes: number): Promise<Uint8Array> {
+    this.#used()
+    const end = Math.min(this.#sizeBytes, offset + lengthBytes)
+    if (offset < this.#block.offset || end > this.#block.offset + this.#block.bytes.length) {
+      const wantedBytes = Math.min(this.#sizeBytes - offset, Math.max(lengthBytes, READ_AHEAD_BYTES))
+      this.#block = { offset, bytes: await this.#file.read(offset, Math.max(0, wantedBytes)) }
+    }
+    return this.#block.bytes.subarray(offset - this.#block.offset, Math.max(offset, end) - this.#block.offset)
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await this.#file.close()
   }
 }
 

@@ -1,8 +1,9 @@
 // A large data set in the versioned store: three real nodes on loopback, filled, restarted, joined by a fourth while writes go on.
-// usage: npm run bench -- kv-large [--gib 2] [--value-kib 64] [--restored] [--keep]
+// usage: npm run bench -- kv-large [--gib 2] [--value-kib 64] [--restored] [--only backup,join,restart] [--writers 16] [--keep]
 // --restored: the data set is not written call by call but restored from a backup that is made for it      (needs about five times that on the disk of BENCH_TMP)
+// --writers: clients that go on writing, one call after the other, while the standby joins
 // Figures, one JSON line each: how fast it fills, resident memory of each node at its highest, the longest turns of its event loop,
-// seconds of a snapshot, of a backup, of a restart, until a new standby has everything.
+// seconds of a snapshot, of a backup, of a restart, until a new standby has everything, and what the clients write before and meanwhile.
 
 import { spawn } from 'node:child_process'
 import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -24,12 +25,17 @@ const { values: options } = parseArgs({
     gib: { type: 'string', default: '2' },
     'value-kib': { type: 'string', default: '64' },
     restored: { type: 'boolean', default: false },
+    only: { type: 'string', default: 'backup,join,restart' },
+    writers: { type: 'string', default: '16' },
     keep: { type: 'boolean', default: false },
   },
 })
 const valueBytes = Number(options['value-kib']) * 1024
 const totalBytes = Number(options.gib) * 2 ** 30
 const keyCount = Math.ceil(totalBytes / valueBytes)
+const phases = options.only.split(',')
+/** How long the clients write alone before the standby joins. */
+const ALONE_MS = 15_000
 
 const APP = `version: "1.0"
 namespace: bench
@@ -315,33 +321,83 @@ if (options.restored) {
   emitRss('fill')
 }
 
-note('a backup under writes')
-const term = (await status(nodes.get('b'))).term
-const writing = background()
-startMs = performance.now()
-const file = join(dir, 'x.backup')
-await call(nodes.get('b'), 'POST', '/v1/cluster/snapshot', undefined, { to: createWriteStream(file) })
-emit('backup', secondsSince(startMs), 's', 1)
-emit('backup_size', statSync(file).size / 2 ** 20, 'MiB', 1)
-rmSync(file)
-emitTurns('backup')
-emitRss('backup')
+/** The clients of a phase. @returns ends them; with what each second brought */
+function writers(count) {
+  const started = performance.now()
+  let isOver = false
+  let written = 0
+  const client = async (at) => {
+    for (let i = at; !isOver; i += count) {
+      await put(i % keyCount, `w${i}`, nodes.get(['a', 'b', 'c'][at % 3]))
+      written++
+    }
+  }
+  const clients = Promise.all(Array.from({ length: count }, (_, at) => client(at)))
+  let from = { ms: started, written: 0 }
+  return {
+    /** MiB/s since the last time it was asked. */
+    rate() {
+      const now = { ms: performance.now(), written }
+      const mib = ((now.written - from.written) * valueBytes) / 2 ** 20
+      const rate = mib / ((now.ms - from.ms) / 1000)
+      from = now
+      return rate
+    },
+    async end() {
+      isOver = true
+      await clients
+    },
+  }
+}
 
-note('a new standby joins under writes')
-startMs = performance.now()
-const applied = (await status(nodes.get('a'))).applied_index
-await start('d')
-await until('d has what there was', async () => {
-  const { role, applied_index } = await status(nodes.get('d'))
-  return role === 'standby' && applied_index >= applied
-})
-emit('standby_joins', secondsSince(startMs), 's', 1)
-emitTurns('join')
-emitRss('join')
-quiet.stop = true
-await writing
-emit('elections', (await status(nodes.get('b'))).term - term, 'terms', 1)
+const arrivals = (name) =>
+  readFileSync(join(dir, `${name}.log`), 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('"event":"raft_snapshot_arrives"')).length
 
+if (phases.includes('backup')) {
+  note('a backup under writes')
+  const writing = background()
+  startMs = performance.now()
+  const file = join(dir, 'x.backup')
+  await call(nodes.get('b'), 'POST', '/v1/cluster/snapshot', undefined, { to: createWriteStream(file) })
+  emit('backup', secondsSince(startMs), 's', 1)
+  emit('backup_size', statSync(file).size / 2 ** 20, 'MiB', 1)
+  rmSync(file)
+  quiet.stop = true
+  await writing
+  emitTurns('backup')
+  emitRss('backup')
+}
+
+if (phases.includes('join')) {
+  note('a new standby joins under writes')
+  const before = await status(nodes.get('b'))
+  const writing = writers(Number(options.writers))
+  await pause(ALONE_MS)
+  emit('alone_writes', writing.rate(), 'MiB/s', 1)
+  emitTurns('alone')
+  emitRss('alone')
+  startMs = performance.now()
+  await start('d')
+  await until('d has all but what is on its way', async () => {
+    const [{ role, applied_index }, { commit_index }] = [await status(nodes.get('d')), await status(nodes.get('a'))]
+    return role === 'standby' && commit_index > 0 && applied_index >= commit_index - 64
+  })
+  emit('join_caught_up', secondsSince(startMs), 's', 1)
+  emit('join_writes', writing.rate(), 'MiB/s', 1)
+  emit('join_snapshots', arrivals('d'), 'snapshots', 1)
+  await writing.end()
+  emitTurns('join')
+  emitRss('join')
+  emit('elections', (await status(nodes.get('b'))).term - before.term, 'terms', 1)
+}
+
+if (!phases.includes('restart')) {
+  isWatching = false
+  process.exit(0)
+}
+if (!nodes.has('d')) await start('d')
 note('a killed node starts again')
 await kill('d')
 startMs = performance.now()

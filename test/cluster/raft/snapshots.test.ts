@@ -76,10 +76,34 @@ describe.each<[string, () => Files]>([
     const snapshots = await open()
     expect(snapshots.newest).toEqual(meta)
     expect((await readAll(snapshots, meta.checksum)).equals(contentOf(7, 700_000))).toBe(true)
-    const chunk = await snapshots.readChunk(meta.checksum, 699_990, 32_768)
+    const reader = await snapshots.reader(meta.checksum)
+    const chunk = await reader?.read(699_990, 32_768)
     expect([...(chunk ?? [])]).toEqual([...contentOf(7, 700_000).subarray(699_990)])
-    expect(await snapshots.readChunk('another', 0, 10)).toBeUndefined()
+    expect(await reader?.read(700_000, 32_768)).toHaveLength(0)
+    await reader?.close()
+    await reader?.close()
+    expect(await snapshots.reader('another')).toBeUndefined()
     await expect(readAll(snapshots, 'another')).rejects.toMatchObject({ kind: 'NotFound' })
+    await snapshots.close()
+  })
+
+  test('chunks of any length and order are those of the file', async () => {
+    const bytes = contentOf(9, 2_500_000)
+    const snapshots = await open()
+    const { checksum } = await save(snapshots, 9, bytes.length)
+    const reader = await snapshots.reader(checksum)
+    for (const [offset, lengthBytes] of [
+      [0, 32_768],
+      [32_768, 1_048_576],
+      [1_048_570, 20],
+      [2_490_000, 32_768],
+      [100, 5],
+      [99, 5],
+    ] as const) {
+      const read = await reader?.read(offset, lengthBytes)
+      expect(Buffer.from(read ?? []).equals(bytes.subarray(offset, offset + lengthBytes)), `from ${offset}`).toBe(true)
+    }
+    await reader?.close()
     await snapshots.close()
   })
 
@@ -95,7 +119,9 @@ describe.each<[string, () => Files]>([
     const snapshots = await open(2)
     const first = await save(snapshots, 1)
     await save(snapshots, 2)
-    await snapshots.readChunk(first.checksum, 0, 10)
+    const reader = await snapshots.reader(first.checksum)
+    await reader?.read(0, 10)
+    await reader?.close()
     nowMs += 30_000
     await save(snapshots, 3)
     expect(snapshots.list.map(({ index }) => index)).toEqual([3, 2, 1])
