@@ -1,19 +1,23 @@
 // The functions of the expression language. lua-libraries.md §15.
 
-import { toBytes, toText } from '../../runtime/base/bytes.ts'
-import type { Float } from '../../runtime/base/value.ts'
+import { toText } from '../../runtime/base/bytes.ts'
 import { decodeJson } from '../support/json-decode.ts'
 import { encodeJson } from '../support/json-encode.ts'
 import { neutralMaker, neutralReader } from '../support/json-tables.ts'
+import { bytesOfScanned, scanText } from '../text/scan.ts'
 import type { Argument, Evaluation, Predicate } from './evaluate.ts'
 import { ExprError } from './lexer.ts'
 import {
   type ExprMap,
+  type ExprNumber,
   type ExprValue,
   equal,
+  exactOf,
   float,
   fromNeutral,
+  integer,
   isArray,
+  isIndex,
   isInteger,
   isMap,
   isNumber,
@@ -32,6 +36,8 @@ interface Builtin {
 }
 
 const NESTING_MAX = 100
+/** How often sorting looks at an item, about. */
+const SORT_LOOKS = 10
 
 function wrong(value: ExprValue, wanted: string): never {
   throw new ExprError(`expected ${wanted}, found ${typeName(value)}`)
@@ -54,10 +60,18 @@ function array(args: readonly Argument[], index = 0): readonly ExprValue[] {
   return isArray(given) ? given : wrong(given, 'an array')
 }
 
-function integer(args: readonly Argument[], index: number, otherwise?: number): number {
-  const given = value(args, index)
+/** A position or a count. */
+function index(args: readonly Argument[], at: number, otherwise?: number): number {
+  const given = value(args, at)
   if (given === undefined && otherwise !== undefined) return otherwise
-  return isInteger(given) ? given : wrong(given, 'an int')
+  if (typeof given === 'bigint') throw new ExprError(`${given} is too large`)
+  return isIndex(given) ? given : wrong(given, 'an int')
+}
+
+/** All 64 bits. */
+function bitsOf(args: readonly Argument[], at: number): bigint {
+  const given = value(args, at)
+  return isInteger(given) ? BigInt(given) : wrong(given, 'an int')
 }
 
 function number(given: ExprValue): number {
@@ -79,19 +93,25 @@ function test(args: readonly Argument[], index: number): (item: ExprValue, i: nu
 }
 
 /** Numbers of an array, or of the arguments themselves. */
-function numbers(args: readonly Argument[]): (number | Float)[] {
-  const given = args.map((_, i) => value(args, i))
-  const flat = given.flatMap((item): ExprValue[] => (isArray(item) ? [...item] : [item]))
-  return flat.map((item) => (isNumber(item) ? item : wrong(item, 'a number')))
+function numbers(args: readonly Argument[]): ExprNumber[] {
+  const found: ExprNumber[] = []
+  for (let i = 0; i < args.length; i++) {
+    const given = value(args, i)
+    for (const item of isArray(given) ? given : [given]) found.push(isNumber(item) ? item : wrong(item, 'a number'))
+  }
+  return found
 }
 
-const total = (items: readonly (number | Float)[]): number | Float => {
-  const sum = items.reduce<number>((before, item) => before + numberOf(item), 0)
-  return items.every(isInteger) && Number.isSafeInteger(sum) ? sum : float(sum)
+const total = (items: readonly ExprNumber[]): ExprNumber => {
+  if (!items.every(isInteger)) return float(items.reduce<number>((before, item) => before + numberOf(item), 0))
+  return integer(items.reduce<bigint>((before, item) => before + BigInt(item), 0n))
 }
 
 function order(a: ExprValue, b: ExprValue): number {
-  if (isNumber(a) && isNumber(b)) return numberOf(a) - numberOf(b)
+  if (isNumber(a) && isNumber(b)) {
+    const [x, y] = [exactOf(a), exactOf(b)]
+    return x < y ? -1 : x > y ? 1 : 0
+  }
   if (typeof a === 'string' && typeof b === 'string') return a < b ? -1 : a > b ? 1 : 0
   throw new ExprError(`cannot order ${typeName(a)} and ${typeName(b)}`)
 }
@@ -108,16 +128,15 @@ function flatten(items: readonly ExprValue[], evaluation: Evaluation, depth = 0)
   return items.flatMap((item) => (isArray(item) ? flatten(item, evaluation, depth + 1) : [item]))
 }
 
-function uniq(items: readonly ExprValue[]): ExprValue[] {
-  const seen = new Set<ExprValue>()
-  const kept: ExprValue[] = []
-  for (const item of items) {
-    const isScalar = typeof item !== 'object'
-    if (isScalar ? seen.has(item) : kept.some((other) => equal(other, item))) continue
-    if (isScalar) seen.add(item)
-    kept.push(item)
-  }
-  return kept
+function uniq(items: readonly ExprValue[], { look }: Evaluation): ExprValue[] {
+  const scalars = new Set<ExprValue>()
+  const others: ExprValue[] = []
+  return items.filter((item) => {
+    const plain = isNumber(item) ? exactOf(item) : item
+    if (typeof plain !== 'object') return !scalars.has(plain) && scalars.add(plain)
+    look(others.length)
+    return !others.some((other) => equal(other, item, look)) && others.push(item) > 0
+  })
 }
 
 function map(args: readonly Argument[]): ExprMap {
@@ -125,26 +144,38 @@ function map(args: readonly Argument[]): ExprMap {
   return isMap(given) ? given : wrong(given, 'a map')
 }
 
-function toInteger(given: ExprValue): number {
-  const parsed = typeof given === 'string' ? (/^[-+]?\d+$/.test(given) ? Number(given) : Number.NaN) : number(given)
-  const whole = Math.trunc(parsed)
-  if (!Number.isSafeInteger(whole)) throw new ExprError(`${show(given)} is no int`)
-  return whole || 0
+const INT64_DIGITS_MAX = 19
+
+function toInteger(given: ExprValue, { look }: Evaluation): ExprValue {
+  if (isInteger(given)) return given
+  const refuse = (): never => {
+    throw new ExprError(`${show(given, look)} is no int`)
+  }
+  let whole: bigint
+  if (typeof given === 'string') {
+    const [, sign, digits] = /^([-+]?)0*(\d+)$/.exec(given) ?? []
+    if (digits === undefined || digits.length > INT64_DIGITS_MAX) return refuse()
+    whole = sign === '-' ? -BigInt(digits) : BigInt(digits)
+  } else {
+    const truncated = Math.trunc(number(given))
+    if (!Number.isFinite(truncated)) return refuse()
+    whole = BigInt(truncated)
+  }
+  return whole === BigInt.asIntN(64, whole) ? integer(whole) : refuse()
 }
 
-function toFloat(given: ExprValue): ExprValue {
+function toFloat(given: ExprValue, { look }: Evaluation): ExprValue {
   const parsed = typeof given === 'string' ? (given.trim() === '' ? Number.NaN : Number(given)) : number(given)
-  if (Number.isNaN(parsed)) throw new ExprError(`${show(given)} is no float`)
+  if (Number.isNaN(parsed)) throw new ExprError(`${show(given, look)} is no float`)
   return float(parsed)
 }
 
 /** Keeps an integer an integer. */
-const onNumber =
-  (work: (given: number) => number) =>
-  (args: readonly Argument[]): ExprValue => {
-    const given = value(args, 0)
-    return isInteger(given) ? work(given) || 0 : float(work(number(given)))
-  }
+function absolute(args: readonly Argument[]): ExprValue {
+  const given = value(args, 0)
+  if (!isInteger(given)) return float(Math.abs(number(given)))
+  return given < 0 ? integer(-BigInt(given)) : given
+}
 
 const onFloat =
   (work: (given: number) => number) =>
@@ -154,12 +185,12 @@ const onFloat =
 const bits =
   (work: (a: bigint, b: bigint) => bigint) =>
   (args: readonly Argument[]): ExprValue =>
-    Number(BigInt.asIntN(64, work(BigInt(integer(args, 0)), BigInt(integer(args, 1)))))
+    integer(work(bitsOf(args, 0), bitsOf(args, 1)))
 
 function shift(args: readonly Argument[], work: (a: bigint, b: bigint) => bigint): ExprValue {
-  const count = integer(args, 1)
-  if (count < 0 || count > 63) throw new ExprError('a shift is by 0 to 63 bits')
-  return Number(BigInt.asIntN(64, work(BigInt(integer(args, 0)), BigInt(count))))
+  const count = bitsOf(args, 1)
+  if (count < 0n || count > 63n) throw new ExprError('a shift is by 0 to 63 bits')
+  return integer(work(bitsOf(args, 0), count))
 }
 
 /** Cut off at both ends: space, or any of the given characters. */
@@ -176,7 +207,7 @@ function trim(args: readonly Argument[]): string {
 
 function split(args: readonly Argument[], evaluation: Evaluation, isAfter: boolean): ExprValue {
   const separator = text(args, 1)
-  const countMax = integer(args, 2, -1)
+  const countMax = index(args, 2, -1)
   const parts = text(args, 0).split(separator)
   const kept =
     countMax > 0 && parts.length > countMax
@@ -189,14 +220,14 @@ function split(args: readonly Argument[], evaluation: Evaluation, isAfter: boole
 function replace(args: readonly Argument[], evaluation: Evaluation): string {
   const [given, from, to] = [text(args, 0), text(args, 1), text(args, 2)]
   const parts = given.split(from)
-  const countMax = integer(args, 3, -1)
+  const countMax = index(args, 3, -1)
   evaluation.spendText(given.length + parts.length * to.length)
   if (countMax < 0 || parts.length - 1 <= countMax) return parts.join(to)
   return parts.slice(0, countMax + 1).join(to) + from + parts.slice(countMax + 1).join(from)
 }
 
 function repeat(args: readonly Argument[], evaluation: Evaluation): string {
-  const count = integer(args, 1)
+  const count = index(args, 1)
   if (count < 0) throw new ExprError('a count cannot be negative')
   evaluation.spendText(text(args, 0).length * count)
   return text(args, 0).repeat(count)
@@ -218,12 +249,14 @@ function reduce(args: readonly Argument[]): ExprValue {
   return accumulated
 }
 
-function groupBy(args: readonly Argument[]): ExprMap {
+function groupBy(args: readonly Argument[], { look }: Evaluation): ExprMap {
   const run = predicate(args, 1)
   const groups = new Map<string, ExprValue[]>()
   for (const item of array(args)) {
-    const key = show(run(item))
-    groups.set(key, [...(groups.get(key) ?? []), item])
+    const key = show(run(item), look)
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [item])
+    else group.push(item)
   }
   return groups
 }
@@ -238,43 +271,56 @@ function median(args: readonly Argument[]): ExprValue {
   return float(items.length % 2 === 1 ? upper : ((items[middle - 1] as number) + upper) / 2)
 }
 
-function extreme(args: readonly Argument[], isBetter: (a: number, b: number) => boolean): ExprValue {
+function extreme(args: readonly Argument[], isBetter: (a: number | bigint, b: number | bigint) => boolean): ExprValue {
   const items = numbers(args)
   if (items.length === 0) throw new ExprError('there are no numbers')
-  return items.reduce((best, item) => (isBetter(numberOf(item), numberOf(best)) ? item : best))
+  return items.reduce((best, item) => (isBetter(exactOf(item), exactOf(best)) ? item : best))
+}
+
+/** In code points. */
+function lengthOf(given: string): number {
+  let count = given.length
+  for (let i = 0; i < given.length - 1; i++) {
+    const isPair = (given.charCodeAt(i) & 0xfc00) === 0xd800 && (given.charCodeAt(i + 1) & 0xfc00) === 0xdc00
+    if (isPair) count--
+  }
+  return count
 }
 
 const length = (given: ExprValue): number => {
-  if (typeof given === 'string') return [...given].length
+  if (typeof given === 'string') return lengthOf(given)
   if (isArray(given)) return given.length
   return isMap(given) ? given.size : wrong(given, 'a string, array or map')
 }
 
-function fromPairs(args: readonly Argument[]): ExprMap {
+function fromPairs(args: readonly Argument[], { look }: Evaluation): ExprMap {
   return new Map(
     array(args).map((pair): [string, ExprValue] => {
       if (!isArray(pair) || pair.length !== 2) throw new ExprError('every item must be an array [key, value]')
-      return [show(pair[0]), pair[1]]
+      return [show(pair[0], look), pair[1]]
     }),
   )
 }
 
-function get(args: readonly Argument[]): ExprValue {
+function get(args: readonly Argument[], { look }: Evaluation): ExprValue {
   const container = value(args, 0)
   const key = value(args, 1)
-  if (isMap(container)) return container.get(show(key))
-  if (isArray(container) && isInteger(key)) return container[key < 0 ? container.length + key : key]
+  if (isMap(container)) return container.get(show(key, look))
+  if (isArray(container) && isIndex(key)) return container[key < 0 ? container.length + key : key]
   return undefined
 }
 
 function fromBase64(given: string): string {
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(given)) throw new ExprError('not base64')
-  return Buffer.from(given, 'base64').toString('utf8')
+  return scanText(Buffer.from(given, 'base64').toString('latin1')).text
 }
 
-function fromJson(given: string): ExprValue {
+const ITEMS_PER_JSON_CHARACTER = 2
+
+function fromJson(given: string, { look }: Evaluation): ExprValue {
+  look(given.length * ITEMS_PER_JSON_CHARACTER)
   try {
-    return fromNeutral(decodeJson(neutralMaker, toBytes(given)) as ReturnType<typeof toNeutral>)
+    return fromNeutral(decodeJson(neutralMaker, bytesOfScanned(given)) as ReturnType<typeof toNeutral>)
   } catch (thrown) {
     throw new ExprError(thrown instanceof Error ? thrown.message : 'not JSON')
   }
@@ -328,9 +374,10 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ['groupBy', onItems(groupBy)],
   [
     'sortBy',
-    onItems((args) => {
+    onItems((args, { look }) => {
       const run = predicate(args, 1)
       const sign = direction(args, 2)
+      look(array(args).length * SORT_LOOKS)
       return array(args)
         .map((item) => ({ item, key: run(item) }))
         .sort((a, b) => sign * order(a.key, b.key))
@@ -388,7 +435,7 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
     ),
   ],
   ['median', make(1, ANY, median)],
-  ['abs', make(1, 1, onNumber(Math.abs))],
+  ['abs', make(1, 1, absolute)],
   ['ceil', make(1, 1, onFloat(Math.ceil))],
   ['floor', make(1, 1, onFloat(Math.floor))],
   // Halves away from zero.
@@ -400,14 +447,14 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
       onFloat((given) => Math.sign(given) * Math.round(Math.abs(given))),
     ),
   ],
-  ['int', make(1, 1, (args) => toInteger(value(args, 0)))],
-  ['float', make(1, 1, (args) => toFloat(value(args, 0)))],
-  ['string', make(1, 1, (args) => show(value(args, 0)))],
+  ['int', make(1, 1, (args, evaluation) => toInteger(value(args, 0), evaluation))],
+  ['float', make(1, 1, (args, evaluation) => toFloat(value(args, 0), evaluation))],
+  ['string', make(1, 1, (args, { look }) => show(value(args, 0), look))],
   ['type', make(1, 1, (args) => typeName(value(args, 0)))],
 
   ['first', make(1, 1, (args) => array(args)[0])],
   ['last', make(1, 1, (args) => array(args).at(-1))],
-  ['take', make(2, 2, (args) => array(args).slice(0, Math.max(0, integer(args, 1))))],
+  ['take', make(2, 2, (args) => array(args).slice(0, Math.max(0, index(args, 1))))],
   [
     'concat',
     make(1, ANY, (args, evaluation) => {
@@ -417,12 +464,13 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
     }),
   ],
   ['flatten', make(1, 1, (args, evaluation) => flatten(array(args), evaluation))],
-  ['uniq', make(1, 1, (args) => uniq(array(args)))],
+  ['uniq', make(1, 1, (args, evaluation) => uniq(array(args), evaluation))],
   ['reverse', make(1, 1, (args) => [...array(args)].reverse())],
   [
     'sort',
-    make(1, 2, (args) => {
+    make(1, 2, (args, { look }) => {
       const sign = direction(args, 1)
+      look(array(args).length * SORT_LOOKS)
       return [...array(args)].sort((a, b) => sign * order(a, b))
     }),
   ],
@@ -442,8 +490,8 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ['get', make(2, 2, get)],
 
   ['toJSON', make(1, 1, (args) => toJson(value(args, 0)))],
-  ['fromJSON', make(1, 1, (args) => fromJson(text(args, 0)))],
-  ['toBase64', make(1, 1, (args) => Buffer.from(text(args, 0), 'utf8').toString('base64'))],
+  ['fromJSON', make(1, 1, (args, evaluation) => fromJson(text(args, 0), evaluation))],
+  ['toBase64', make(1, 1, (args) => Buffer.from(bytesOfScanned(text(args, 0)), 'latin1').toString('base64'))],
   ['fromBase64', make(1, 1, (args) => fromBase64(text(args, 0)))],
 
   [
@@ -478,7 +526,7 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
       bits((a, b) => a & ~b),
     ),
   ],
-  ['bitnot', make(1, 1, (args) => Number(BigInt.asIntN(64, ~BigInt(integer(args, 0)))))],
+  ['bitnot', make(1, 1, (args) => integer(~bitsOf(args, 0)))],
   ['bitshl', make(2, 2, (args) => shift(args, (a, b) => a << b))],
   ['bitshr', make(2, 2, (args) => shift(args, (a, b) => a >> b))],
   ['bitushr', make(2, 2, (args) => shift(args, (a, b) => BigInt.asUintN(64, a) >> b))],

@@ -55,7 +55,7 @@ function typeOf(node: Node, scope: Scope): Known {
     case 'condition': {
       const test = typeOf(node.test, scope)
       if (node.test !== node.yes && !fits(test, 'bool')) mismatch('?:', test, 'bool', 0)
-      const yes = typeOf(node.yes, scope)
+      const yes = node.test === node.yes ? test : typeOf(node.yes, scope)
       const no = typeOf(node.no, scope)
       return yes === no ? yes : 'any'
     }

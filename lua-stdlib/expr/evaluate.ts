@@ -1,4 +1,5 @@
-// Evaluates expressions. Nothing here can run for ever: steps and the size of what is made are bounded. lua-libraries.md §15.
+// Evaluates expressions. Nothing here can run for long: steps, what they look at, and the size of what is made are bounded.
+// lua-libraries.md §15.
 
 import { RE2JS } from 're2js'
 import { builtins } from './builtins.ts'
@@ -8,17 +9,27 @@ import {
   type ExprMap,
   type ExprValue,
   equal,
+  exactOf,
   float,
+  integer,
   isArray,
+  isIndex,
   isInteger,
   isMap,
   isNumber,
   numberOf,
+  show,
   typeName,
 } from './values.ts'
 
 const STEPS_MAX = 1_000_000
 const ITEMS_MAX = 1_000_000
+/** Items of arrays and maps that are looked at, and texts by `CHARACTERS_PER_ITEM`: well below a second. */
+const LOOKED_AT_MAX = 10_000_000
+const CHARACTERS_PER_ITEM = 8
+/** A character takes a matcher as many steps, at worst, as the pattern is long. */
+const PATTERN_CHARACTERS_PER_ITEM = 32
+const PATTERN_LENGTH_MAX = 64 * 1024
 const TEXT_LENGTH_MAX = 16 * 1024 * 1024
 const PATTERNS_MAX = 100
 
@@ -41,6 +52,7 @@ export class Evaluation {
   readonly #patterns = new Map<string, ReturnType<typeof RE2JS.compile>>()
   #steps = 0
   #itemCount = 0
+  #lookedAtCount = 0
 
   constructor(env: ExprMap | undefined) {
     this.#env = env
@@ -57,6 +69,20 @@ export class Evaluation {
     if (this.#itemCount > ITEMS_MAX) throw new ExprError(`the expression makes more than ${ITEMS_MAX} items`)
   }
 
+  /** Counts items that are about to be looked at. */
+  readonly look = (itemCount: number): void => {
+    this.#lookedAtCount += itemCount
+    if (this.#lookedAtCount > LOOKED_AT_MAX) {
+      throw new ExprError(`the expression looks at more than ${LOOKED_AT_MAX} items or pieces of text`)
+    }
+  }
+
+  #lookAt(value: ExprValue): void {
+    if (typeof value === 'string') this.look(value.length / CHARACTERS_PER_ITEM)
+    else if (isArray(value)) this.look(value.length)
+    else if (isMap(value)) this.look(value.size)
+  }
+
   /** A text of this length is about to be made. */
   spendText(length: number): void {
     if (length > TEXT_LENGTH_MAX) throw new ExprError(`the expression makes a text of ${length} characters`)
@@ -66,6 +92,9 @@ export class Evaluation {
   pattern(source: string): ReturnType<typeof RE2JS.compile> {
     const known = this.#patterns.get(source)
     if (known !== undefined) return known
+    if (source.length > PATTERN_LENGTH_MAX) {
+      throw new ExprError(`a pattern has at most ${PATTERN_LENGTH_MAX} characters`)
+    }
     if (this.#patterns.size >= PATTERNS_MAX) this.#patterns.clear()
     let compiled: ReturnType<typeof RE2JS.compile>
     try {
@@ -100,7 +129,9 @@ export class Evaluation {
       case 'map':
         this.spend(node.pairs.length)
         return new Map(
-          node.pairs.map(({ key, value }) => [String(this.#value(key, scope)), this.#value(value, scope)] as const),
+          node.pairs.map(
+            ({ key, value }) => [show(this.#value(key, scope), this.look), this.#value(value, scope)] as const,
+          ),
         )
       case 'unary':
         return this.#unary(node, this.#value(node.operand, scope))
@@ -117,6 +148,7 @@ export class Evaluation {
       case 'closure':
         throw new ExprError('a predicate can only be an argument of a function such as filter')
       case 'let': {
+        this.look(scope.names.size)
         const names = new Map(scope.names).set(node.name, this.#value(node.value, scope))
         return this.#value(node.body, { ...scope, names })
       }
@@ -137,7 +169,8 @@ export class Evaluation {
     }
     if (!isNumber(operand)) throw typeError(operator, operand, at)
     if (operator === '+') return operand
-    return isInteger(operand) ? -operand || 0 : float(-numberOf(operand))
+    if (isIndex(operand)) return -operand || 0
+    return isInteger(operand) ? integer(-operand) : float(-numberOf(operand))
   }
 
   #condition({ test, yes, no }: Node & { kind: 'condition' }, scope: Scope): ExprValue {
@@ -164,9 +197,9 @@ export class Evaluation {
     const right = this.#value(node.right, scope)
     switch (operator) {
       case '==':
-        return equal(left, right)
+        return equal(left, right, this.look)
       case '!=':
-        return !equal(left, right)
+        return !equal(left, right, this.look)
       case 'in':
         return this.#within(left, right, at)
       case 'not in':
@@ -188,7 +221,8 @@ export class Evaluation {
   }
 
   #within(item: ExprValue, container: ExprValue, at: number): boolean {
-    if (isArray(container)) return container.some((each) => equal(each, item))
+    this.#lookAt(container)
+    if (isArray(container)) return container.some((each) => equal(each, item, this.look))
     if (isMap(container)) return typeof item === 'string' && container.has(item)
     if (container === undefined) return false
     if (typeof container === 'string' && typeof item === 'string') return container.includes(item)
@@ -196,7 +230,7 @@ export class Evaluation {
   }
 
   #range(from: ExprValue, to: ExprValue, at: number): ExprValue {
-    if (!isInteger(from) || !isInteger(to)) throw typeError('..', isInteger(from) ? to : from, at)
+    if (!isIndex(from) || !isIndex(to)) throw typeError('..', isIndex(from) ? to : from, at)
     const count = Math.max(0, to - from + 1)
     this.spend(count)
     return Array.from({ length: count }, (_, i) => from + i)
@@ -206,13 +240,17 @@ export class Evaluation {
     if (typeof left !== 'string' || typeof right !== 'string') {
       throw typeError(operator, typeof left === 'string' ? right : left, at)
     }
+    this.#lookAt(left)
     if (operator === 'contains') return left.includes(right)
     if (operator === 'startsWith') return left.startsWith(right)
-    return operator === 'endsWith' ? left.endsWith(right) : this.pattern(right).matcher(left).find()
+    if (operator === 'endsWith') return left.endsWith(right)
+    this.look(left.length * Math.ceil(right.length / PATTERN_CHARACTERS_PER_ITEM))
+    return this.pattern(right).matcher(left).find()
   }
 
   #arithmetic(operator: string, left: ExprValue, right: ExprValue, at: number): ExprValue {
     if (typeof left === 'string' && typeof right === 'string') {
+      this.#lookAt(left)
       const order = left < right ? -1 : left > right ? 1 : 0
       switch (operator) {
         case '+':
@@ -234,33 +272,38 @@ export class Evaluation {
     }
     const a = numberOf(left)
     const b = numberOf(right)
+    const [exactA, exactB] = [exactOf(left), exactOf(right)]
     const areIntegers = isInteger(left) && isInteger(right)
-    const result = (value: number): ExprValue =>
-      areIntegers && Number.isSafeInteger(value) ? value || 0 : float(value)
+    const result = (value: number, work: (a: bigint, b: bigint) => bigint): ExprValue => {
+      if (!areIntegers) return float(value)
+      // What is safe came about safely: rounding leads out of that range, never into it.
+      if (Number.isSafeInteger(value) && typeof left === 'number' && typeof right === 'number') return value || 0
+      return integer(work(BigInt(left as number | bigint), BigInt(right as number | bigint)))
+    }
     switch (operator) {
       case '+':
-        return result(a + b)
+        return result(a + b, (x, y) => x + y)
       case '-':
-        return result(a - b)
+        return result(a - b, (x, y) => x - y)
       case '*':
-        return result(a * b)
+        return result(a * b, (x, y) => x * y)
       case '/':
         return float(a / b)
       case '%':
         if (!areIntegers) throw typeError('%', isInteger(left) ? right : left, at)
         if (b === 0) throw new ExprError(`integer divide by zero at ${place(at)}`)
-        return result(a % b)
+        return result(a % b, (x, y) => x % y)
       case '**':
       case '^':
         return float(a ** b)
       case '<':
-        return a < b
+        return exactA < exactB
       case '>':
-        return a > b
+        return exactA > exactB
       case '<=':
-        return a <= b
+        return exactA <= exactB
       case '>=':
-        return a >= b
+        return exactA >= exactB
     }
     throw new ExprError(`unknown operator ${operator} at ${place(at)}`)
   }
@@ -274,9 +317,9 @@ export class Evaluation {
       throw new ExprError(`cannot fetch ${name} from nil at ${place(at)}`)
     }
     const index = this.#value(key, scope)
-    if (isMap(container)) return container.get(typeof index === 'string' ? index : String(index))
+    if (isMap(container)) return container.get(show(index, this.look))
     if (isArray(container)) {
-      if (!isInteger(index)) throw new ExprError(`an array has no member ${String(index)} at ${place(at)}`)
+      if (!isIndex(index)) throw new ExprError(`an array has no member ${show(index, this.look)} at ${place(at)}`)
       const position = index < 0 ? container.length + index : index
       if (position < 0 || position >= container.length) {
         throw new ExprError(`index out of range: ${index} (array length is ${container.length}) at ${place(at)}`)
@@ -291,7 +334,7 @@ export class Evaluation {
     if (!isArray(container) && typeof container !== 'string') throw typeError('[:]', container, at)
     const bound = (node: Node | undefined, otherwise: number): number => {
       const value = node === undefined ? otherwise : this.#value(node, scope)
-      if (!isInteger(value)) throw typeError('[:]', value, at)
+      if (!isIndex(value)) throw typeError('[:]', value, at)
       return Math.min(Math.max(value < 0 ? container.length + value : value, 0), container.length)
     }
     const begin = bound(from, 0)
@@ -305,7 +348,10 @@ export class Evaluation {
     if (builtin === undefined) throw new ExprError(`unknown function ${fn} at ${place(at)}`)
     const given = args.map((arg, i): Argument => {
       const isPredicate = arg.kind === 'closure' || builtin.predicateAt === i
-      return isPredicate ? { predicate: this.#predicate(arg, scope) } : { value: this.#value(arg, scope) }
+      if (isPredicate) return { predicate: this.#predicate(arg, scope) }
+      const value = this.#value(arg, scope)
+      this.#lookAt(value)
+      return { value }
     })
     try {
       return builtin.run(given, this)
@@ -318,6 +364,7 @@ export class Evaluation {
   #predicate(node: Node, scope: Scope): Predicate {
     const body = node.kind === 'closure' ? node.body : node
     return (item, names) => {
+      this.look(scope.names.size + (isMap(item) ? item.size : 0))
       const inner = names === undefined ? scope.names : new Map([...scope.names, ...names])
       // Fields of the item can be named without anything before them.
       return this.#value(body, { names: isMap(item) ? withFields(inner, item) : inner, item, hasItem: true })

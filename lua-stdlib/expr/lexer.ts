@@ -1,7 +1,10 @@
 // Tokens of the expression language. lua-libraries.md §15.
 
+import { integerValue } from '../../runtime/base/value.ts'
+
 export type Token =
-  | { readonly kind: 'integer' | 'float'; readonly value: number; readonly at: number }
+  | { readonly kind: 'integer'; readonly value: number | bigint; readonly at: number }
+  | { readonly kind: 'float'; readonly value: number; readonly at: number }
   | { readonly kind: 'string' | 'name' | 'operator'; readonly value: string; readonly at: number }
   | { readonly kind: 'end'; readonly at: number }
 
@@ -10,7 +13,11 @@ export class ExprError extends Error {
   override readonly name = 'ExprError'
 }
 
-const SPACE = /(?:\s|\/\/[^\n]*|\/\*[\s\S]*?\*\/)+/y
+const INT64_MAX = 2n ** 63n - 1n
+/** More than any integer has, in whichever base. */
+const DIGITS_MAX = 100
+
+const SPACE = /(?:\s|\/\/[^\n]*)+/y
 const NUMBER =
   /0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|(?:\d[\d_]*)(?:\.(?!\.)\d[\d_]*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?/y
 const NAME = /(?:#(?=[A-Za-z]))?[A-Za-z_$][A-Za-z0-9_$]*/y
@@ -43,6 +50,12 @@ export function tokensOf(text: string): Token[] {
   while (true) {
     take(SPACE)
     const start = at
+    if (text.startsWith('/*', at)) {
+      const end = text.indexOf('*/', at + 2)
+      if (end < 0) throw new ExprError(`comment without an end, begun at ${place(start)}`)
+      at = end + 2
+      continue
+    }
     const sign = text[at]
     if (sign === undefined) break
     if (sign === '"' || sign === "'" || sign === '`') {
@@ -75,9 +88,10 @@ export const place = (at: number): string => `position ${at + 1}`
 
 function numberToken(digits: string, at: number): Token {
   const isFloat = /[.eE]/.test(digits) && !/^0[xX]/.test(digits)
-  const value = Number(digits)
-  if (!isFloat && !Number.isSafeInteger(value)) throw new ExprError(`integer ${digits} is too large at ${place(at)}`)
-  return { kind: isFloat ? 'float' : 'integer', value, at }
+  if (isFloat) return { kind: 'float', value: Number(digits), at }
+  const value = digits.length > DIGITS_MAX ? INT64_MAX + 1n : BigInt(digits)
+  if (value > INT64_MAX) throw new ExprError(`integer ${digits} is too large at ${place(at)}`)
+  return { kind: 'integer', value: integerValue(value), at }
 }
 
 function stringAt(text: string, start: number): { value: string; end: number } {

@@ -3,7 +3,8 @@
 import { ExprError, place, type Token, tokensOf } from './lexer.ts'
 
 export type Node =
-  | { readonly kind: 'integer' | 'float'; readonly value: number }
+  | { readonly kind: 'integer'; readonly value: number | bigint }
+  | { readonly kind: 'float'; readonly value: number }
   | { readonly kind: 'string'; readonly value: string }
   | { readonly kind: 'boolean'; readonly value: boolean }
   | { readonly kind: 'nil' }
@@ -41,6 +42,8 @@ export type Node =
 
 const SOURCE_LENGTH_MAX = 64 * 1024
 const DEPTH_MAX = 200
+/** Of the tree: long chains of operators nest without a bracket. What goes through trees recurses. */
+const TREE_DEPTH_MAX = 1000
 
 /** Left binding power; a higher one binds tighter. */
 const BINARY: Readonly<Record<string, number>> = {
@@ -77,13 +80,57 @@ const WORDS = new Set(['and', 'or', 'not', 'in', 'matches', 'contains', 'startsW
 /** @throws ExprError */
 export function parseExpr(text: string): Node {
   if (text.length > SOURCE_LENGTH_MAX) throw new ExprError(`an expression has at most ${SOURCE_LENGTH_MAX} characters`)
-  return new Parser(tokensOf(text)).parse()
+  const root = new Parser(tokensOf(text)).parse()
+  if (isDeeperThan(root, TREE_DEPTH_MAX)) {
+    throw new ExprError(`an expression nests at most ${TREE_DEPTH_MAX} levels deep, chains of operators included`)
+  }
+  return root
+}
+
+function isDeeperThan(root: Node, depthMax: number): boolean {
+  const waiting = [{ node: root, depth: 1 }]
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const { node, depth } = next
+    if (depth > depthMax) return true
+    for (const child of childrenOf(node)) waiting.push({ node: child, depth: depth + 1 })
+  }
+  return false
+}
+
+function childrenOf(node: Node): readonly Node[] {
+  switch (node.kind) {
+    case 'array':
+      return node.items
+    case 'map':
+      return node.pairs.flatMap(({ key, value }) => [key, value])
+    case 'unary':
+      return [node.operand]
+    case 'binary':
+      return [node.left, node.right]
+    case 'condition':
+      // Of `a ?: b` the test is the result too: one tree in two places.
+      return node.test === node.yes ? [node.test, node.no] : [node.test, node.yes, node.no]
+    case 'member':
+      return [node.of, node.key]
+    case 'slice':
+      return [node.of, node.from, node.to].filter((child) => child !== undefined)
+    case 'call':
+      return node.args
+    case 'closure':
+      return [node.body]
+    case 'let':
+      return [node.value, node.body]
+    default:
+      return []
+  }
 }
 
 class Parser {
   readonly #tokens: readonly Token[]
   #index = 0
   #depth = 0
+  /** Where a `{` has turned out to open no predicate: each is tried once, or nested ones would take exponential time. */
+  readonly #noPredicates = new Set<number>()
 
   constructor(tokens: readonly Token[]) {
     this.#tokens = tokens
@@ -252,9 +299,11 @@ class Parser {
     const token = this.#token
     switch (token.kind) {
       case 'integer':
+        this.#index++
+        return { kind: 'integer', value: token.value }
       case 'float':
         this.#index++
-        return { kind: token.kind, value: token.value }
+        return { kind: 'float', value: token.value }
       case 'string':
         this.#index++
         return { kind: 'string', value: token.value }
@@ -342,8 +391,9 @@ class Parser {
 
   /** A predicate in braces, or with `#` or a leading `.` in it without them. */
   #argument(): Node {
-    if (this.#is('{')) {
+    if (this.#is('{') && !this.#noPredicates.has(this.#index)) {
       const start = this.#index
+      const depth = this.#depth
       try {
         this.#index++
         const body = this.#sequence()
@@ -352,7 +402,9 @@ class Parser {
       } catch (thrown) {
         // `{a: 1}` is a map and no predicate.
         if (!(thrown instanceof ExprError)) throw thrown
+        this.#noPredicates.add(start)
         this.#index = start
+        this.#depth = depth
       }
     }
     return this.#conditional()

@@ -1,14 +1,19 @@
-// What expressions compute with: nil, booleans, integers, floats, texts, arrays and maps. Integers and floats differ, as in Lua.
+// What expressions compute with: nil, booleans, integers, floats, texts, arrays and maps. Integers and floats differ, as in Lua. Bytes that are
+// no UTF-8 stay what they are on the way in and out (text/scan.ts).
 
-import { toBytes, toText } from '../../runtime/base/bytes.ts'
-import { ErrorValue, Float, floatValue, TableValue, type Value } from '../../runtime/base/value.ts'
+import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../../runtime/base/value.ts'
+import { bytesOfScanned, scanText } from '../text/scan.ts'
 import { ExprError } from './lexer.ts'
 
-/** A whole `number` is an integer; `Float` is a float with a whole value; any other `number` is a float. */
-export type ExprValue = undefined | boolean | number | Float | string | readonly ExprValue[] | ExprMap
+/** A safe whole `number`, or a `bigint` beyond those, is an integer; `Float` is a float with a whole value; any other `number` is a float. */
+export type ExprValue = undefined | boolean | number | bigint | Float | string | readonly ExprValue[] | ExprMap
 export type ExprMap = ReadonlyMap<string, ExprValue>
 
 const DEPTH_MAX = 128
+const RESULT_PARTS_MAX = 1_000_000
+
+/** Counts work that is about to be done, in items looked at. @throws ExprError when it is too much */
+export type Spend = (itemCount: number) => void
 
 export type TypeName = 'nil' | 'bool' | 'int' | 'float' | 'string' | 'array' | 'map'
 
@@ -16,6 +21,7 @@ export function typeName(value: ExprValue): TypeName {
   if (value === undefined) return 'nil'
   if (typeof value === 'boolean') return 'bool'
   if (typeof value === 'string') return 'string'
+  if (typeof value === 'bigint') return 'int'
   if (typeof value === 'number') return Number.isInteger(value) ? 'int' : 'float'
   if (value instanceof Float) return 'float'
   return isArray(value) ? 'array' : 'map'
@@ -23,19 +29,39 @@ export function typeName(value: ExprValue): TypeName {
 
 export const isArray = (value: ExprValue): value is readonly ExprValue[] => Array.isArray(value)
 export const isMap = (value: ExprValue): value is ExprMap => value instanceof Map
-export const isNumber = (value: ExprValue): value is number | Float =>
-  typeof value === 'number' || value instanceof Float
-export const numberOf = (value: number | Float): number => (value instanceof Float ? value.value : value)
-export const isInteger = (value: ExprValue): value is number => typeof value === 'number' && Number.isInteger(value)
+export type ExprNumber = number | bigint | Float
+export const isNumber = (value: ExprValue): value is ExprNumber =>
+  typeof value === 'number' || typeof value === 'bigint' || value instanceof Float
+/** As a double; integers beyond 53 bits are rounded. */
+export const numberOf = (value: ExprNumber): number => Number(exactOf(value))
+/** What JavaScript compares exactly, a `bigint` with a `number` too. */
+export const exactOf = (value: ExprNumber): number | bigint => (value instanceof Float ? value.value : value)
+export const isInteger = (value: ExprValue): value is number | bigint =>
+  typeof value === 'bigint' || (typeof value === 'number' && Number.isInteger(value))
+/** An integer that can be a position or a count. */
+export const isIndex = (value: ExprValue): value is number => typeof value === 'number' && Number.isInteger(value)
+
+/** An integer of 64 bits; beyond them it wraps around, as in Lua. */
+export const integer = (value: bigint): number | bigint => integerValue(BigInt.asIntN(64, value))
 
 /** A float, whole or not. */
 export const float = (value: number): number | Float => (Number.isInteger(value) ? new Float(value) : value)
 
-export function equal(a: ExprValue, b: ExprValue): boolean {
-  if (isNumber(a) && isNumber(b)) return numberOf(a) === numberOf(b)
-  if (isArray(a) && isArray(b)) return a.length === b.length && a.every((item, i) => equal(item, b[i]))
+export function equal(a: ExprValue, b: ExprValue, spend: Spend): boolean {
+  if (isNumber(a) && isNumber(b)) {
+    const [x, y] = [exactOf(a), exactOf(b)]
+    return x <= y && x >= y
+  }
+  if (isArray(a) && isArray(b)) {
+    if (a.length !== b.length) return false
+    spend(a.length)
+    return a.every((item, i) => equal(item, b[i], spend))
+  }
   if (isMap(a) && isMap(b)) {
-    return a.size === b.size && [...a].every(([key, item]) => b.has(key) && equal(item, b.get(key)))
+    if (a.size !== b.size) return false
+    spend(a.size)
+    for (const [key, item] of a) if (!b.has(key) || !equal(item, b.get(key), spend)) return false
+    return true
   }
   return a === b
 }
@@ -43,37 +69,52 @@ export function equal(a: ExprValue, b: ExprValue): boolean {
 /** @throws ExprError when it is nested too deeply */
 export function fromNeutral(value: Value, depth = 0): ExprValue {
   if (depth > DEPTH_MAX) throw new ExprError(`value is nested deeper than ${DEPTH_MAX} levels`)
-  if (typeof value === 'string') return toText(value)
-  if (typeof value === 'bigint') return float(Number(value))
-  if (value instanceof ErrorValue) return toText(value.message)
+  if (typeof value === 'string') return textOf(value)
+  if (value instanceof ErrorValue) return textOf(value.message)
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? value : float(value)
   if (!(value instanceof TableValue)) return value
   if (value.array.length > 0) return value.array.map((item) => fromNeutral(item, depth + 1))
   const map = new Map<string, ExprValue>()
   for (const [i, key] of value.keys.entries()) {
-    if (typeof key === 'string') map.set(toText(key), fromNeutral(value.values[i], depth + 1))
+    if (typeof key === 'string') map.set(textOf(key), fromNeutral(value.values[i], depth + 1))
   }
   return map
 }
 
+const textOf = (bytes: string): string => scanText(bytes).text
+
+/** @throws ExprError when it has too many parts: one list in many places is as many lists outside */
 export function toNeutral(value: ExprValue): Value {
-  if (typeof value === 'string') return toBytes(value)
-  if (typeof value === 'number') return Number.isInteger(value) ? value : floatValue(value)
-  if (isArray(value)) return new TableValue(value.map(toNeutral))
-  if (!isMap(value)) return value
-  const table = new TableValue()
-  for (const [key, item] of value) {
-    const neutral = toNeutral(item)
-    if (neutral === undefined) continue
-    table.keys.push(toBytes(key))
-    table.values.push(neutral)
+  let partCount = 0
+  const convert = (part: ExprValue): Value => {
+    if (++partCount > RESULT_PARTS_MAX) throw new ExprError(`the value has more than ${RESULT_PARTS_MAX} parts`)
+    if (typeof part === 'string') return bytesOfScanned(part)
+    if (part instanceof Float) return floatValue(part.value)
+    if (isArray(part)) return new TableValue(part.map(convert))
+    if (!isMap(part)) return part
+    const table = new TableValue()
+    for (const [key, item] of part) {
+      const neutral = convert(item)
+      if (neutral === undefined) continue
+      table.keys.push(bytesOfScanned(key))
+      table.values.push(neutral)
+    }
+    return table
   }
-  return table
+  return convert(value)
 }
 
-export function show(value: ExprValue): string {
+export function show(value: ExprValue, spend: Spend): string {
   if (value === undefined) return '<nil>'
-  if (isNumber(value)) return String(numberOf(value))
-  if (isArray(value)) return `[${value.map(show).join(' ')}]`
-  if (isMap(value)) return `map[${[...value].map(([key, item]) => `${key}:${show(item)}`).join(' ')}]`
+  if (isNumber(value)) return String(exactOf(value))
+  const each = (item: ExprValue): string => show(item, spend)
+  if (isArray(value)) {
+    spend(value.length)
+    return `[${value.map(each).join(' ')}]`
+  }
+  if (isMap(value)) {
+    spend(value.size)
+    return `map[${[...value].map(([key, item]) => `${key}:${each(item)}`).join(' ')}]`
+  }
   return String(value)
 }

@@ -1,7 +1,7 @@
 // Byte strings for a matcher that works on text, and places in that text as places in the bytes. Bytes that are no UTF-8 are single
 // characters that nothing else is: lone surrogates, as in Python's surrogateescape (PEP 383).
 
-import { toUint8Array } from '../../runtime/base/bytes.ts'
+import { toBytes, toUint8Array } from '../../runtime/base/bytes.ts'
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is ASCII, control characters included
 const ASCII = /^[\x00-\x7f]*$/
@@ -32,6 +32,19 @@ export function scanText(bytes: string): ScannedText {
   let text = ''
   for (let i = 0; i < units.length; i += 8192) text += String.fromCharCode(...units.slice(i, i + 8192))
   return { text, byteOf: (offset) => offsets[offset] as number }
+}
+
+/** The bytes that a text of `scanText` stands for, or a piece of one; what else is no character becomes U+FFFD. */
+export function bytesOfScanned(text: string): string {
+  if (ASCII.test(text)) return text
+  return text
+    .split(/(\p{Surrogate})/u)
+    .map((part) => {
+      const unit = part.charCodeAt(0)
+      const isByte = part.length === 1 && unit >= ESCAPE + 0x80 && unit <= ESCAPE + 0xff
+      return isByte ? String.fromCharCode(unit - ESCAPE) : toBytes(part)
+    })
+    .join('')
 }
 
 /** The code point that begins at `at`; an ill-formed byte stands for itself. */

@@ -2,7 +2,8 @@
 // which V8 keeps one byte a character, hashes and concatenates cheaply. Text crosses into that form, and back, here only.
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder()
+// A mark of byte order is text like any other: leaving it out would make two strings one.
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const CHUNK = 8192
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is ASCII, control characters included
