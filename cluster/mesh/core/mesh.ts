@@ -416,7 +416,7 @@ export class MeshCore {
         this.#count(this.counters.refused, code ?? 'handshake')
         // By host: the port is another one each time.
         const host = from.slice(0, Math.max(0, from.lastIndexOf(':')))
-        this.#complain(`accept ${host}`, 'warn', 'mesh_refused', { from, code: code ?? 'handshake', text: reason })
+        this.#complain(`accept ${host}`, 'warn', 'mesh_refused', { from, code: code ?? 'handshake', reason })
         break
       }
       case 'accepted':
@@ -864,7 +864,7 @@ export class MeshCore {
     this.#count(this.counters.refused, code)
     this.#forget(connection)
     this.#out.push({ kind: 'close', connection: connection.id, reason: `refused: ${code}` })
-    const fields = { peer: link.name, code, text }
+    const fields = { peer: link.name, code, reason: text }
     switch (reactionTo(code)) {
       case 'complain':
         this.#complain(`refused ${link.name}`, 'warn', 'mesh_refused', fields)
@@ -900,7 +900,7 @@ export class MeshCore {
     })
     if (code !== 'duplicate') {
       const peer = connection.hello?.name ?? ''
-      this.#complain(`${code} ${peer}`, 'warn', 'mesh_refused', { peer, from: connection.from, code, text })
+      this.#complain(`${code} ${peer}`, 'warn', 'mesh_refused', { peer, from: connection.from, code, reason: text })
     }
     this.#close(connection, `refused: ${code}`)
   }
@@ -908,7 +908,7 @@ export class MeshCore {
   /** The dialer does not like who answers. */
   #refusedByUs(connection: Connection, link: Link, code: RefuseCode, text: string): void {
     this.#count(this.counters.refused, code)
-    this.#complain(`${code} ${link.name}`, 'warn', 'mesh_refused', { peer: link.name, code, text })
+    this.#complain(`${code} ${link.name}`, 'warn', 'mesh_refused', { peer: link.name, code, reason: text })
     this.#close(connection, `refused: ${code}`)
     this.#retry(link, code === 'wrong_node' ? 0 : BACKOFF.maxMs * (1 - BACKOFF.jitter))
   }
@@ -1358,8 +1358,14 @@ export class MeshCore {
     if (phase === 'parked') {
       const peer = connection.hello?.name ?? ''
       this.#countDropped(0, 'not_member', connection.held.length)
-      this.#complain(`parked ${peer}`, 'warn', 'mesh_refused', { peer, from: connection.from, code: 'not_member' })
-      return this.#close(connection, 'gossip does not know the peer', 'not_member')
+      const reason = 'gossip does not know the peer'
+      this.#complain(`parked ${peer}`, 'warn', 'mesh_refused', {
+        peer,
+        from: connection.from,
+        code: 'not_member',
+        reason,
+      })
+      return this.#close(connection, reason, 'not_member')
     }
     const reason = `no handshake within ${this.#settings.handshakeTimeoutMs} ms`
     this.#out.push({ kind: 'close', connection: connection.id, reason })

@@ -269,7 +269,7 @@ test('another cluster, another node, an old run: refused with the reason', () =>
   expect(codes(other.b)[0]).toMatch(/^cluster_id/)
   expect(dials(other.a)).toBeLessThan(10)
   expect(other.a.effects.find((effect) => effect.kind === 'log' && effect.event === 'mesh_refused')).toMatchObject({
-    fields: { code: 'cluster_id', text: 'b: this is cluster prod, not sim' },
+    fields: { code: 'cluster_id', reason: 'b: this is cluster prod, not sim' },
   })
 
   const wrong = new Pair()
