@@ -1,7 +1,8 @@
 // Certificates from the command, and nodes that prove their names with them. operations.md §2, §4; cluster.md §4.3.
 
-import { statSync } from 'node:fs'
+import { readFileSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { type ConnectionOptions, connect } from 'node:tls'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { addressesOf, Cli, logRecords, type Program } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
@@ -141,7 +142,84 @@ test('a certificate for another node, or without its key, ends the start', async
   expect(partial.stderr).toContain('go together')
 })
 
-test('the key of a running cluster is changed, node by node', async () => {
+/** What a node says of others, by event and peer. */
+const told = ({ program }: { program: Program }, event: string): Record<string, unknown>[] =>
+  logRecords(program.stderr).filter((record) => record['event'] === event)
+
+/** Keys and certificates are made, nodes started: that takes as long as the machine needs. */
+const PATIENT = { timeout: 120_000 }
+
+/** Tries a handshake as a stranger. @returns the version that was agreed on, or why there is none */
+function handshake(address: string, options: ConnectionOptions): Promise<string> {
+  const [host, port] = [address.slice(0, address.lastIndexOf(':')), Number(address.slice(address.lastIndexOf(':') + 1))]
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, rejectUnauthorized: false, ...options }, () => {
+      resolve(`${socket.getProtocol()} ${socket.getPeerX509Certificate()?.fingerprint256 ?? ''}`)
+      socket.destroy()
+    })
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+  })
+}
+
+test(
+  'the mesh speaks TLS 1.3 and nothing older; new certificates come into force while links live on',
+  PATIENT,
+  async () => {
+    await issue('certs', 'a', 'b')
+    const a = await start('a', '', ...tlsSettings('certs', 'a'))
+    const b = await start('b', a.address, ...tlsSettings('certs', 'b'))
+    await a.program.until('heard b')
+    const { mesh = '' } = addressesOf(b.program)
+    expect(await handshake(mesh, { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' })).toMatch(/^(ERR_SSL|ECONNRESET)/)
+    const read = (file: string): Buffer => readFileSync(join(cli.dir, file))
+    const asA = () =>
+      handshake(mesh, { ca: read('certs/ca.pem'), cert: read('certs/a.pem'), key: read('certs/a-key.pem') })
+    const before = await asA()
+    expect(before).toMatch(/^TLSv1\.3 [0-9A-F:]+$/)
+
+    expect((await cli.run(['cert', 'issue', 'b', '--ca', 'certs', '--out', 'fresh'])).code).toBe(0)
+    for (const file of ['b.pem', 'b-key.pem']) renameSync(join(cli.dir, 'fresh', file), join(cli.dir, 'certs', file))
+    b.program.signal('SIGHUP')
+    await eventually(async () => {
+      expect(await asA()).toMatch(/^TLSv1\.3 [0-9A-F:]+$/)
+      expect(await asA()).not.toBe(before)
+    })
+    for (const node of [a, b]) expect([...told(node, 'mesh_down'), ...told(node, 'node_failed')]).toEqual([])
+  },
+)
+
+test(
+  'nodes of different security levels refuse each other, and both logs name the other and the reason, once',
+  PATIENT,
+  async () => {
+    await issue('certs', 'a')
+    const a = await start('a', '', ...tlsSettings('certs', 'a'))
+    const b = await start('b', a.address)
+    const ofA = () => [...told(a, 'mesh_refused'), ...told(a, 'mesh_dial_failed')].filter(({ peer }) => peer === 'b')
+    const ofB = () => [...told(b, 'mesh_refused'), ...told(b, 'mesh_dial_failed')].filter(({ peer }) => peer === 'a')
+    await eventually(() => ofA().length > 0 && ofB().length > 0, { timeoutMs: 60_000 })
+    // They try on, and say no more.
+    await new Promise((next) => setTimeout(next, 3000))
+    for (const lines of [ofA(), ofB()]) {
+      expect(lines).toHaveLength(1)
+      expect(lines[0]?.['reason']).toMatch(/certificates/)
+    }
+    for (const { program } of [a, b]) expect(program.stderr).not.toContain('heard')
+  },
+)
+
+test('nodes of another cluster are passed over, which both logs say once', PATIENT, async () => {
+  const a = await start('a', '', 'cluster.id=one')
+  const b = await start('b', a.address, 'cluster.id=two')
+  await eventually(() => told(a, 'foreign_cluster_id').length > 0 && told(b, 'foreign_cluster_id').length > 0)
+  await new Promise((next) => setTimeout(next, 2000))
+  for (const node of [a, b]) expect(told(node, 'foreign_cluster_id')).toHaveLength(1)
+  const { stdout } = await cli.run(['cluster', 'members', '--node', 'a', '--json'])
+  expect((JSON.parse(stdout) as { name: string }[]).map(({ name }) => name)).toEqual(['a'])
+  for (const { program } of [a, b]) expect(program.stderr).not.toContain('heard')
+})
+
+test('the key of a running cluster is changed, node by node', PATIENT, async () => {
   const old = 'MDEyMzQ1Njc4OWFiY2RlZg=='
   const fresh = (await cli.run(['keygen'])).stdout.trim()
   const keyOf = (name: string): string => `cluster.membership.secret_file=${name}.key`

@@ -207,6 +207,16 @@ test('nothing but this machine is listened for without a key', async () => {
   const open = await cli.run(['run', 'app.yaml', ...set.flatMap((each) => ['--set', each])])
   expect(open.code).toBe(2)
   expect(open.stderr).toContain('runtime keygen')
+  const insecure = cli.start([
+    'run',
+    'app.yaml',
+    ...[...set, 'cluster.allow_insecure=true', 'cluster.membership.advertise_addr=127.0.0.1'].flatMap((each) => [
+      '--set',
+      each,
+    ]),
+  ])
+  await insecure.until('node a is ready')
+  await insecure.kill()
   const closed = cli.start(['run', 'app.yaml', '--set', 'node.name=a'])
   await closed.until(/node a is ready · gossip 127\.0\.0\.1:\d+ \(only this machine can join\)/)
 })
