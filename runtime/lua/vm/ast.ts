@@ -133,6 +133,8 @@ export type Statement =
       readonly to: Expression
       readonly step: Expression | undefined
       readonly body: Statement[]
+      /** Of the values: of `do`. */
+      readonly doLine: number
       readonly line: number
     }
   | {

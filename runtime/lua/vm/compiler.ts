@@ -476,7 +476,7 @@ class FunctionCompiler {
     return index <= 255 ? index : undefined
   }
 
-  #numericFor({ variable, from, to, step, body, line }: Statement & { kind: 'numericFor' }): void {
+  #numericFor({ variable, from, to, step, body, doLine, line }: Statement & { kind: 'numericFor' }): void {
     const base = this.#free
     this.#toNext(from)
     this.#toNext(to)
@@ -484,7 +484,7 @@ class FunctionCompiler {
     else this.#toNext(step)
     const block = this.#open(true)
     for (let i = 0; i < 3; i++) this.#activate(hidden(), base + i)
-    const prepare = this.#emitX(OP.FORPREP, base, 0, line)
+    const prepare = this.#emitX(OP.FORPREP, base, 0, doLine)
     this.#open(false)
     this.#activate(variable, this.#reserve(1, line))
     if (variable.isCaptured) this.#emit(OP.NEWBOX, base + 3, 0, 0, line)

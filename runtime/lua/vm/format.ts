@@ -25,14 +25,11 @@ export function format(m: Machine, S: Val[], at: number, count: number): string 
       from = percent + 2
       continue
     }
-    index++
+    if (++index > count) throw m.argumentError(index, 'no value')
     if (next === 'd' || next === 's') {
       // By far the most frequent.
       const value = S[at + index]
-      if (
-        index <= count &&
-        (next === 's' ? typeof value === 'string' : typeof value === 'number' && Number.isSafeInteger(value))
-      ) {
+      if (next === 's' ? typeof value === 'string' : typeof value === 'number' && Number.isSafeInteger(value)) {
         out += value as string
         from = percent + 2
         m.checkLength(out.length)
@@ -51,14 +48,18 @@ export function format(m: Machine, S: Val[], at: number, count: number): string 
       kind,
     }
     if (!'cdiouxXaAeEfFgGqs'.includes(kind) || kind === '') {
-      const shown = kind === '' ? whole : whole + kind
-      throw m.error(`invalid option '%${shown}' to 'format'`)
+      throw m.error(`invalid option '%${shownByte(kind)}' to 'format'`)
     }
-    if (index > count) throw m.argumentError(index, 'no value')
     out += write(m, S, at, count, index, directive)
     m.checkLength(out.length)
     from = percent + 2 + whole.length
   }
+}
+
+/** As the reference names a byte in an error; its strings end with a zero. */
+function shownByte(byte: string): string {
+  const code = byte === '' ? 0 : byte.charCodeAt(0)
+  return code >= 32 && code < 127 ? byte : `<\\${code}>`
 }
 
 function write(m: Machine, S: Val[], at: number, count: number, index: number, directive: Directive): string {

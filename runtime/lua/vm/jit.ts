@@ -116,7 +116,7 @@ class Generator {
       const locals = registers.slice(parameterCount)
       const args = isVararg ? `[${[...parameters, '...va'].join(',')}]` : `[${parameters.join(',')}]`
       prologue =
-        `return function(${['m', 'fn', 'base', ...rest].join(',')}){` +
+        `return(function(${['m', 'fn', 'base', ...rest].join(',')}){` +
         `if(m.js>${JS_DEPTH_MAX})return m.park(fn,base,${args},-1);` +
         `if((m.budget-=${cost})<0&&m.exhausted()){m.budget+=${cost};return m.park(fn,base,${args},-2)}` +
         `const co=m.co,S=co.S,frames=co.frames,d=co.depth+1;` +
@@ -126,12 +126,12 @@ class Generator {
     } else {
       const loads = registers.map((name, i) => `${name}=S[base+${i}]`)
       prologue =
-        `return function(m,fn,base,fr){const co=m.co,S=co.S,d=co.depth;m.js++;` +
+        `return(function(m,fn,base,fr){const co=m.co,S=co.S,d=co.depth;m.js++;` +
         `let ${loads.join(',')};const va=fr.varargs;`
     }
     return (
       `"use strict";const {UNWIND,MULTI,${PENDING_NAME},Table,Closure,Box,epoch,NO_ARGS}=H;${head.join('')}\n` +
-      `${prologue}const up=fn.up;${upvalues}let ov=NO_ARGS,t;\n${this.#out.join('\n')}}`
+      `${prologue}const up=fn.up;${upvalues}let ov=NO_ARGS,t;\n${this.#out.join('\n')}})`
     )
   }
 

@@ -265,7 +265,14 @@ function newCoroutine(m: Machine, body: Val): Coroutine {
 }
 
 /** @returns as native code does; a string says why it cannot be resumed */
-function resume(m: Machine, S: Val[], _at: number, first: number, count: number, co: Coroutine): number | string {
+function resume(
+  m: Machine,
+  S: Val[],
+  first: number,
+  count: number,
+  co: Coroutine,
+  isWrapped: boolean,
+): number | string {
   if (co.isRoot) return 'cannot resume non-suspended coroutine'
   if (co.status !== 'suspended') {
     return co.status === 'dead' ? 'cannot resume dead coroutine' : 'cannot resume non-suspended coroutine'
@@ -276,6 +283,7 @@ function resume(m: Machine, S: Val[], _at: number, first: number, count: number,
   const to = isFresh ? 2 : m.transferAt(co)
   m.room(co.S, to, count)
   for (let i = 0; i < count; i++) co.S[to + i] = S[first + i]
+  co.isWrapped = isWrapped
   co.resumer = from
   co.nesting = from.nesting + 1
   co.status = 'running'
@@ -297,14 +305,16 @@ export class Wrap extends Native {
   constructor(body: Coroutine) {
     super('wrap', (m, S, at, count) => {
       const co = this.held
-      co.isWrapped = true
-      const results = resume(m, S, at, at + 1, count, co)
+      const results = resume(m, S, at + 1, count, co, true)
       if (typeof results === 'number') return results
       throw m.error(results)
     })
     this.held = body
   }
 }
+
+/** Where a callback of a library function runs; by the words of 5.3, which scripts may look for, and with the place besides. */
+const acrossCall = (m: Machine): LuaError => m.error('attempt to yield across a C-call boundary')
 
 export function coroutineLibrary(): Natives {
   return natives('coroutine.', {
@@ -314,8 +324,7 @@ export function coroutineLibrary(): Natives {
     },
     resume(m, S, at, count) {
       const co = threadArgument(m, S, at, count)
-      co.isWrapped = false
-      const results = resume(m, S, at, at + 2, count - 1, co)
+      const results = resume(m, S, at + 2, count - 1, co, false)
       if (typeof results === 'number') return results
       S[at] = false
       S[at + 1] = results
@@ -328,11 +337,11 @@ export function coroutineLibrary(): Natives {
     yield(m, S, at, count) {
       const { co } = m
       if (co.isRoot) {
-        if (!m.canSuspend) throw new LuaError(`${m.where(1)}attempt to yield across a JS-call boundary`)
+        if (!m.canSuspend) throw acrossCall(m)
         m.outcome = 'yielded'
         return SUSPENDING
       }
-      if (co.barriers > 0) throw m.error('attempt to yield across a JS-call boundary')
+      if (co.barriers > 0) throw acrossCall(m)
       const to = co.resumer as Coroutine
       co.status = 'suspended'
       m.leave(co, to)

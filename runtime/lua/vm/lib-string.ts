@@ -1,7 +1,7 @@
 // The string library.
 
 import { format } from './format.ts'
-import { type Natives, natives, positionArgument, stringArgument, textOf, typeMismatch } from './library.ts'
+import { type Natives, natives, positionArgument, stringArgument, textOf } from './library.ts'
 import { type Machine, STRING_BYTES_MAX } from './machine.ts'
 import { pack, packSize, unpack } from './pack.ts'
 import { isPlain, Matcher, PatternError } from './patterns.ts'
@@ -88,10 +88,10 @@ function gsub(m: Machine, S: Val[], at: number, count: number): number {
   const replacement = S[at + 3]
   const template = count >= 3 ? textOf(replacement) : undefined
   const isCall = replacement instanceof Closure || replacement instanceof Native
-  if (template === undefined && !(replacement instanceof Table) && !isCall) {
-    throw typeMismatch(m, S, at, count, 3, 'string/function/table')
-  }
   const limit = positionArgument(m, S, at, count, 4, source.length + 1)
+  if (template === undefined && !(replacement instanceof Table) && !isCall) {
+    throw m.argumentError(3, 'string/function/table expected')
+  }
   const isAnchored = pattern.charCodeAt(0) === 94
   const matcher = new Matcher(source, pattern)
   const isLiteral = template !== undefined && !template.includes('%')
@@ -203,8 +203,7 @@ export class GlobalMatch extends Native {
       this.last = end
       return pushCaptures(m, S, at, matcher, begin, end, true)
     }
-    S[at] = undefined
-    return 1
+    return 0
   }
 }
 

@@ -153,8 +153,11 @@ function floatBytes(value: number, size: number, isLittle: boolean): string {
   return out
 }
 
-export function pack(m: Machine, S: Val[], at: number, count: number): string {
-  const reader = new Reader(m, stringArgument(m, S, at, count, 1))
+/** The first value that is missing counts as nil in error texts, as in the reference. */
+export function pack(m: Machine, S: Val[], at: number, given: number): string {
+  const reader = new Reader(m, stringArgument(m, S, at, given, 1))
+  const count = given + 1
+  S[at + count] = undefined
   let out = ''
   let index = 1
   while (!reader.isAtEnd) {

@@ -23,6 +23,7 @@ const UPVALUES_MAX = 255
 
 const BLOCK_ENDS = new Set(['<eof>', 'end', 'else', 'elseif', 'until'])
 /** How tightly operators bind to the left and to the right. */
+const COMPARISONS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=', '==', '~='])
 const PRIORITIES: Readonly<Record<string, readonly [number, number]>> = {
   or: [1, 1],
   and: [2, 2],
@@ -308,6 +309,7 @@ class Parser {
       const to = this.#expression()
       const step = this.#take(',') ? this.#expression() : undefined
       this.#expect('do')
+      const { lastLine: doLine } = reader
       const before = this.#openBlock()
       const variable = this.#variable(names[0] as string)
       this.#declare([
@@ -319,7 +321,7 @@ class Parser {
       const body = this.#block()
       this.#closeBlock(before)
       this.#close('end', 'for', line)
-      return { kind: 'numericFor', variable, from, to, step, body, line }
+      return { kind: 'numericFor', variable, from, to, step, body, doLine, line }
     }
     if (reader.kind !== ',' && reader.kind !== 'in') reader.failNear("'=' or 'in' expected")
     while (this.#take(',')) names.push(this.#name())
@@ -418,10 +420,12 @@ class Parser {
       const { line: operatorLine } = reader
       reader.next()
       const right = this.#expression(priority[1])
+      // Errors of a comparison tell the line in which it ends, those of other operators their own.
+      const binaryLine = COMPARISONS.has(operator) ? reader.lastLine : operatorLine
       left =
         operator === 'and' || operator === 'or'
           ? { kind: operator, a: left, b: right, line: operatorLine }
-          : { kind: 'binary', operator: operator as Binary, a: left, b: right, line: operatorLine }
+          : { kind: 'binary', operator: operator as Binary, a: left, b: right, line: binaryLine }
     }
     this.#depth--
     return left

@@ -303,5 +303,5 @@ export class Matcher {
   }
 }
 
-/** Whether the pattern stands for itself alone. */
-export const isPlain = (pattern: string): boolean => !/[\^$*+?.()[\]%-]/.test(pattern)
+/** Whether `find` looks for the pattern as it is. A bracket or parenthesis that only closes does not count, as in the reference. */
+export const isPlain = (pattern: string): boolean => !/[\^$*+?.([%-]/.test(pattern)

@@ -428,17 +428,18 @@ export class Table {
     const list = this.cold ?? this.arr
     const listLength = list.length
     const fieldCount = this.shape.keys.length
-    const plain = typeof key === 'object' && key instanceof Float ? key.value : key
-    if (typeof plain === 'number' && plain > 0 && Math.floor(plain) === plain) {
-      if (plain < listLength) return plain + 1
-      if (this.hash?.map.has(hashNumber(plain)) !== true)
-        return plain < ((list[0] as number | undefined) ?? 0) ? listLength : -1
+    // A float that is whole is no key; the reference does not take it for the integer here.
+    if (typeof key === 'object' && key instanceof Float) return -1
+    if (typeof key === 'number' && key > 0 && Math.floor(key) === key) {
+      if (key < listLength) return key + 1
+      if (this.hash?.map.has(hashNumber(key)) !== true)
+        return key < ((list[0] as number | undefined) ?? 0) ? listLength : -1
     }
-    if (typeof plain === 'string' && !this.shape.isDictionary) {
-      const slot = this.shape.index.get(plain)
+    if (typeof key === 'string' && !this.shape.isDictionary) {
+      const slot = this.shape.index.get(key)
       return slot === undefined ? -1 : listLength + slot
     }
-    const at = this.hash?.map.get(typeof plain === 'number' ? hashNumber(plain) : plain)
+    const at = this.hash?.map.get(typeof key === 'number' ? hashNumber(key) : key)
     return at === undefined ? -1 : listLength + fieldCount - 1 + at
   }
 

@@ -5,8 +5,8 @@ import { floats } from '../../../../runtime/lua/vm/number.ts'
 import { Fuzzer } from './fuzz.ts'
 import { isInstalled } from './lua53.ts'
 
-const BATCHES = 8
-const BATCH = 125
+const BATCHES = 12
+const BATCH = 250
 if (!isInstalled) console.warn('lua5.3 is not installed: generated programs are not compared with it')
 
 beforeAll(() => {

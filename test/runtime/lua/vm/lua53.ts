@@ -4,8 +4,9 @@ import { spawnSync } from 'node:child_process'
 
 export const isInstalled = spawnSync('lua5.3', ['-v']).status === 0
 
-/** As many VM instructions end a program. */
+/** As many VM instructions end a program, with this error. */
 const INSTRUCTIONS_MAX = 50_000_000
+export const TOO_LONG = 'too long'
 const OUTPUT_MAX = 512 * 1024 * 1024
 const TIMEOUT_MS = 60_000
 
@@ -35,7 +36,7 @@ while true do
   local f, why = load(source, "=t", "t", environment)
   if f == nil then lines[1] = "syntax " .. why .. "\\n"
   else
-    sethook(function() sethook() error("too long", 0) end, "", ${INSTRUCTIONS_MAX})
+    sethook(function() sethook() error("${TOO_LONG}", 0) end, "", ${INSTRUCTIONS_MAX})
     local ok, err = pcall(f)
     sethook()
     if not ok then lines[#lines + 1] = "error " .. tostring(err) .. "\\n" end

@@ -7,8 +7,9 @@ import { floats } from '../../../../runtime/lua/vm/number.ts'
 import { comparable } from './fuzz.ts'
 import { isInstalled, reference } from './lua53.ts'
 import { Place, runMoving } from './moving.ts'
-import { chance, PRELUDE, ProgramMaker } from './programs.ts'
+import { chance, ProgramMaker } from './programs.ts'
 import { MODES, run } from './support.ts'
+import { PRELUDE } from './templates.ts'
 
 const SEEDS = Number(process.env['MOONMESH_LUA_SEEDS'] ?? 8)
 const HOPS_MAX = 12
