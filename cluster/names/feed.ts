@@ -207,7 +207,7 @@ function chunk<T extends BindingChange>(changes: readonly T[], at: number): T[] 
 }
 
 interface FeedListener {
-  /** Of another formation than before: nothing of that one counts any more. */
+  /** Of another formation than an earlier one: nothing of that one counts any more. */
   formation(formation: string): void
   changes(changes: readonly BindingChange[]): void
   snapshot(bindings: readonly CachedBinding[], asOf: AsOf): void
@@ -253,8 +253,10 @@ export class FeedClient {
   /** Of the group that this node belongs to, where a replica says so. */
   knowFormation(formation: string): void {
     if (formation === this.#formation) return
+    const before = this.#formation
     this.#formation = formation
-    this.#listener.formation(formation)
+    // What is known before any feed was answered to this node itself, or agreed to by it: a feed that is behind does not take it back.
+    if (before !== undefined) this.#listener.formation(formation)
   }
 
   close(): void {

@@ -65,6 +65,20 @@ function deafen(name: string): void {
   fabric.send = (to, lane, bytes) => (to.name === name ? undefined : send(to, lane, bytes))
 }
 
+/** What the server sends to this node on its own account waits. @returns lets the first of it through */
+function delay(name: string): () => void {
+  net.losesGossip = true
+  const { fabric } = at('m')
+  const send = fabric.send.bind(fabric)
+  const held: (() => void)[] = []
+  fabric.send = (to, lane, bytes) => {
+    if (to.name !== name) return send(to, lane, bytes)
+    held.push(() => send(to, lane, bytes))
+    return undefined
+  }
+  return () => held[0]?.()
+}
+
 const at = (name: string): TestNode => nodes.get(name) as TestNode
 
 /** Runs it while the clock moves. */
@@ -126,6 +140,17 @@ describe('consistent names', () => {
     expect(await done(register('x', 'a', 'consistent'))).toBe('ok')
     const both = Promise.all([register('y', 'a', 'consistent'), register('y', 'b', 'consistent')])
     expect((await done(both)).filter((each) => each === 'ok')).toHaveLength(1)
+  })
+
+  test('are not forgotten by who registered them before its first feed, which is behind', async () => {
+    await done(register('x', 'm', 'consistent'))
+    const feed = delay('c')
+    await start('c')
+    await done(unregister('x', 'm', 'consistent'))
+    expect(await done(register('x', 'c', 'consistent'))).toBe('ok')
+    feed()
+    await net.advance(10)
+    expect(at('c').names.lookup('x')).toBe(pidOf('c', 1))
   })
 
   test('are given up by their owner only', async () => {
@@ -371,6 +396,15 @@ describe('strong names', () => {
     expect(at('b').names.lookup('x')).not.toBe(pidOf('m', 1))
     await net.advance(8000)
     expect(at('b').names.lookup('x')).toBe(pidOf('a', 1))
+  })
+
+  test('who agreed before its first feed, which is behind, still keeps the others out', async () => {
+    const feed = delay('c')
+    await start('c')
+    expect(await done(register('x', 'a', 'strong'), 10)).toBe('ok')
+    feed()
+    await net.advance(10)
+    expect(at('c').names.holder('x')).toBe(pidOf('a', 1))
   })
 
   test('who agreed to one that came to nothing takes the next holder for what it is', async () => {
