@@ -50,20 +50,12 @@ class ChangesObject extends HostObject {
 
 class VersionObject extends HostObject {
   readonly id: number
-  /** Ids of all versions at the time it was made, oldest first. */
-  readonly ids: readonly number[]
-  constructor(id: number, ids: readonly number[]) {
+  constructor(id: number) {
     super()
     this.id = id
-    this.ids = ids
   }
   override get className(): string {
     return 'registry.Version'
-  }
-  neighbour(step: 1 | -1): VersionObject | undefined {
-    const at = this.ids.indexOf(this.id)
-    const id = at < 0 ? undefined : this.ids[at + step]
-    return id === undefined ? undefined : new VersionObject(id, this.ids)
   }
 }
 
@@ -189,9 +181,19 @@ function snapshotAt(call: Call, id: number): Returns {
   })
 }
 
+/** The version that is so far from this one in the order of the numbers, as they are now: a version that was the last may be followed. */
+function neighbour(call: Call, fn: string, step: 1 | -1): Returns {
+  const { id } = version(call, 1, fn)
+  return withVersions(call, (_current, ids) => {
+    const at = ids.indexOf(id)
+    const found = at < 0 ? undefined : ids[at + step]
+    return [found === undefined ? undefined : new VersionObject(found)]
+  })
+}
+
 function versionList(engine: Engine, ids: readonly number[]): LuaTable {
   const table = engine.newTable()
-  for (const [i, id] of ids.entries()) engine.set(table, i + 1, new VersionObject(id, ids))
+  for (const [i, id] of ids.entries()) engine.set(table, i + 1, new VersionObject(id))
   return table
 }
 
@@ -248,8 +250,7 @@ function apply(call: Call): Returns {
   return wait(call, (done) =>
     processOf(call).request('registry', 'apply', [list(ops)], (answer) => {
       if (!answer.ok) return done(failWith(answer.error))
-      const { id, ids } = versionsOf(answer.value as TableValue)
-      done([new VersionObject(id, ids), undefined])
+      done([new VersionObject(versionsOf(answer.value as TableValue).id), undefined])
     }),
   )
 }
@@ -293,7 +294,7 @@ export const registryEntriesModule: LibraryModule = {
       },
       snapshot: (call) => withCurrent(call, memory, (state) => [new SnapshotObject(state), undefined]),
       snapshot_at: (call) => snapshotAt(call, numberArg(call, 1, 'snapshot_at')),
-      current_version: (call) => withVersions(call, (id, ids) => [new VersionObject(id, ids), undefined]),
+      current_version: (call) => withVersions(call, (id) => [new VersionObject(id), undefined]),
       versions: (call) => {
         const { engine } = call
         return withVersions(call, (_id, ids) => [versionList(engine, ids), undefined])
@@ -322,10 +323,7 @@ export const registryEntriesModule: LibraryModule = {
             [...entries.values()].filter((entry) => splitId(idOf(entry)).ns === ns),
           )
         },
-        version: (call) => {
-          const { version: id } = snapshot(call, 'version')
-          return withVersions(call, (_current, ids) => [new VersionObject(id, ids)])
-        },
+        version: (call) => new VersionObject(snapshot(call, 'version').version),
         changes: (call) => {
           snapshot(call, 'changes')
           return new ChangesObject()
@@ -349,8 +347,8 @@ export const registryEntriesModule: LibraryModule = {
       methods: {
         id: (call) => version(call, 1, 'id').id,
         string: (call) => `v${version(call, 1, 'string').id}`,
-        previous: (call) => version(call, 1, 'previous').neighbour(-1),
-        next: (call) => version(call, 1, 'next').neighbour(1),
+        previous: (call) => neighbour(call, 'previous', -1),
+        next: (call) => neighbour(call, 'next', 1),
       },
       metamethods: { tostring: (call) => `registry.Version{v${version(call, 1, 'tostring').id}}` },
     },
@@ -362,9 +360,7 @@ export const registryEntriesModule: LibraryModule = {
           const ids = history(call, 'get_version')
           const id = numberArg(call, 2, 'get_version')
           if (id <= 0) return fail('Invalid', `invalid version ID: ${id}`)
-          return ids.includes(id)
-            ? [new VersionObject(id, ids), undefined]
-            : fail('NotFound', `version not found: ${id}`)
+          return ids.includes(id) ? [new VersionObject(id), undefined] : fail('NotFound', `version not found: ${id}`)
         },
         snapshot_at: (call) => {
           history(call, 'snapshot_at')
