@@ -299,6 +299,19 @@ function resume(
   }
 }
 
+/**
+ * As who runs sees it. The other coroutines of its process stand still, whatever they had begun: those that the process itself runs are
+ * suspended, those that were resumed wait for a call inside.
+ */
+function statusOf(m: Machine, co: Coroutine): Coroutine['status'] {
+  if (co.status !== 'running' && co.status !== 'normal') return co.status
+  if (co === m.co) return 'running'
+  if (!co.isRoot) return 'normal'
+  let { resumer } = m.co
+  while (resumer !== undefined && resumer !== co) resumer = resumer.resumer
+  return resumer === co ? 'normal' : 'suspended'
+}
+
 /** What `coroutine.wrap` gives. */
 export class Wrap extends Native {
   declare held: Coroutine
@@ -349,7 +362,7 @@ export function coroutineLibrary(): Natives {
       return m.deliver(top, co.isWrapped ? count : count + 1)
     },
     status(m, S, at, count) {
-      S[at] = threadArgument(m, S, at, count).status
+      S[at] = statusOf(m, threadArgument(m, S, at, count))
       return 1
     },
     running(m, S, at) {

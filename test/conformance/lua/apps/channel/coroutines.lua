@@ -75,6 +75,33 @@ local function main()
         coroutine.yield()
         t.equal(log, { "through", "again", "done" })
     end)
+    case("who waits is suspended, and cannot be resumed by others", function()
+        local gate, main = channel.new(), coroutine.running()
+        local inner
+        local waiting = coroutine.spawn(function() gate:receive() end)
+        local outer = coroutine.spawn(function()
+            inner = coroutine.create(function() gate:receive() end)
+            coroutine.resume(inner)
+        end)
+        local seen
+        local yielding = coroutine.spawn(function()
+            seen = { coroutine.status(main), coroutine.status(coroutine.running()) }
+            coroutine.yield()
+        end)
+        coroutine.yield()
+        t.equal(seen, { "suspended", "running" })
+        t.equal({ coroutine.status(waiting), coroutine.status(outer), coroutine.status(inner), coroutine.status(yielding) },
+            { "suspended", "suspended", "normal", "suspended" })
+        t.equal(coroutine.wrap(function() return coroutine.status(main) end)(), "normal")
+        t.equal(coroutine.status(main), "running")
+        for _, thread in ipairs({ waiting, outer, inner, yielding, main }) do
+            t.values({ false, "cannot resume non-suspended coroutine", n = 2 }, coroutine.resume(thread))
+        end
+        gate:send(1)
+        gate:send(2)
+        coroutine.yield()
+        t.equal({ coroutine.status(waiting), coroutine.status(outer), coroutine.status(inner) }, { "dead", "dead", "dead" })
+    end)
     case("create, resume, yield, wrap and status", function()
         local co = coroutine.create(function(a, b)
             local c, d = coroutine.yield(a + b, a * b)
