@@ -182,7 +182,7 @@ function select(call: Call): Returns {
       if (got !== undefined) return selected(engine, choice, got.value, got.ok)
     }
   }
-  if (engine.get(table, 'default') === true || call.arg(2) === true) {
+  if (isTrue(engine.get(table, 'default')) || isTrue(call.arg(2))) {
     const result = engine.newTable()
     engine.set(result, 'default', true)
     engine.set(result, 'ok', true)
@@ -191,6 +191,9 @@ function select(call: Call): Returns {
   waitForOne(processOf(call), cases)
   return SUSPEND
 }
+
+/** As Lua's own conditions take it. */
+const isTrue = (value: LuaValue): boolean => value !== undefined && value !== false
 
 function waitForOne(process: ScriptProcess, cases: readonly CaseObject[]): void {
   const party = new SelectParty(process.fiber, process.engine, cases)
