@@ -455,7 +455,8 @@ const maxLength = z
 export const entrySchemas = {
   'process.lua': z.strictObject({ ...code, meta: codeMeta, method: text.default('main') }),
   'function.lua': z.strictObject({ ...code, meta: codeMeta, method: text, pool: pool.prefault({}) }),
-  'library.lua': z.strictObject(code),
+  // Libraries have no use for a method; files that give one to every Lua entry are none the worse for it.
+  'library.lua': z.strictObject({ ...code, method: text.optional() }),
   'process.host': z.strictObject({ ...base, host: host.prefault({}), lifecycle: lifecycle.prefault({}) }),
   'process.service': z.strictObject({
     ...base,

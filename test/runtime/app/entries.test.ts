@@ -35,6 +35,14 @@ describe('a right entry', () => {
     })
   })
 
+  test('a library may name a method, which it has no use for (§4.2)', async () => {
+    const library = await entryOf(
+      beside('  - { name: l, kind: library.lua, source: "return {}", method: main }\n'),
+      'library.lua',
+    )
+    expect(library.data).toEqual({ source: 'return {}', method: 'main' })
+  })
+
   test('entries are sorted by id', async () => {
     const names = ['b', 'a.b', 'a', 'B', 'a-b']
     const app = await appOf(HEAD + names.map((name) => `  - { name: ${name}, kind: registry.entry }\n`).join(''))
