@@ -1,5 +1,5 @@
 // W11: twenty members, twenty processes, loopback. Join, idle cost, detection of a kill. One JSON line a figure, as moonmesh.mjs.
-// usage: node w11.mjs      W11_N=20 W11_IDLE=60 (seconds) W11_SETTINGS=default,mesh,serf-lan
+// usage: node w11.mjs      W11_N=20 W11_IDLE=60 (seconds) W11_SETTINGS=default,mesh (also serf-lan)
 // Runs in a network namespace of its own where the kernel allows it, so that only its bytes are counted; without one the byte figures are
 // left out.
 
@@ -144,5 +144,5 @@ async function run(peer, parts, settings, isAlone) {
 }
 
 const isAlone = await inOwnNetwork()
-for (const id of (process.env.W11_SETTINGS ?? 'default,mesh,serf-lan').split(',')) await run(...PROFILES[id], isAlone)
+for (const id of (process.env.W11_SETTINGS ?? 'default,mesh').split(',')) await run(...PROFILES[id], isAlone)
 process.exit(0)

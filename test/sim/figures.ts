@@ -106,7 +106,7 @@ export function figures(nodes: number, seed: number): void {
 
 function crashes(cluster: GossipWorld, tally: Tally, nodes: number): void {
   const { world } = cluster
-  const count = 10
+  const count = Math.min(10, Math.floor(nodes / 3))
   const rows: { suspected: number; first: number; last: number }[] = []
   for (let i = 0; i < count; i++) {
     const victim = cluster.node(`n${nodes - i}`)
