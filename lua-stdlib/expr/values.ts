@@ -13,7 +13,7 @@ const DEPTH_MAX = 128
 const RESULT_PARTS_MAX = 1_000_000
 
 /** Counts work that is about to be done, in items looked at. @throws ExprError when it is too much */
-export type Spend = (itemCount: number) => void
+type Spend = (itemCount: number) => void
 
 export type TypeName = 'nil' | 'bool' | 'int' | 'float' | 'string' | 'array' | 'map'
 

@@ -20,7 +20,7 @@ const SHRINK_MS_MAX = 20_000
 const SHRINK_BATCH = 40
 
 /** One engine for many programs, in one of the ways to run them. */
-export class Bench {
+class Bench {
   readonly #engine: VmEngine
   readonly #base: LuaTable
   readonly #budget: number
