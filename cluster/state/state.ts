@@ -112,6 +112,7 @@ export class ClusterState {
   readonly #renewals = new Histogram()
   #suspensions = 0
   #closing: Promise<void> | undefined
+  #isClosing = false
 
   constructor({ fabric, consensus, session, ttl, role }: StateOptions) {
     this.#fabric = fabric
@@ -312,6 +313,7 @@ export class ClusterState {
   }
 
   async #close(isLeaving: boolean): Promise<void> {
+    this.#isClosing = true
     const session = this.#keeper.session
     this.#keep({ kind: 'close' })
     if (session !== 0 && isLeaving) {
@@ -479,7 +481,8 @@ export class ClusterState {
         this.#propose({ kind: 'session', session: undefined })
         break
       case 'ended':
-        fabric.log('warn', 'session_lost', { session: event.session })
+        // Who stops has given it up: nobody is to look for a reason.
+        if (!this.#isClosing) fabric.log('warn', 'session_lost', { session: event.session })
         this.#propose({ kind: 'session', session: undefined })
         break
       case 'fenced':

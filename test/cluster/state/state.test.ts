@@ -270,8 +270,9 @@ describe('a lock', () => {
   })
 })
 
-test('a node that stops ends its session at once', async () => {
+test('a node that stops ends its session at once, and nobody has lost it', async () => {
   await group.settled(group.of('far').submit({ kind: 'register', name: 'x', pid: pid('far') }))
   await group.settled(group.of('far').leave(), 1000)
+  expect(group.net.nodes.get('far')?.logs.join()).not.toContain('session_lost')
   expect(unpack(await group.settled(group.of('a').read('name', 'x')))).toBeNull()
 })
