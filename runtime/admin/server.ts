@@ -14,6 +14,7 @@ import { CONSOLE_PATH, CONSOLE_PROTOCOL, serveConsole } from './attach.ts'
 import { Connections, REQUEST_TIMES } from './connections.ts'
 import { isLoopback, refusal } from './guard.ts'
 import { explained, listen } from './listen.ts'
+import { dashboardRoutes } from './routes/dashboard.ts'
 import { entriesRoute } from './routes/entries.ts'
 import { eventsRoute } from './routes/events.ts'
 import { groupsRoute } from './routes/groups.ts'
@@ -227,6 +228,7 @@ export class AdminServer {
     locksRoute(app, node)
     kvRoutes(app, node)
     groupsRoute(app, node)
+    await dashboardRoutes(app)
     await app.ready()
     return app
   }

@@ -328,7 +328,7 @@ export interface StatusBody {
 
 export function processRow(info: ProcessInfo & { readonly names: readonly string[] }): ProcessRow {
   const { pid, entry, host, state, mailbox, reductions, memory, ageMs, names } = info
-  return { pid, entry, host, state, mailbox, reductions, memory, age_ms: Math.round(ageMs), names }
+  return { pid, entry, host, state, mailbox, reductions, memory: memory ?? null, age_ms: Math.round(ageMs), names }
 }
 
 export function serviceRow(status: ServiceStatus): ServiceRow {

@@ -49,6 +49,11 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
+test('the dashboard is part of it', () => {
+  const files = readdirSync(join(project, 'node_modules/moonmesh/dist/runtime/admin/dashboard')).sort()
+  expect(files).toEqual(['dashboard.css', 'dashboard.js', 'index.html'])
+})
+
 test('the installed command makes an app, checks it and runs its tests', { timeout: 60_000 }, async () => {
   await run(project, 'npx', 'moonmesh', 'init', 'my-app')
   expect(await run(project, 'npx', 'runtime', 'check', 'my-app/app.yaml')).toContain('process.lua')

@@ -1,12 +1,27 @@
-// GET /v1/processes?host=: the processes of this node.
+// GET /v1/processes?host=&top=: the processes of this node; with `top` as many as that, those with the most unread messages.
 
 import type { FastifyInstance } from 'fastify'
+import { MoonmeshError } from '../../base/errors.ts'
+import type { ProcessInfo } from '../../process/port.ts'
 import { type AdminNode, answerOf, type ProcessRow, processRow } from '../shapes.ts'
 
 export function processesRoute(app: FastifyInstance, node: AdminNode): void {
-  app.get<{ Querystring: { host?: string } }>('/v1/processes', async (request): Promise<ProcessRow[]> => {
-    const { host } = request.query
-    const processes = await answerOf(node.processes({ countsMemory: true }))
-    return processes.filter((info) => host === undefined || info.host === host).map(processRow)
+  app.get<{ Querystring: { host?: string; top?: string } }>('/v1/processes', async (request): Promise<ProcessRow[]> => {
+    const { host, top } = request.query
+    const countMax = topOf(top)
+    // Whoever looks again and again takes the memory as it was counted last.
+    const processes = await answerOf(node.processes({ countsMemory: countMax === undefined }))
+    const chosen = processes.filter((info) => host === undefined || info.host === host)
+    if (countMax === undefined) return chosen.map(processRow)
+    return chosen.sort(byMailbox).slice(0, countMax).map(processRow)
   })
+}
+
+const byMailbox = (a: ProcessInfo, b: ProcessInfo): number => b.mailbox - a.mailbox || b.reductions - a.reductions
+
+function topOf(given: string | undefined): number | undefined {
+  if (given === undefined) return undefined
+  if (!/^[1-9]\d{0,5}$/.test(given))
+    throw new MoonmeshError('Invalid', 'top takes a number from 1', { retryable: false })
+  return Number(given)
 }

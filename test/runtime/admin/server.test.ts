@@ -332,6 +332,8 @@ describe('routes (operations.md §3)', () => {
     expect((await ask('/v1/processes')).body).toHaveLength(2)
     expect((await ask(`/v1/processes?host=${HOST}`)).body).toEqual([row])
     expect((await ask('/v1/processes?host=nowhere')).body).toEqual([])
+    expect((await ask('/v1/processes?top=1')).body).toEqual([row])
+    for (const top of ['0', '-1', 'x', '']) expect((await ask(`/v1/processes?top=${top}`)).status).toBe(400)
   })
 
   test('/v1/names, all or by scope and prefix, with the node of each process', async () => {
