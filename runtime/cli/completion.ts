@@ -48,7 +48,7 @@ function bashScript(root: Node): string {
   const cases = nodes.map((node) => {
     const words = [...node.subcommands.map(nameOf), ...node.options.flatMap(flagsOf)].join(' ')
     const files = node.subcommands.length === 0 ? ' files=yes' : ''
-    return `    "${node.path}") words="${words}"${files} ;;`
+    return `    "${node.path}") found="${words}"${files} ;;`
   })
   const valued = nodes.flatMap(({ options }) => options.filter(takesValue))
   const choices = new Map(
@@ -58,29 +58,37 @@ function bashScript(root: Node): string {
     ([flag, values]) => `    ${flag}) COMPREPLY=($(compgen -W "${values?.join(' ')}" -- "$cur")); return ;;`,
   )
   const others = [...new Set(valued.flatMap(flagsOf))].filter((flag) => !choices.has(flag) && flag !== '--node')
-  return `_moonmesh() {
-  local cur prev path word words files i
+  return `# A name may hold spaces and stars: each line is one, whatever is in it. What was typed may be quoted.
+_moonmesh_files() {
+  local typed line
+  typed="\${1#[\\"\\']}"
+  typed="\${typed//\\\\/}"
+  while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$typed")
+}
+# No variable here may be called path, words or status: in zsh those are something else.
+_moonmesh() {
+  local cur prev at word found files i
   cur="\${COMP_WORDS[COMP_CWORD]}"
   prev="\${COMP_WORDS[COMP_CWORD-1]}"
-  path=""
+  at=""
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${COMP_WORDS[i]}"
-    case "$path $word" in
-    ${known}) path="$path $word" ;;
+    case "$at $word" in
+    ${known}) at="$at $word" ;;
     esac
   done
   case "$prev" in
     # Only what can be the name of a node: compgen runs whatever else may stand in a word.
     --node) COMPREPLY=($(compgen -W "$(ls .runtime 2>/dev/null | LC_ALL=C grep -xE '[A-Za-z0-9][A-Za-z0-9.-]*')" -- "$cur")); return ;;
 ${chosen.join('\n')}
-    ${others.join('|')}) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    ${others.join('|')}) _moonmesh_files "$cur"; return ;;
   esac
-  case "$path" in
+  case "$at" in
 ${cases.join('\n')}
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+  COMPREPLY=($(compgen -W "$found" -- "$cur"))
   # An app, a key, a file: what is no option may be a path.
-  if [[ "$cur" != -* && "$files" != "" ]]; then COMPREPLY+=($(compgen -f -- "$cur")); fi
+  if [[ "$cur" != -* && "$files" != "" ]]; then _moonmesh_files "$cur"; fi
 }
 complete -o filenames -F _moonmesh ${PROGRAMS.join(' ')}
 `

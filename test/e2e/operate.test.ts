@@ -1,6 +1,6 @@
 // What an operator has of a running node: its log, its events, its metrics. One node for the whole file. operations.md §2, §3, §5.
 
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
@@ -140,9 +140,9 @@ test('completion: a shell completes commands, options, their values and nodes', 
   cli.write({ 'complete.bash': script })
   const complete = async (...words: string[]): Promise<string[]> => {
     const quoted = ['runtime', ...words].map((word) => `'${word}'`).join(' ')
-    const shell = `source complete.bash; COMP_WORDS=(${quoted}); COMP_CWORD=${words.length}; _moonmesh; echo "\${COMPREPLY[*]}"`
+    const shell = `source complete.bash; COMP_WORDS=(${quoted}); COMP_CWORD=${words.length}; _moonmesh; printf '%s\\n' "\${COMPREPLY[@]}"`
     const { stdout } = await promisify(execFile)('bash', ['-c', shell], { cwd: cli.dir })
-    return stdout.trim().split(' ')
+    return stdout.trim().split('\n')
   }
   expect(await complete('cl')).toEqual(['cluster'])
   expect(await complete('cluster', '')).toContain('members')
@@ -150,15 +150,63 @@ test('completion: a shell completes commands, options, their values and nodes', 
   expect(await complete('logs', '--level', 'w')).toEqual(['warn'])
   expect(await complete('ps', '--node', '')).toEqual(['n1'])
   expect(await complete('run', 'ap')).toEqual(['app.yaml'])
+  cli.write({ 'my app/one.yaml': '', 'my *.yaml': '', 'my "own".yaml': '' })
+  const mine = ['my "own".yaml', 'my *.yaml', 'my app']
+  for (const typed of ['my', 'my\\ ', '"my ']) expect((await complete('run', typed)).sort()).toEqual(mine)
   // Nor is anything run that somebody else has written into this folder.
   const hostile = join(cli.dir, '.runtime', '$(touch pwned)')
   mkdirSync(hostile)
   expect(await complete('ps', '--node', '')).toEqual(['n1'])
   rmdirSync(hostile)
   expect(existsSync(join(cli.dir, 'pwned'))).toBe(false)
-  expect((await ok('completion', 'zsh')).stdout).toContain('bashcompinit')
-  expect((await ok('completion', 'fish')).stdout).toMatch(/^complete -c runtime .* -a members /m)
   expect(await cli.run(['completion', 'csh'])).toMatchObject({ code: 2 })
+})
+
+const has = (shell: string): boolean => spawnSync(shell, ['--version'], { stdio: 'ignore' }).status === 0
+const unless = (shell: string): string => (has(shell) ? '' : ` (skipped: ${shell} is not installed)`)
+
+/** In an interactive zsh: what its line becomes when the tab key is pressed behind each of these, one after the other. */
+const ZSH = `zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z "PROMPT='> '; cd $PWD; autoload -U +X compinit && compinit -u -D; source ./complete.zsh; runtime() { print -r -- R''AN \\\${(j:|:)@}. }; print RE''ADY"
+zpty -r -m z out '*READY*'
+for line in "$@"; do
+  zpty -w -n z "runtime $line"$'\\t\\n'
+  zpty -r -m z out '*RAN *.*'
+  print -r -- \${\${out##*RAN }%.*}
+done
+zpty -d z
+`
+
+test.skipIf(!has('zsh'))(`completion in zsh${unless('zsh')}`, async () => {
+  cli.write({ 'complete.zsh': (await ok('completion', 'zsh')).stdout, 'type.zsh': ZSH, 'zed app/one.yaml': '' })
+  const lines = ['cl', 'cluster m', 'cluster status --le', 'logs --level w', 'ps --node ', 'run zed']
+  const { stdout } = await promisify(execFile)('zsh', ['-f', 'type.zsh', ...lines], { cwd: cli.dir })
+  const become = [
+    'cluster',
+    'cluster|members',
+    'cluster|status|--leader',
+    'logs|--level|warn',
+    'ps|--node|n1',
+    'run|zed app',
+  ]
+  expect(stdout.trim().split('\n')).toEqual(become)
+})
+
+test.skipIf(!has('fish'))(`completion in fish${unless('fish')}`, async () => {
+  cli.write({ 'complete.fish': (await ok('completion', 'fish')).stdout, 'finned app/one.yaml': '' })
+  const complete = async (typed: string): Promise<string[]> => {
+    const shell = `source complete.fish; complete -C"${typed}"`
+    const env = { ...process.env, HOME: cli.dir }
+    const { stdout } = await promisify(execFile)('fish', ['--no-config', '-c', shell], { cwd: cli.dir, env })
+    return stdout.split('\n').flatMap((line) => (line === '' ? [] : [line.split('\t')[0] as string]))
+  }
+  expect(await complete('runtime cl')).toEqual(['cluster'])
+  expect(await complete('moonmesh cluster m')).toEqual(['members'])
+  expect(await complete('runtime cluster status --le')).toEqual(['--leader'])
+  expect(await complete('runtime logs --level w')).toEqual(['warn'])
+  expect(await complete('runtime ps --node ')).toContain('n1')
+  expect(await complete('runtime run finned')).toEqual(['finned app/'])
 })
 
 test('a node, a command or an option that is written wrong: what was meant', async () => {
