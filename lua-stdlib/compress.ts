@@ -65,13 +65,16 @@ function zlibAlgorithm(
   name: string,
   compress: (data: Buffer, options: { level: number }) => Promise<Buffer>,
   decompress: (data: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>,
-  kinds: Parameters<typeof zlibFailure>[1],
+  { headerBytes, ...kinds }: Parameters<typeof zlibFailure>[1] & { headerBytes: number },
 ): Algorithm {
   return {
     levels: LEVELS,
     levelProblem: LEVEL_PROBLEM,
     encode: (data, { level }) => compress(data, { level }),
-    decode: (data, { outputBytesMax }) => decompress(data, { maxOutputLength: outputBytesMax }),
+    decode: (data, { outputBytesMax }) => {
+      if (data.length < headerBytes) return Promise.reject(new Error('incorrect header: it is cut off'))
+      return decompress(data, { maxOutputLength: outputBytesMax })
+    },
     failure: zlibFailure(name, kinds),
   }
 }
@@ -80,12 +83,21 @@ const brotliEncode = promisify(brotliCompress)
 const brotliDecode = promisify(brotliDecompress)
 
 const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
-  gzip: zlibAlgorithm('gzip', promisify(gzip), promisify(gunzip), { limit: 'Internal', body: 'Internal' }),
+  gzip: zlibAlgorithm('gzip', promisify(gzip), promisify(gunzip), {
+    headerBytes: 10,
+    limit: 'Internal',
+    body: 'Internal',
+  }),
   deflate: zlibAlgorithm('deflate', promisify(deflateRaw), promisify(inflateRaw), {
+    headerBytes: 0,
     limit: 'Invalid',
     body: 'Invalid',
   }),
-  zlib: zlibAlgorithm('zlib', promisify(deflate), promisify(inflate), { limit: 'Internal', body: 'Internal' }),
+  zlib: zlibAlgorithm('zlib', promisify(deflate), promisify(inflate), {
+    headerBytes: 2,
+    limit: 'Internal',
+    body: 'Internal',
+  }),
   brotli: {
     levels: [0, 11, 6],
     levelProblem: 'brotli quality must be between 0 and 11',

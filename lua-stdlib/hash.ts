@@ -44,16 +44,22 @@ function fnv32(call: Call): Returns {
   return [hash, undefined]
 }
 
-const FNV64_OFFSET = 0xcbf29ce484222325n
-const FNV64_PRIME = 0x100000001b3n
+const FNV64_OFFSET = { high: 0xcbf29ce4, low: 0x84222325 }
+/** The prime is 2^40 and this. */
+const FNV64_PRIME_LOW = 0x1b3
+const WORD = 2 ** 32
 
 /** A float: what is below its precision is rounded. */
 function fnv64(call: Call): Returns {
   const data = call.arg(1)
   if (typeof data !== 'string') return fail('Invalid', 'data must be a string')
-  let hash = FNV64_OFFSET
-  for (let i = 0; i < data.length; i++) hash = BigInt.asUintN(64, hash * FNV64_PRIME) ^ BigInt(data.charCodeAt(i))
-  return [new Float(Number(hash)), undefined]
+  let { high, low } = FNV64_OFFSET
+  for (let i = 0; i < data.length; i++) {
+    const product = low * FNV64_PRIME_LOW
+    high = (high * FNV64_PRIME_LOW + Math.floor(product / WORD) + ((low << 8) >>> 0)) >>> 0
+    low = ((product >>> 0) ^ data.charCodeAt(i)) >>> 0
+  }
+  return [new Float(Number((BigInt(high) << 32n) | BigInt(low))), undefined]
 }
 
 export const hashModule: LibraryModule = {

@@ -1,6 +1,6 @@
 // JSON text, in UTF-8 bytes, to values (lua-libraries.md §4.2; grammar: RFC 8259). Exactly one value is read and what follows is ignored.
 
-import { toBytes, toText } from '../../runtime/base/bytes.ts'
+import { toText } from '../../runtime/base/bytes.ts'
 import { floatValue, integerValue } from '../../runtime/base/value.ts'
 import { markEmptyObject, type TableMaker } from './json-tables.ts'
 import { illFormedAt } from './json-utf8.ts'
@@ -149,10 +149,10 @@ class Decoder {
     if (char !== 'u') return ESCAPES[char] ?? this.#fail('an escape sequence', this.#at - 1)
     const start = this.#at
     const unit = this.#hex()
-    if (unit < 0xd800 || unit > 0xdfff) return toBytes(String.fromCharCode(unit))
+    if (unit < 0xd800 || unit > 0xdfff) return utf8Of(unit)
     const low = unit < 0xdc00 && this.#skip('\\') && this.#skip('u') ? this.#hex() : 0
     if (low < 0xdc00 || low > 0xdfff) this.#fail('both halves of a surrogate pair', start)
-    return toBytes(String.fromCharCode(unit, low))
+    return utf8Of(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00))
   }
 
   #hex(): number {
@@ -197,6 +197,16 @@ class Decoder {
       at >= this.#bytes.length ? 'the text ends' : `found ${JSON.stringify(toText(this.#bytes.slice(at, at + 10)))}`
     throw new JsonSyntaxError(`syntax error at byte ${at + 1}: expected ${expected}, ${found}`)
   }
+}
+
+/** The bytes of a code point, as a byte string. */
+function utf8Of(point: number): string {
+  if (point < 0x80) return String.fromCharCode(point)
+  const last = 0x80 | (point & 0x3f)
+  if (point < 0x800) return String.fromCharCode(0xc0 | (point >> 6), last)
+  const third = 0x80 | ((point >> 6) & 0x3f)
+  if (point < 0x10000) return String.fromCharCode(0xe0 | (point >> 12), third, last)
+  return String.fromCharCode(0xf0 | (point >> 18), 0x80 | ((point >> 12) & 0x3f), third, last)
 }
 
 /** Beyond 64 bits, the nearest integer there is. */

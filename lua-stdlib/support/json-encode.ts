@@ -3,6 +3,7 @@
 import { Float } from '../../runtime/base/value.ts'
 import { isEmptyObject, type TableReader } from './json-tables.ts'
 import { sequenceLength } from './json-utf8.ts'
+import { numberText } from './number-text.ts'
 
 /** Table levels below the root. */
 const DEPTH_MAX = 128
@@ -115,8 +116,8 @@ function positiveInteger(key: unknown): number | undefined {
 /** Tables and functions have none. */
 function memberName(key: unknown): string | undefined {
   if (typeof key === 'string') return key
-  if (key instanceof Float) return String(key.value)
-  return typeof key === 'number' || typeof key === 'bigint' || typeof key === 'boolean' ? String(key) : undefined
+  if (key instanceof Float || typeof key === 'number' || typeof key === 'bigint') return numberText(key)
+  return typeof key === 'boolean' ? String(key) : undefined
 }
 
 function encodeNumber(value: number, isRoot: boolean): string {

@@ -17,6 +17,8 @@ import { messageOf } from '../../runtime/base/errors.ts'
 import { type Call, type HostClass, HostObject, type LuaTable, type Returns } from '../../runtime/lua/engine.ts'
 import { objectArg, stringArg, tableArg, toNumber } from '../support/args.ts'
 import { fail } from '../support/fail.ts'
+import { illFormedAt } from '../support/json-utf8.ts'
+import { bytesOfScanned, scanText } from './scan.ts'
 
 interface Options {
   /** 0: as long as it takes, within the bound. */
@@ -76,7 +78,7 @@ function withTexts(call: Call, fn: string, then: (a: string, b: string) => Retur
     return fail('Invalid', `a text has more than ${TEXT_BYTES_MAX} bytes`)
   }
   try {
-    return then(toText(a), toText(b))
+    return then(scanText(a).text, scanText(b).text)
   } catch (thrown) {
     return fail('Internal', messageOf(thrown))
   }
@@ -90,7 +92,7 @@ function compare(call: Call): Returns {
     for (const [i, [type, text]] of differences(a, b, options).entries()) {
       const item = engine.newTable()
       engine.set(item, 'operation', OPERATIONS[type])
-      engine.set(item, 'text', toBytes(text))
+      engine.set(item, 'text', bytesOfScanned(text))
       engine.set(list, i + 1, item)
     }
     return [list, undefined]
@@ -153,6 +155,8 @@ function pretty(fn: string, marks: Readonly<Record<Diff[0], readonly string[]>>,
 
 function patchMake(call: Call): Returns {
   const options = self(call, 'patch_make')
+  const isText = [2, 3].every((index) => illFormedAt(stringArg(call, index, 'patch_make')) < 0)
+  if (!isText) return fail('Invalid', 'a patch can be made of UTF-8 only')
   return withTexts(call, 'patch_make', (a, b) => {
     const { engine } = call
     const list = engine.newTable()
@@ -178,8 +182,8 @@ function patchApply(call: Call): Returns {
     if (typeof text === 'string') patches.push(...parsed(toText(text)))
   }
   try {
-    const [result, applied] = applyPatches(patches, toText(subject), { margin: patchMargin, deleteThreshold })
-    return [toBytes(result), applied.every(Boolean)]
+    const [result, applied] = applyPatches(patches, scanText(subject).text, { margin: patchMargin, deleteThreshold })
+    return [bytesOfScanned(result), applied.every(Boolean)]
   } catch {
     return [subject, false]
   }

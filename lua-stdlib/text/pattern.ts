@@ -10,6 +10,13 @@ export type Match = readonly ({ readonly start: number; readonly end: number } |
 
 const SOURCE_BYTES_MAX = 64 * 1024
 
+const never = (): boolean => false
+
+/** Matches are found one by one, each in linear time; a pattern may look through the whole rest for each. `message` is text. */
+export class TooSlow extends Error {
+  override readonly name = 'TooSlow'
+}
+
 export class Pattern {
   /** As it was written; a byte string. */
   readonly source: string
@@ -41,13 +48,18 @@ export class Pattern {
     return this.all(bytes, 1)[0]
   }
 
-  /** Matches from left to right; an empty one right behind another does not count. */
-  all(bytes: string, countMax = Number.POSITIVE_INFINITY): Match[] {
+  /**
+   * Matches from left to right; an empty one right behind another does not count.
+   * @param isLate asked after each match
+   * @throws TooSlow
+   */
+  all(bytes: string, countMax = Number.POSITIVE_INFINITY, isLate: () => boolean = never): Match[] {
     const { text, byteOf } = scanText(bytes)
     const matcher = this.#compiled.matcher(text)
     const matches: Match[] = []
     let previousEnd = -1
     while (matches.length < countMax && matcher.find()) {
+      if (isLate()) throw new TooSlow('finding all matches takes too long')
       const [start, end] = [matcher.start(), matcher.end()]
       if (start === end && start === previousEnd) continue
       previousEnd = end
@@ -62,10 +74,10 @@ export class Pattern {
   }
 
   /** `$1`, `${1}` and `${name}` in the replacement stand for groups, `$$` for a dollar sign. */
-  replaceAll(bytes: string, replacement: string): string {
+  replaceAll(bytes: string, replacement: string, isLate?: () => boolean): string {
     let out = ''
     let at = 0
-    for (const match of this.all(bytes)) {
+    for (const match of this.all(bytes, Number.POSITIVE_INFINITY, isLate)) {
       const whole = match[0] as { start: number; end: number }
       out += bytes.slice(at, whole.start) + this.#expanded(replacement, bytes, match)
       at = whole.end
@@ -84,13 +96,14 @@ export class Pattern {
   }
 
   /** @param countMax most pieces; negative: all; 0: none */
-  split(bytes: string, countMax: number): string[] {
+  split(bytes: string, countMax: number, isLate?: () => boolean): string[] {
     if (countMax === 0) return []
     if (bytes === '' && this.source !== '') return ['']
     const pieces: string[] = []
     let begin = 0
     let end = 0
-    for (const match of this.all(bytes)) {
+    // One more than there are cuts: an empty match at the beginning is none.
+    for (const match of this.all(bytes, countMax > 0 ? countMax : Number.POSITIVE_INFINITY, isLate)) {
       if (countMax > 0 && pieces.length === countMax - 1) break
       const whole = match[0] as { start: number; end: number }
       end = whole.start

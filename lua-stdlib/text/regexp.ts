@@ -9,9 +9,9 @@ import {
   type LuaValue,
   type Returns,
 } from '../../runtime/lua/engine.ts'
-import { integerArg, objectArg, stringArg } from '../support/args.ts'
+import { integerArg, objectArg, processOf, raise, stringArg } from '../support/args.ts'
 import { fail } from '../support/fail.ts'
-import { type Match, Pattern } from './pattern.ts'
+import { type Match, Pattern, TooSlow } from './pattern.ts'
 
 class RegexpObject extends HostObject {
   readonly pattern: Pattern
@@ -57,8 +57,27 @@ function indexOf(call: Call, match: Match): LuaTable {
 type Method = (call: Call, pattern: Pattern, subject: string) => Returns
 
 function method(fn: string, run: Method): (call: Call) => Returns {
-  return (call) => run(call, self(call, fn), stringArg(call, 2, fn))
+  return (call) => {
+    try {
+      return run(call, self(call, fn), stringArg(call, 2, fn))
+    } catch (thrown) {
+      if (thrown instanceof TooSlow) raise(`${fn}: ${thrown.message}`)
+      throw thrown
+    }
+  }
 }
+
+/** Longer searches than this would keep every other process of the host waiting. */
+const SEARCH_MS_MAX = 5000
+
+function lateness(call: Call): () => boolean {
+  const { env } = processOf(call)
+  const deadlineMs = env.nowMs() + SEARCH_MS_MAX
+  return () => env.nowMs() > deadlineMs
+}
+
+const all = (call: Call, pattern: Pattern, subject: string): Match[] =>
+  pattern.all(subject, Number.POSITIVE_INFINITY, lateness(call))
 
 const METHODS: Readonly<Record<string, Method>> = {
   match_string: (_call, pattern, subject) => pattern.test(subject),
@@ -70,7 +89,7 @@ const METHODS: Readonly<Record<string, Method>> = {
   find_all_string: (call, pattern, subject) =>
     listOf(
       call,
-      pattern.all(subject).map((match) => wholeOf(subject, match)),
+      all(call, pattern, subject).map((match) => wholeOf(subject, match)),
     ),
   find_string_submatch: (call, pattern, subject) => {
     const match = pattern.first(subject)
@@ -79,24 +98,25 @@ const METHODS: Readonly<Record<string, Method>> = {
   find_all_string_submatch: (call, pattern, subject) =>
     listOf(
       call,
-      pattern.all(subject).map((match) => listOf(call, texts(subject, match))),
+      all(call, pattern, subject).map((match) => listOf(call, texts(subject, match))),
     ),
   find_string_index: (call, pattern, subject) => {
     const match = pattern.first(subject)
     return match === undefined ? [undefined] : indexOf(call, match)
   },
   find_all_string_index: (call, pattern, subject) => {
-    const matches = pattern.all(subject)
+    const matches = all(call, pattern, subject)
     if (matches.length === 0) return [undefined]
     return listOf(
       call,
       matches.map((match) => indexOf(call, match)),
     )
   },
-  replace_all_string: (call, pattern, subject) => pattern.replaceAll(subject, stringArg(call, 3, 'replace_all_string')),
+  replace_all_string: (call, pattern, subject) =>
+    pattern.replaceAll(subject, stringArg(call, 3, 'replace_all_string'), lateness(call)),
   split: (call, pattern, subject) => {
     const countMax = call.arg(3) === undefined ? -1 : integerArg(call, 3, 'split')
-    return listOf(call, pattern.split(subject, countMax))
+    return listOf(call, pattern.split(subject, countMax, lateness(call)))
   },
 }
 

@@ -16,17 +16,40 @@ interface MarkdownOptions extends SplitOptions {
   readonly headingHierarchy: boolean
 }
 
+/** Of all chunks of one text together: large ones that overlap nearly wholly are a multiple of it. */
+const CHARACTERS_MAX = 64 * 1024 * 1024
+
+/** `message` is text. */
+export class TooManyCharacters extends Error {
+  override readonly name = 'TooManyCharacters'
+}
+
 const lengthOf = (text: string): number => {
   let count = 0
   for (const _ of text) count++
   return count
 }
 
-export function splitText(text: string, options: SplitOptions): string[] {
-  return splitBy(text, options.separators, options)
+/** @throws TooManyCharacters */
+export function splitText(text: string, options: SplitOptions, charactersMax = CHARACTERS_MAX): string[] {
+  let room = charactersMax
+  return splitBy(text, options.separators, {
+    ...options,
+    spend: (length) => {
+      room -= length
+      if (room < 0) {
+        throw new TooManyCharacters(`the chunks have more than ${charactersMax} characters: chunk_overlap is too large`)
+      }
+    },
+  })
 }
 
-function splitBy(text: string, separators: readonly string[], options: SplitOptions): string[] {
+interface Work extends SplitOptions {
+  /** Counts the characters of a chunk. @throws TooManyCharacters */
+  readonly spend: (length: number) => void
+}
+
+function splitBy(text: string, separators: readonly string[], options: Work): string[] {
   const index = separators.findIndex((separator) => separator === '' || text.includes(separator))
   const separator = separators[index] ?? ''
   const rest = separators.slice(index + 1)
@@ -57,11 +80,12 @@ function pieces(text: string, separator: string, keepsSeparator: boolean): strin
 }
 
 /** Without any separator left: by length alone. */
-function cut(text: string, { chunkSize, chunkOverlap }: SplitOptions): string[] {
+function cut(text: string, { chunkSize, chunkOverlap, spend }: Work): string[] {
   const characters = [...text]
   const step = Math.max(1, chunkSize - chunkOverlap)
   const chunks: string[] = []
   for (let at = 0; at < characters.length; at += step) {
+    spend(Math.min(chunkSize, characters.length - at))
     chunks.push(characters.slice(at, at + chunkSize).join(''))
     if (at + chunkSize >= characters.length) break
   }
@@ -69,12 +93,13 @@ function cut(text: string, { chunkSize, chunkOverlap }: SplitOptions): string[] 
 }
 
 /** Small pieces together as long as they fit; the end of a chunk is the beginning of the next, up to the overlap. */
-function merge(parts: readonly string[], join: string, { chunkSize, chunkOverlap }: SplitOptions): string[] {
+function merge(parts: readonly string[], join: string, { chunkSize, chunkOverlap, spend }: Work): string[] {
   const chunks: string[] = []
   const joinLength = lengthOf(join)
   const current: { text: string; length: number }[] = []
   let length = 0
   const emit = (): void => {
+    spend(length)
     const text = current
       .map((part) => part.text)
       .join(join)

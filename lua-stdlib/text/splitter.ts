@@ -1,6 +1,5 @@
 // `text.splitter`: what scripts see of it. lua-libraries.md §17.3.
 
-import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import {
   type Call,
   type HostClass,
@@ -11,7 +10,8 @@ import {
 } from '../../runtime/lua/engine.ts'
 import { objectArg, stringArg, tableArg, toNumber } from '../support/args.ts'
 import { fail } from '../support/fail.ts'
-import { splitMarkdown, splitText } from './split.ts'
+import { bytesOfScanned, scanText } from './scan.ts'
+import { splitMarkdown, splitText, TooManyCharacters } from './split.ts'
 
 const SIZE_DEFAULT = 512
 const OVERLAP_DEFAULT = 100
@@ -42,9 +42,9 @@ function optionsArg(call: Call): Given | string {
   const table = call.type(1) === 'table' ? (call.arg(1) as LuaTable) : undefined
   const option = (name: string): LuaValue => (table === undefined ? undefined : engine.get(table, name))
   const chunkSize = Math.trunc(toNumber(option('chunk_size')) ?? SIZE_DEFAULT)
-  if (chunkSize < 1) return 'chunk_size must be positive'
+  if (!(chunkSize >= 1)) return 'chunk_size must be positive'
   const asked = toNumber(option('chunk_overlap'))
-  if (asked !== undefined && asked < 0) return 'chunk_overlap must not be negative'
+  if (asked !== undefined && !(asked >= 0)) return 'chunk_overlap must not be negative'
   if (asked !== undefined && asked >= chunkSize) return 'chunk_overlap must be smaller than chunk_size'
   const chunkOverlap = Math.min(Math.trunc(asked ?? OVERLAP_DEFAULT), chunkSize - 1)
   return {
@@ -62,7 +62,7 @@ function separatorsOf(call: Call, given: LuaValue): readonly string[] {
   const separators: string[] = []
   for (let i = 1; i <= engine.length(given as LuaTable); i++) {
     const item = engine.get(given as LuaTable, i)
-    if (typeof item === 'string') separators.push(toText(item))
+    if (typeof item === 'string') separators.push(scanText(item).text)
   }
   return separators.length === 0 ? SEPARATORS : separators
 }
@@ -89,18 +89,35 @@ const self = (call: Call, fn: string): SplitterObject => objectArg(call, 1, fn, 
 function splitOne(call: Call): Returns {
   const splitter = self(call, 'split_text')
   const { engine } = call
-  const table = engine.newTable()
-  for (const [i, chunk] of splitter.split(toText(stringArg(call, 2, 'split_text'))).entries()) {
-    engine.set(table, i + 1, toBytes(chunk))
+  const text = stringArg(call, 2, 'split_text')
+  return withinBounds(() => {
+    const table = engine.newTable()
+    for (const [i, chunk] of chunksOf(splitter, text).entries()) engine.set(table, i + 1, chunk)
+    return [table, undefined]
+  })
+}
+
+/** Byte strings. @throws TooManyCharacters */
+const chunksOf = (splitter: SplitterObject, bytes: string): string[] =>
+  splitter.split(scanText(bytes).text).map(bytesOfScanned)
+
+function withinBounds(work: () => Returns): Returns {
+  try {
+    return work()
+  } catch (thrown) {
+    if (thrown instanceof TooManyCharacters) return fail('Invalid', thrown.message)
+    throw thrown
   }
-  return [table, undefined]
 }
 
 /** Every chunk carries the metadata of what it comes from. */
 function splitBatch(call: Call): Returns {
   const splitter = self(call, 'split_batch')
-  const { engine } = call
   const pages = tableArg(call, 2, 'split_batch')
+  return withinBounds(() => [batchOf(call, splitter, pages), undefined])
+}
+
+function batchOf({ engine }: Call, splitter: SplitterObject, pages: LuaTable): LuaTable {
   const result = engine.newTable()
   let count = 0
   for (let i = 1; i <= engine.length(pages); i++) {
@@ -108,15 +125,15 @@ function splitBatch(call: Call): Returns {
     const content = engine.typeOf(page) === 'table' ? engine.get(page as LuaTable, 'content') : undefined
     if (typeof content !== 'string') continue
     const metadata = engine.get(page as LuaTable, 'metadata')
-    for (const chunk of splitter.split(toText(content))) {
+    for (const chunk of chunksOf(splitter, content)) {
       const item = engine.newTable()
-      engine.set(item, 'content', toBytes(chunk))
+      engine.set(item, 'content', chunk)
       const own = engine.typeOf(metadata) === 'table' ? engine.copyIn(engine.copyOut(metadata)) : engine.newTable()
       engine.set(item, 'metadata', own)
       engine.set(result, ++count, item)
     }
   }
-  return [result, undefined]
+  return result
 }
 
 export const splitterClass: HostClass = {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { Pattern } from '../../../lua-stdlib/text/pattern.ts'
+import { Pattern, TooSlow } from '../../../lua-stdlib/text/pattern.ts'
 import { scanText } from '../../../lua-stdlib/text/scan.ts'
 import { fromUint8Array, toBytes } from '../../../runtime/base/bytes.ts'
 
@@ -35,4 +35,24 @@ test('matches and what lies between them make the whole text again', () => {
 
 test('positions of characters that take two units', () => {
   expect(new Pattern('b').first(toBytes('😀b'))?.[0]).toEqual({ start: 4, end: 5 })
+})
+
+test('a search for all matches ends when it is late', () => {
+  const pattern = new Pattern('x.*y|x')
+  let asked = 0
+  const isLate = (): boolean => ++asked > 3
+  expect(() => pattern.all('x'.repeat(100), Number.POSITIVE_INFINITY, isLate)).toThrow(TooSlow)
+  asked = 0
+  expect(() => pattern.replaceAll('x'.repeat(100), '', isLate)).toThrow(TooSlow)
+  asked = 0
+  expect(() => pattern.split('x'.repeat(100), -1, isLate)).toThrow(TooSlow)
+  asked = 0
+  expect(pattern.all('xxx', 3, isLate)).toHaveLength(3)
+})
+
+test('what is cut in so many pieces is searched no further', () => {
+  let asked = 0
+  const count = (): boolean => ++asked < 0
+  expect(new Pattern(',').split('a,b,c,d,e,f', 2, count)).toEqual(['a', 'b,c,d,e,f'])
+  expect(asked).toBe(2)
 })

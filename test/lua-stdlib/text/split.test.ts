@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { splitMarkdown, splitText } from '../../../lua-stdlib/text/split.ts'
+import { splitMarkdown, splitText, TooManyCharacters } from '../../../lua-stdlib/text/split.ts'
 
 const SEPARATORS = ['\n\n', '\n', ' ', '']
 const options = (chunkSize: number, chunkOverlap: number) => ({
@@ -37,4 +37,10 @@ test('headings stay with what stands below them', () => {
   const rules = { ...options(80, 0), codeBlocks: true, headingHierarchy: true }
   const text = '# A\none\n## B\n```\n# no heading\n```\n# C\n'
   expect(splitMarkdown(text, rules)).toEqual(['# A\none', '# A\n## B\n```\n# no heading\n```', '# C'])
+})
+
+test('chunks that overlap nearly wholly are refused before there are too many', () => {
+  expect(() => splitText('ab '.repeat(50), options(30, 29), 1000)).toThrow(TooManyCharacters)
+  expect(() => splitText('a'.repeat(150), options(30, 29), 1000)).toThrow(TooManyCharacters)
+  expect(splitText('a'.repeat(900), options(30, 0), 1000)).toHaveLength(30)
 })

@@ -50,6 +50,10 @@ local function main()
             local broken = packed:sub(1, 12) .. "\255\255\255\255" .. packed:sub(17)
             t.fails("Internal", nil, compress[name].decode(broken))
         end
+        for name, count in pairs({ gzip = 9, zlib = 1 }) do
+            t.fails("Invalid", "invalid " .. name .. " data", compress[name].decode(compress[name].encode(text):sub(1, count)))
+            t.fails("Internal", nil, compress[name].decode(compress[name].encode(text):sub(1, count + 1)))
+        end
         t.fails("Internal", "zstd", compress.zstd.decode("garbage that is long enough"))
         local packed = compress.zstd.encode(text)
         t.fails("Internal", "zstd", compress.zstd.decode(packed:sub(1, #packed - 5)))
