@@ -23,7 +23,9 @@ const ARRIVING = 'arriving'
 /** A snapshot that was read this lately is being sent: it is kept for the rest of the way. */
 const READING_MS = 60_000
 /** What waits to be written into a snapshot here, gathered for fewer and larger writes. */
-const BUFFER_BYTES = 256 * 1024
+const BUFFER_BYTES = 1024 * 1024
+/** Hashed at a time. */
+const PIECE_BYTES = 256 * 1024
 /** Of a snapshot that is sent, read at a time: a chunk by itself would cost a turn of the event loop, and of the disk's threads. */
 const READ_AHEAD_BYTES = 1024 * 1024
 
@@ -394,7 +396,7 @@ export class SnapshotWriter {
     if (bytes.length === 0) return
     await this.#file.write(bytes, this.#sizeBytes)
     this.#sizeBytes += bytes.length
-    for (let at = 0; at < bytes.length; at += BUFFER_BYTES) this.#hash.update(bytes.subarray(at, at + BUFFER_BYTES))
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) this.#hash.update(bytes.subarray(at, at + PIECE_BYTES))
   }
 }
 

@@ -234,13 +234,25 @@ export class StateHost implements ReplicatedState {
   async #read(work: Work & { kind: 'restore' }): Promise<Machine> {
     const restoring = Machine.restoring(decodeCommands, this.#options.values?.())
     try {
-      await readSnapshot(work.read(), (section, record) => restoring.add(section, record))
+      await readSnapshot(this.#paced(work.read()), (section, record) => restoring.add(section, record))
       const restored = restoring.finish()
       if (restored.index !== work.index) throw new MoonmeshError('Internal', `it is of ${restored.index}`)
       return restored
     } catch (error) {
       restoring.drop()
       throw error
+    }
+  }
+
+  /** What was read in one go is taken in over several turns of the event loop. */
+  async *#paced(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    const { nowMs, defer } = this.#options
+    let sinceMs = nowMs()
+    for await (const piece of pieces) {
+      yield piece
+      if (nowMs() - sinceMs < SLICE_MS) continue
+      await new Promise<void>((next) => defer(next))
+      sinceMs = nowMs()
     }
   }
 

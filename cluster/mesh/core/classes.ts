@@ -33,8 +33,11 @@ export const isResumed = (classId: number): boolean => classId === SYSTEM || cla
 export const CREDITED: readonly number[] = [BULK, RLOG]
 export const isCredited = (classId: number): boolean => classId === BULK || classId === RLOG
 
-/** What the receiver grants ahead of what was consumed, in bytes. */
-export const CREDIT_BYTES: Readonly<Record<number, number>> = { [BULK]: 8 * 32 * 1024, [RLOG]: 1024 * 1024 }
+/**
+ * What the receiver grants ahead of what was consumed, in bytes: as much as the smallest window, since less would let a path of some delay, or
+ * two busy nodes, wait for grants.
+ */
+export const CREDIT_BYTES: Readonly<Record<number, number>> = { [BULK]: 1024 * 1024, [RLOG]: 1024 * 1024 }
 
 /** Classes that share what the strict ones leave, with their weights of deficit round robin. */
 export const SHARED: readonly { readonly classId: number; readonly weight: number }[] = [
