@@ -3,9 +3,10 @@
 import { toText, toUint8Array } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
+import { numberText } from '../base/number-text.ts'
 import { errorFrom, errorTo } from '../base/plain.ts'
 import { Queue } from '../base/queue.ts'
-import { ErrorValue, TableValue, type Value } from '../base/value.ts'
+import { ErrorValue, Float, TableValue, type Value } from '../base/value.ts'
 import {
   type Engine,
   ErrorObject,
@@ -454,9 +455,11 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #textOf(raised: LuaValue): string {
     if (typeof raised === 'string') return raised
     if (raised instanceof HostObject) return `(error object is a ${raised.className})`
-    const type = this.engine.typeOf(raised)
-    const isScalar = type === 'nil' || type === 'number' || type === 'boolean'
-    return isScalar ? String(raised === undefined ? 'nil' : raised) : `(error object is a ${type} value)`
+    if (raised === undefined) return 'nil'
+    if (typeof raised === 'boolean' || typeof raised === 'bigint') return String(raised)
+    if (typeof raised === 'number') return numberText(raised)
+    if (raised instanceof Float) return numberText(raised.value)
+    return `(error object is a ${this.engine.typeOf(raised)} value)`
   }
 
   #end(outcome: Outcome): void {

@@ -43,6 +43,13 @@ local function main()
         t.fails("Internal", "untyped", exec("raise untyped"))
         t.equal(t.fails("Internal", nil, exec("raise table")):retryable(), nil)
     end)
+    case("a plain value that is raised is told as tostring tells it", function()
+        for _, value in ipairs({ 42, 1.0, -2.5, 0.1 + 0.2, 1 / 0, 1e100, math.maxinteger, true, false }) do
+            t.equal(t.fails("Internal", nil, exec("raise value", value)):message(), tostring(value))
+        end
+        t.equal(t.fails("Internal", nil, exec("raise value")):message(), "nil")
+        t.equal(t.fails("Internal", nil, exec("raise value", {})):message(), "(error object is a table value)")
+    end)
     case("an error in any coroutine fails the process", function()
         t.fails("Internal", "boom in the back", exec("coroutine"))
     end)

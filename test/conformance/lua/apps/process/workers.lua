@@ -39,6 +39,7 @@ function workers.ends(how, ...)
     end
     if how == "raise untyped" then error(errors.new("untyped")) end
     if how == "raise table" then error({}) end
+    if how == "raise value" then error((...)) end
     if how == "coroutine" then
         coroutine.spawn(function() error("boom in the back") end)
         channel.new():receive()
