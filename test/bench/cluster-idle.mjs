@@ -2,15 +2,8 @@
 // else, of the leader and of a client or standby beside it.
 // usage: node cluster-idle.mjs      CLUSTER_IDLE_S=30 CLUSTER_IDLE_SIZES=3,12,30
 
-import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
+import { endMembers, startMember, until } from './members.mjs'
 
-const script = join(dirname(fileURLToPath(import.meta.url)), '../tools/raft-node.mjs')
-const dir = mkdtempSync(join(tmpdir(), 'moonmesh-idle-'))
 const SECONDS = Number(process.env.CLUSTER_IDLE_S ?? 30)
 const SIZES = (process.env.CLUSTER_IDLE_SIZES ?? '3,12,30').split(',').map(Number)
 const FOUNDERS = 3
@@ -18,44 +11,6 @@ const [VOTERS, STANDBYS] = [5, 4]
 const READY_MS_MAX = 600_000
 /** At a time: a small machine is busy enough with that. */
 const STARTS = 3
-const children = new Set()
-process.on('exit', () => {
-  for (const child of children) child.kill('SIGKILL')
-  rmSync(dir, { recursive: true, force: true })
-})
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130))
-
-async function start(name, settings) {
-  const args = [script, name, join(dir, name), JSON.stringify(settings)]
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-  children.add(child)
-  child.on('exit', () => children.delete(child))
-  const waiting = new Map()
-  let asked = 0
-  const greeting = await new Promise((resolve) => {
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const said = JSON.parse(line)
-      if (said.id === undefined) return resolve(said)
-      waiting.get(said.id)?.(said)
-      waiting.delete(said.id)
-    })
-  })
-  const ask = (what) =>
-    new Promise((resolve) => {
-      const id = ++asked
-      waiting.set(id, resolve)
-      child.stdin.write(`${JSON.stringify({ id, do: what })}\n`)
-    })
-  return { name, child, ask, ...greeting }
-}
-
-async function until(what, isSo) {
-  const deadlineMs = performance.now() + READY_MS_MAX
-  while (!(await isSo())) {
-    if (performance.now() > deadlineMs) throw new Error(`not within ${READY_MS_MAX} ms: ${what}`)
-    await new Promise((next) => setTimeout(next, 500))
-  }
-}
 
 async function usage({ ask }) {
   const { cpu, raftBytes, otherBytes } = await ask('traffic')
@@ -68,7 +23,7 @@ async function measure(size) {
   const begin = async (i) => {
     const raft = { bootstrap_expect: i < FOUNDERS ? FOUNDERS : 0, bootstrap_stability: '1s' }
     const membership = { join_addrs: seeds.join(',') }
-    const node = await start(`n${size}-${i}`, { raft, membership })
+    const node = await startMember(`n${size}-${i}`, { raft, membership })
     nodes.push(node)
     if (seeds.length < FOUNDERS) seeds.push(node.gossip)
   }
@@ -79,11 +34,17 @@ async function measure(size) {
   const voters = Math.min(VOTERS, size)
   const standbys = Math.min(STANDBYS, size - voters)
   const settled = () =>
-    until(`${voters} voters and ${standbys} standbys of ${size}`, async () => {
-      const statuses = await Promise.all(nodes.map(({ ask }) => ask('status')))
-      const { configuration } = statuses.find(({ isReady }) => isReady)?.configuration ?? {}
-      return configuration?.voters.length === voters && configuration.standbys.length === standbys
-    })
+    until(
+      `${voters} voters and ${standbys} standbys of ${size}`,
+      async () => {
+        // Asking costs as well.
+        await new Promise((next) => setTimeout(next, 500))
+        const statuses = await Promise.all(nodes.map(({ ask }) => ask('status')))
+        const { configuration } = statuses.find(({ isReady }) => isReady)?.configuration ?? {}
+        return configuration?.voters.length === voters && configuration.standbys.length === standbys
+      },
+      READY_MS_MAX,
+    )
   let used
   while (used === undefined) {
     await settled()
@@ -91,9 +52,7 @@ async function measure(size) {
     await new Promise((next) => setTimeout(next, 10_000))
     used = await idle(nodes)
   }
-  const gone = nodes.map(({ child }) => new Promise((resolve) => child.once('exit', resolve)))
-  for (const { child } of nodes) child.kill('SIGKILL')
-  await Promise.all(gone)
+  await endMembers(nodes)
   return { leader: used[0], other: used[1] }
 }
 

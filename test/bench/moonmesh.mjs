@@ -211,6 +211,7 @@ const inFreshProcess = (id) => inProcess(id, ['--expose-gc', fileURLToPath(impor
 
 async function inProcess(id, args) {
   const child = spawn(process.execPath, args, { stdio: 'inherit' })
+  process.once('SIGTERM', () => child.kill('SIGTERM'))
   const code = await new Promise((resolve) => child.on('exit', resolve))
   if (code !== 0) throw new Error(`${id} ended with ${code}`)
 }

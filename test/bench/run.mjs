@@ -30,6 +30,8 @@ const OFFERS = {
   etcd: ['W7', 'W8', 'W10'],
   serf: ['W11'],
 }
+/** A program that takes longer hangs; peers have limits of their own. */
+const PROGRAM_MS_MAX = 900_000
 /** A round of it takes minutes, and holds many nodes and three kills itself. */
 const ROUNDS_MAX = { W11: 1 }
 
@@ -71,6 +73,8 @@ const log = (line) => process.stderr.write(`# ${line}\n`)
 function figuresOf(script, flags, args) {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [...flags, script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    // Its own children end with it.
+    const limit = setTimeout(() => child.kill('SIGTERM'), PROGRAM_MS_MAX)
     const figures = []
     let rest = ''
     child.stdout.setEncoding('utf8').on('data', (chunk) => {
@@ -84,7 +88,10 @@ function figuresOf(script, flags, args) {
         }
       }
     })
-    child.on('close', (code) => resolve({ code, figures }))
+    child.on('close', (code) => {
+      clearTimeout(limit)
+      resolve({ code: code ?? 'ended by a signal', figures })
+    })
   })
 }
 

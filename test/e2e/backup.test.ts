@@ -7,8 +7,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ClusterStatusBody, LockRow, StoreItem, StorePage } from '../../runtime/admin/shapes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { ask } from '../../runtime/cli/client.ts'
-import { addressesOf, Cli, type Program } from '../tools/cli.ts'
+import { Cli } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
+import { Nodes } from '../tools/nodes.ts'
 
 const APP = `version: "1.0"
 namespace: app
@@ -53,12 +54,13 @@ entries:
 `
 
 let cli: Cli
-const nodes = new Map<string, Program>()
+let nodes: Nodes
 const PATIENCE = { timeoutMs: 60_000 }
 const WRITE_MS = 20_000
 
 beforeAll(async () => {
   cli = new Cli()
+  nodes = new Nodes(cli)
   cli.write({ 'app.yaml': APP, 'owner.yaml': `${APP}include: [owner/*.yaml]\n`, 'owner/owner.yaml': OWNER })
   await start('a', { app: 'owner.yaml' })
   await Promise.all([start('b'), start('c')])
@@ -66,24 +68,14 @@ beforeAll(async () => {
 
 afterAll(() => cli.close())
 
-async function start(name: string, { app = 'app.yaml', set = [] as string[] } = {}): Promise<void> {
-  const seeds = [...nodes].flatMap(([, program]) => addressesOf(program).gossip ?? [])
-  const settings = [
-    `node.name=${name}`,
-    ...(seeds.length === 0 ? [] : [`cluster.membership.join_addrs=${seeds[0]}`]),
-    ...set,
-  ]
-  const program = cli.start(['run', app, '--log-format', 'json', ...settings.flatMap((each) => ['--set', each])])
-  await program.until('"event":"ready"')
-  nodes.set(name, program)
-}
-
 async function stopAll(): Promise<void> {
   for (const program of nodes.values()) await program.kill()
   nodes.clear()
 }
 
-const socketOf = (name: string): string => join(cli.dir, '.runtime', name, 'admin.sock')
+const start = (name: string, options: { app?: string; set?: string[] } = {}): Promise<void> =>
+  nodes.start(name, options)
+const socketOf = (name: string): string => nodes.socketOf(name)
 
 async function insist<T>(call: () => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt++) {

@@ -2,14 +2,14 @@
 // what had no clear answer at most once; nothing else was. cluster.md §8.2, §12 (1, 2, 3), V1.
 // MOONMESH_KILL_SECONDS=300 counts for longer.
 
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { StoreItem } from '../../runtime/admin/shapes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { ask } from '../../runtime/cli/client.ts'
 import { CommandFailure } from '../../runtime/cli/exit.ts'
-import { addressesOf, Cli, type Program } from '../tools/cli.ts'
+import { Cli } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
+import { Nodes } from '../tools/nodes.ts'
 
 const APP = `version: "1.0"
 namespace: app
@@ -37,10 +37,11 @@ const SECONDS = Number(process.env['MOONMESH_KILL_SECONDS'] ?? 20)
 const CALL_MS = 15_000
 
 let cli: Cli
-const nodes = new Map<string, Program>()
+let nodes: Nodes
 
 beforeAll(async () => {
   cli = new Cli()
+  nodes = new Nodes(cli)
   cli.write({ 'app.yaml': APP })
   await start('a')
   await Promise.all([start('b'), start('c')])
@@ -48,16 +49,9 @@ beforeAll(async () => {
 
 afterAll(() => cli.close())
 
-async function start(name: string): Promise<void> {
-  const seeds = [...nodes].flatMap(([other, program]) => (other === name ? [] : (addressesOf(program).gossip ?? [])))
-  const joins = seeds.length === 0 ? [] : ['--set', `cluster.membership.join_addrs=${seeds.join(',')}`]
-  const program = cli.start(['run', 'app.yaml', '--log-format', 'json', '--set', `node.name=${name}`, ...joins])
-  nodes.set(name, program)
-  // Three nodes and 64 clients may have a slow machine to themselves.
-  await eventually(() => expect(program.stderr).toContain('"event":"ready"'), { timeoutMs: 120_000 })
-}
-
-const socketOf = (name: string): string => join(cli.dir, '.runtime', name, 'admin.sock')
+// Three nodes and 64 clients may have a slow machine to themselves.
+const start = (name: string): Promise<void> => nodes.start(name, { readyMs: 120_000 })
+const socketOf = (name: string): string => nodes.socketOf(name)
 const pathOf = (counter: number): string => `/v1/kv/app:store/${encodeURIComponent(`n:${counter}`)}`
 const pause = (ms: number): Promise<void> => new Promise((next) => setTimeout(next, ms))
 

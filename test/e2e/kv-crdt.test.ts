@@ -1,12 +1,12 @@
 // The convergent store on three real nodes: what one writes all have, what is deleted stays deleted, and neither a kill nor a restart of all
 // loses what is durable. cluster.md §8.7, §8.8, C1 to C3.
 
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { MemberRow, StoreItem, StorePage } from '../../runtime/admin/shapes.ts'
 import { ask } from '../../runtime/cli/client.ts'
-import { addressesOf, Cli, type Program } from '../tools/cli.ts'
+import { Cli } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
+import { Nodes } from '../tools/nodes.ts'
 
 const APP = `version: "1.0"
 namespace: app
@@ -19,10 +19,11 @@ entries:
 `
 
 let cli: Cli
-const nodes = new Map<string, Program>()
+let nodes: Nodes
 
 beforeAll(async () => {
   cli = new Cli()
+  nodes = new Nodes(cli)
   cli.write({ 'app.yaml': APP })
   await start('a')
   await Promise.all([start('b'), start('c')])
@@ -31,19 +32,7 @@ beforeAll(async () => {
 
 afterAll(() => cli.close())
 
-async function start(name: string): Promise<void> {
-  const [seed] = [...nodes].flatMap(([, program]) => addressesOf(program).gossip ?? [])
-  const join = seed === undefined ? [] : ['--set', `cluster.membership.join_addrs=${seed}`]
-  const program = cli.start(['run', 'app.yaml', '--log-format', 'json', '--set', `node.name=${name}`, ...join])
-  await program.until('"event":"ready"')
-  nodes.set(name, program)
-}
-
-/** Without a word to anybody. */
-async function kill(name: string): Promise<void> {
-  await nodes.get(name)?.kill()
-  nodes.delete(name)
-}
+const kill = (name: string): Promise<void> => nodes.kill(name)
 
 async function stop(name: string): Promise<void> {
   nodes.get(name)?.signal('SIGTERM')
@@ -51,7 +40,8 @@ async function stop(name: string): Promise<void> {
   nodes.delete(name)
 }
 
-const socketOf = (name: string): string => join(cli.dir, '.runtime', name, 'admin.sock')
+const start = (name: string): Promise<void> => nodes.start(name)
+const socketOf = (name: string): string => nodes.socketOf(name)
 
 async function meet(): Promise<void> {
   for (const name of nodes.keys()) {

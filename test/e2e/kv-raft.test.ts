@@ -1,13 +1,13 @@
 // The versioned store on three real nodes: what was acknowledged stays over a killed leader and a restart of all, a write under a condition happens
 // once, and a watch goes on and tells every change once. cluster.md §8.2, §8.4, §12 (1, 11), V2.
 
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { MemberRow, StoreEvent, StoreItem, StorePage } from '../../runtime/admin/shapes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { ask, follow } from '../../runtime/cli/client.ts'
-import { addressesOf, Cli, type Program } from '../tools/cli.ts'
+import { Cli } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
+import { Nodes } from '../tools/nodes.ts'
 
 const APP = `version: "1.0"
 namespace: app
@@ -27,10 +27,11 @@ entries:
 `
 
 let cli: Cli
-const nodes = new Map<string, Program>()
+let nodes: Nodes
 
 beforeAll(async () => {
   cli = new Cli()
+  nodes = new Nodes(cli)
   cli.write({ 'app.yaml': APP })
   await start('a')
   await Promise.all([start('b'), start('c')])
@@ -38,15 +39,8 @@ beforeAll(async () => {
 
 afterAll(() => cli.close())
 
-async function start(name: string): Promise<void> {
-  const [seed] = [...nodes].flatMap(([, program]) => addressesOf(program).gossip ?? [])
-  const join = seed === undefined ? [] : ['--set', `cluster.membership.join_addrs=${seed}`]
-  const program = cli.start(['run', 'app.yaml', '--log-format', 'json', '--set', `node.name=${name}`, ...join])
-  await program.until('"event":"ready"')
-  nodes.set(name, program)
-}
-
-const socketOf = (name: string): string => join(cli.dir, '.runtime', name, 'admin.sock')
+const start = (name: string): Promise<void> => nodes.start(name)
+const socketOf = (name: string): string => nodes.socketOf(name)
 const pathOf = (key: string): string => `/v1/kv/app:store/${encodeURIComponent(key)}`
 
 const isPassing = (error: unknown): boolean => error instanceof MoonmeshError && error.kind === 'Unavailable'

@@ -1,14 +1,14 @@
 // A rolling restart under load: three nodes are stopped and started again, one after the other, while 64 clients write. What was acknowledged stays,
 // and no client sees an error but such that it may try again.
 
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Check, ClusterStatusBody, StoreItem, StorePage } from '../../runtime/admin/shapes.ts'
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { ask } from '../../runtime/cli/client.ts'
 import { CommandFailure } from '../../runtime/cli/exit.ts'
-import { addressesOf, Cli, type Program } from '../tools/cli.ts'
+import { Cli } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
+import { Nodes } from '../tools/nodes.ts'
 
 const NAMES = ['a', 'b', 'c']
 const CLIENTS = 64
@@ -23,10 +23,11 @@ entries:
 `
 
 let cli: Cli
-const nodes = new Map<string, Program>()
+let nodes: Nodes
 
 beforeAll(async () => {
   cli = new Cli()
+  nodes = new Nodes(cli)
   cli.write({ 'app.yaml': APP })
   await start('a')
   await Promise.all([start('b'), start('c')])
@@ -35,16 +36,9 @@ beforeAll(async () => {
 
 afterAll(() => cli.close())
 
-const socketOf = (name: string): string => join(cli.dir, '.runtime', name, 'admin.sock')
+const start = (name: string): Promise<void> => nodes.start(name)
+const socketOf = (name: string): string => nodes.socketOf(name)
 const pathOf = (key: string): string => `/v1/kv/app:store/${encodeURIComponent(key)}`
-
-async function start(name: string): Promise<void> {
-  const seeds = [...nodes.values()].flatMap((program) => addressesOf(program).gossip ?? [])
-  const set = [`node.name=${name}`, ...(seeds.length === 0 ? [] : [`cluster.membership.join_addrs=${seeds.join(',')}`])]
-  const program = cli.start(['run', 'app.yaml', '--log-format', 'json', ...set.flatMap((each) => ['--set', each])])
-  nodes.set(name, program)
-  await program.until('"event":"ready"')
-}
 
 /** As the guide says: `readyz` answers 200, and all three vote. */
 async function ready(name: string): Promise<void> {
