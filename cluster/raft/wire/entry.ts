@@ -20,6 +20,8 @@ const STORE_LENGTH_MAX = 64
 
 /** What is kept of encoded entries: as much as is on its way to disks and followers at a time, by and large. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024
+/** What an entry takes beside its bytes, about: small ones would otherwise be kept for hours, at many times the bound. */
+const ENTRY_COST_BYTES = 512
 
 /**
  * Entries as bytes, the same for the disk and every follower: each is encoded once, and one that came from another server not at
@@ -47,12 +49,12 @@ export class EntryBytes {
 
   #keep(entry: Entry, bytes: Uint8Array): void {
     this.#kept.set(entry, bytes)
-    this.#keptBytes += bytes.length
+    this.#keptBytes += bytes.length + ENTRY_COST_BYTES
     while (this.#keptBytes > KEPT_BYTES_MAX) {
       const [oldest] = this.#kept
       if (oldest === undefined) return
       this.#kept.delete(oldest[0])
-      this.#keptBytes -= oldest[1].length
+      this.#keptBytes -= oldest[1].length + ENTRY_COST_BYTES
     }
   }
 }
