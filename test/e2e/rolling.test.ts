@@ -6,7 +6,7 @@ import type { Check, ClusterStatusBody, StoreItem, StorePage } from '../../runti
 import { MoonmeshError } from '../../runtime/base/errors.ts'
 import { ask } from '../../runtime/cli/client.ts'
 import { CommandFailure } from '../../runtime/cli/exit.ts'
-import { Cli } from '../tools/cli.ts'
+import { Cli, type Program } from '../tools/cli.ts'
 import { eventually } from '../tools/eventually.ts'
 import { Nodes } from '../tools/nodes.ts'
 
