@@ -20,9 +20,9 @@ export const printableText = (given: string): string =>
     .join('\n')
 
 /** The node's end of what is typed. */
-export type PromptClient = Pick<ConsoleClient, 'send' | 'onNews' | 'closed'>
+type PromptClient = Pick<ConsoleClient, 'send' | 'onNews' | 'closed'>
 
-export interface PromptOptions {
+interface PromptOptions {
   readonly client: PromptClient
   readonly output: Output
   /** A terminal. */

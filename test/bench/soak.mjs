@@ -160,7 +160,10 @@ function lagMs(rows, before, share) {
     value - (earlier.get(labels.le) ?? 0),
   ])
   const total = Math.max(0, ...buckets.map(([, count]) => count))
-  return 1000 * (buckets.sort(([a], [b]) => a - b).find(([, count]) => count >= total * share)?.[0] ?? 0)
+  const ordered = buckets.sort(([a], [b]) => a - b)
+  const [bound] = ordered.find(([, count]) => count >= total * share) ?? [0]
+  // What lies beyond the last bound counts as that.
+  return 1000 * (Number.isFinite(bound) ? bound : (ordered.at(-2)?.[0] ?? 0))
 }
 
 async function sample(node, startMs, before) {
