@@ -2,6 +2,7 @@
 
 import { toText } from '../runtime/base/bytes.ts'
 import { type Channel, Deferred } from '../runtime/base/channel.ts'
+import { readMemoryLimit } from '../runtime/base/memory-limit.ts'
 import { TableValue, type Value } from '../runtime/base/value.ts'
 import {
   type Call,
@@ -436,10 +437,15 @@ function withIdentity(call: Call, fn: 'with_actor' | 'with_scope'): SpawnBuilder
 
 /** `network` is reserved; unknown options are kept for whoever knows them, that is nobody, so there is nothing to keep. */
 function withOptions(call: Call, base: SpawnOptions, index: number): SpawnBuilder {
-  const network = call.engine.get(tableArg(call, index, 'with_options'), 'network')
+  const table = tableArg(call, index, 'with_options')
+  const network = call.engine.get(table, 'network')
+  const limit = call.engine.get(table, 'memory_limit')
   demand(call, 'process.context', 'context')
   if (typeof network === 'string') demand(call, 'network.select', network)
-  return new SpawnBuilder(base)
+  if (limit === undefined) return new SpawnBuilder(base)
+  const memoryLimitBytes = readMemoryLimit(isNumber(limit) ? toNumber(limit) : limit)
+  if (memoryLimitBytes === undefined) raise('memory_limit must be bytes or a size such as "32MiB", at least 1MiB')
+  return new SpawnBuilder({ ...base, memoryLimitBytes: memoryLimitBytes as number })
 }
 
 function withName(call: Call): Returns {

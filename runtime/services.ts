@@ -113,6 +113,8 @@ export interface SpawnOptions {
   context?: TableValue
   /** In place of the spawner's. */
   identity?: Identity
+  /** What the process may hold, in bytes, where that is less than its entry and its host say. */
+  memoryLimitBytes?: number
 }
 
 export interface ProcessOptions {

@@ -25,6 +25,7 @@ export function codeOf(entries: readonly Entry[]): CodeEntry[] {
         modules,
         imports,
         ...(entry.kind === 'function.lua' ? { pool: entry.pool } : {}),
+        ...(entry.memoryLimitBytes === undefined ? {} : { memoryLimitBytes: entry.memoryLimitBytes }),
         ...(retry === undefined ? {} : { retry }),
         ...(defaultHost === undefined ? {} : { defaultHost: fullId(defaultHost, namespace) }),
       },

@@ -54,11 +54,13 @@ interface CodeEntry extends EntryBase {
 export interface ProcessEntry extends CodeEntry {
   readonly kind: 'process.lua'
   readonly method: string
+  readonly memoryLimitBytes?: number | undefined
 }
 
 export interface FunctionEntry extends CodeEntry {
   readonly kind: 'function.lua'
   readonly method: string
+  readonly memoryLimitBytes?: number | undefined
   readonly pool: Pool
 }
 

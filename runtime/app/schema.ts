@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { formatDurationNs, parseDurationMs, parseSizeBytes } from '../base/duration.ts'
+import { formatMemoryLimit, MEMORY_LIMIT_BYTES_MIN } from '../base/memory-limit.ts'
 import { NODE_NAME, NODE_NAME_FORM } from '../base/node-name.ts'
 import { DEFAULT_LUA, LUA_ENGINES } from '../lua/engines.ts'
 import type { RetryPolicy } from '../process/core/retry.ts'
@@ -451,10 +452,21 @@ const maxLength = z
   .looseObject({ memory: z.strictObject({ max_length: whole(1, 10_000_000).default(1000) }).prefault({}) })
   .prefault({})
 
+const memoryLimit = { memory_limit: size(MEMORY_LIMIT_BYTES_MIN, formatMemoryLimit(MEMORY_LIMIT_BYTES_MIN)).optional() }
+
+const withMemoryLimit = <T extends { memory_limit?: number | undefined }>({ memory_limit, ...fields }: T) => ({
+  ...fields,
+  memoryLimitBytes: memory_limit,
+})
+
 /** The fields of each kind, beside what says which entry it is. References are full ids and sources text by now. */
 export const entrySchemas = {
-  'process.lua': z.strictObject({ ...code, meta: codeMeta, method: text.default('main') }),
-  'function.lua': z.strictObject({ ...code, meta: codeMeta, method: text, pool: pool.prefault({}) }),
+  'process.lua': z
+    .strictObject({ ...code, meta: codeMeta, method: text.default('main'), ...memoryLimit })
+    .transform(withMemoryLimit),
+  'function.lua': z
+    .strictObject({ ...code, meta: codeMeta, method: text, pool: pool.prefault({}), ...memoryLimit })
+    .transform(withMemoryLimit),
   // Libraries have no use for a method; files that give one to every Lua entry are none the worse for it.
   'library.lua': z.strictObject({ ...code, method: text.optional() }),
   'process.host': z.strictObject({ ...base, host: host.prefault({}), lifecycle: lifecycle.prefault({}) }),

@@ -280,6 +280,11 @@ export interface Engine {
   /** @param isMain what coroutine.running tells about it: the first coroutine of a process */
   newThread(fn: LuaFunction, isMain?: boolean): LuaThread
   /**
+   * What the process of the thread may hold, in bytes, where that is less than what the engine gives each. For the first thread of a process.
+   * Absent: the engine cannot tell what a process holds.
+   */
+  limitMemory?(thread: LuaThread, bytes: number): void
+  /**
    * Runs the thread for at most about `budget` VM instructions. After it `results` and `traceback` hold what the status says.
    * @param owner what `Call.owner` is for every HostFunction called meanwhile
    */

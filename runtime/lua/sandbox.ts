@@ -32,6 +32,8 @@ export interface CodeEntry {
   readonly pool?: PoolRules
   /** How failed calls of it are repeated; absent: not at all. */
   readonly retry?: RetryPolicy
+  /** What one run may hold, in bytes; absent: what the host gives each. */
+  readonly memoryLimitBytes?: number
   /** Where a process runs when it is called like a function. */
   readonly defaultHost?: string
 }

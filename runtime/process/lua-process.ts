@@ -3,6 +3,7 @@
 import { toText, toUint8Array } from '../base/bytes.ts'
 import type { Env } from '../base/env.ts'
 import { MoonmeshError } from '../base/errors.ts'
+import { leastMemory } from '../base/memory-limit.ts'
 import { numberText } from '../base/number-text.ts'
 import { errorFrom, errorTo } from '../base/plain.ts'
 import { Queue } from '../base/queue.ts'
@@ -175,11 +176,15 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   /** What it held when it was last asked, and its reductions then. */
   #counted: { readonly reductions: number; readonly bytes: number } | undefined
 
+  /** As its spawner said. */
+  readonly #memoryLimitBytes: number | undefined
+
   /** What it goes on from, instead of beginning with its method. */
   readonly #saved: Uint8Array | undefined
 
   constructor(host: LuaHost, pid: string, request: SpawnRequest, frame?: Frame) {
     super(host, pid, request, host.env.nowMs())
+    this.#memoryLimitBytes = request.memoryLimitBytes
     this.#saved = request.saved === undefined ? undefined : toUint8Array(request.saved)
     this.#host = host
     this.frame = frame
@@ -281,11 +286,22 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   }
 
   #runChunk(image: Image): void {
-    const thread = this.engine.newThread(this.#chunkOf(image), true)
+    const thread = this.#firstThread(this.#chunkOf(image), image)
     this.#main = new LuaFiber(this, thread, this.#life, NO_INPUT)
     // Before whatever coroutine.spawn has started: that waits until everything is loaded.
     this.#current = this.#main
     if (!this.#isRunning) this.#host.ready(this)
+  }
+
+  #firstThread(fn: LuaFunction, image: Image): LuaThread {
+    const thread = this.engine.newThread(fn, true)
+    this.#limitMemory(thread, image)
+    return thread
+  }
+
+  #limitMemory(thread: LuaThread, { entry }: Image): void {
+    const bytes = leastMemory(entry.memoryLimitBytes, this.#memoryLimitBytes)
+    if (bytes !== undefined) this.engine.limitMemory?.(thread, bytes)
   }
 
   libraryValue(entryId: string): LuaValue {
@@ -319,7 +335,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     this.#libraries = instance.libraries
     this.#image = instance.image
     if (this.frame !== undefined) this.instance = instance
-    this.#main = new LuaFiber(this, engine.newThread(instance.method, true), this.#life, {
+    this.#main = new LuaFiber(this, this.#firstThread(instance.method, instance.image), this.#life, {
       values: args.map((argument) => engine.copyIn(argument)),
     })
     this.#enqueue(this.#main)
@@ -730,6 +746,8 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     restored.fill()
     const fibers = state.fibers.map(({ thread, input }) => new LuaFiber(this, thread, this.#life, input))
     this.#main = fibers[state.main]
+    // All its threads have one account.
+    if (this.#main !== undefined) this.#limitMemory(this.#main.thread, image)
     for (const [i, { state: standing, wait }] of state.fibers.entries()) {
       const fiber = fibers[i] as LuaFiber
       if (standing === 'ready') this.#fibersOf().push(fiber)
@@ -827,6 +845,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       messages: options.messages ?? [],
       context: options.context === undefined ? this.context : mergeTables(this.context, options.context),
       identity: options.identity ?? this.identity,
+      ...(options.memoryLimitBytes === undefined ? {} : { memoryLimitBytes: options.memoryLimitBytes }),
       wantsEnd: false,
       allowsFunction: false,
     }

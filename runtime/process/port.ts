@@ -22,6 +22,8 @@ export interface SpawnRequest {
   identity: Identity | undefined
   /** What the runtime gives this run beside its context, e.g. the delivery that a queue's consumer handles. */
   attachments?: TableValue
+  /** What it may hold, in bytes, where that is less than the entry and the host say. */
+  memoryLimitBytes?: number
   /** It goes on from this instead of beginning with its method: what was written down of a process of the entry, as a byte string. */
   saved?: string
   /** An `ended` message follows when the process has ended. */

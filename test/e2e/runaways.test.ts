@@ -77,3 +77,46 @@ test('memory, depth and time: each runaway ends alone', { timeout: 120_000 }, as
   expect(kindOf['neighbour']).toBe('still here')
   expect(code).toBe(0)
 })
+
+/** Some 30 MiB. */
+const SMALL = 'return function() local t = {} for i = 1, 300000 do t[i] = { i } end return #t end'
+/** It computes little, and keeps what it gets. */
+const KEEPER =
+  'return function() local t, inbox = {}, process.listen("text") while true do t[#t + 1] = inbox:receive() end end'
+
+test('a process that may have less than others ends where they go on', { timeout: 120_000 }, async () => {
+  const source = `
+    local io = require("io")
+    return function()
+      local function ended(name, id, builder)
+        local value, why = builder:exec(id, "app:host")
+        io.print(name, value or why:kind())
+      end
+      ended("neither", "app:free", process.with_options({}))
+      ended("entry", "app:limited", process.with_options({}))
+      ended("spawned", "app:free", process.with_options({ memory_limit = "8MiB" }))
+      ended("both", "app:limited", process.with_options({ memory_limit = 64 * 1024 * 1024 }))
+      local events = process.events()
+      local keeper = assert(process.with_options({ memory_limit = "8MiB" }):spawn_monitored("app:keeper", "app:host"))
+      for i = 1, 200 do process.send(keeper, "text", string.rep("x", 100000) .. i) end
+      io.print("keeper", events:receive().result.error:kind())
+    end`
+  const code = (name: string, text: string, more = {}) => ({ name, kind: 'process.lua', source: text, ...more })
+  const entries = [
+    { name: 'host', kind: 'process.host', host: { workers: 1 }, lifecycle: { auto_start: true } },
+    code('free', SMALL),
+    code('limited', SMALL, { memory_limit: '8MiB' }),
+    code('keeper', KEEPER),
+    code('main', source, { modules: ['io'] }),
+  ]
+  cli.write({ 'limits.yaml': JSON.stringify({ version: '1.0', namespace: 'app', entries }) })
+  const { stdout } = await cli.run(['run', 'limits.yaml', '--exec', 'app:main'])
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.split(/\s+/))
+  expect(lines).toEqual([
+    ['neither', '300000'],
+    ...['entry', 'spawned', 'both', 'keeper'].map((name) => [name, 'LimitExceeded']),
+  ])
+})

@@ -28,10 +28,15 @@ if (!isInstalled) {
 floats.areShort = false
 let fuzzer = new Fuzzer()
 let found = 0
+let skipped = 0
 let batches = 0
 const start = Date.now()
+/** By the clock, and by what this process has worked. */
+const rate = (done: number): string => {
+  const { user, system } = process.cpuUsage()
+  return `${Math.round((done * 1000) / (Date.now() - start))} a second, ${Math.round((done * 1e6) / (user + system))} of processor time`
+}
 for (let seed = first; seed < end && found < DIFFERENCES_MAX; seed += BATCH) {
-  if (++batches % BATCHES_OF_ENGINE === 0) fuzzer = new Fuzzer()
   for (const difference of fuzzer.compare(seed, Math.min(BATCH, end - seed))) {
     if (++found > DIFFERENCES_MAX) break
     const { mode, program, expected, printed } = found > SHRUNK_MAX ? difference : fuzzer.shrink(difference)
@@ -42,9 +47,12 @@ for (let seed = first; seed < end && found < DIFFERENCES_MAX; seed += BATCH) {
       `==== seed ${difference.seed}, ${mode}\n${found > SHRUNK_MAX ? '' : program}\n---- lua5.3\n${lines[at]}\n---- here\n${here[at]}\n`,
     )
   }
-  if (batches % BATCHES_OF_ENGINE === 0) {
+  if (++batches % BATCHES_OF_ENGINE === 0) {
+    skipped += fuzzer.skipped
+    for (const text of fuzzer.unanswered) write(`==== no answer: ${text}`)
+    fuzzer = new Fuzzer()
     const done = Math.min(end, seed + BATCH) - first
-    write(`${done} programs, ${found} differences, ${Math.round((done * 1000) / (Date.now() - start))} a second`)
+    write(`${done} programs, ${found} differences, ${skipped} not compared, ${rate(done)}`)
   }
 }
 write(`${Math.min(end, first + batches * BATCH) - first} programs, ${found} differences`)

@@ -45,6 +45,8 @@ import { Shape, Table } from './table.ts'
 import { Box, CALLING, Closure, LuaError, Native, Root, SUSPENDING, typeName, type Val } from './value.ts'
 
 const NO_VALUES: readonly LuaValue[] = []
+/** A process with a small limit may ask for so much in one turn: what it keeps is counted after it. */
+const TURN_BYTES_MAX = 64 * 1024 * 1024
 /** How far a chain of `__index` tables is followed. */
 const INDEX_HOPS_MAX = 100
 /** Begins what is said of the tables of modules. */
@@ -137,6 +139,7 @@ export class VmEngine implements Engine {
     this.#memoryBytesMax = options.memoryBytesMax ?? defaultLimit()
     this.machine.isCompiling = options.jit ?? true
     this.machine.allocationLimit = this.#memoryBytesMax
+    this.machine.memoryLimit = this.#memoryBytesMax
     this.#call = new VmCall(this, this.machine)
     const globals = baseLibrary()
     this.machine.nextNative = globals['next']
@@ -370,7 +373,22 @@ export class VmEngine implements Engine {
   }
 
   copyIn(value: Value): LuaValue {
-    return copyIn(value) as LuaValue
+    if (value instanceof TableValue) return this.#tableIn(value) as unknown as LuaValue
+    if (typeof value === 'string') this.machine.allocated += stringBytes(value)
+    return scalarIn(value) as LuaValue
+  }
+
+  /** What arrives counts as asked for by whoever runs next: that is its receiver, or one of few others. */
+  #tableIn(value: TableValue): Table {
+    const { machine } = this
+    const table = flatIn(value)
+    machine.allocated += table === undefined ? 0 : bytesOf(value)
+    return (
+      table ??
+      deepIn(value, (each) => {
+        machine.allocated += bytesOf(each)
+      })
+    )
   }
 
   // ---- running
@@ -379,11 +397,19 @@ export class VmEngine implements Engine {
     const root = new Root()
     root.isRoot = true
     root.isMain = isMain
-    // What a thread starts counts for the process that it is part of.
-    root.account = this.#account
-    root.account?.add(root)
+    // What a thread starts counts for the process that it is part of; a process that it starts is another one.
+    if (!isMain) {
+      root.account = this.#account
+      root.account?.add(root)
+    }
     root.S[1] = fn as unknown as Val
     return root as unknown as LuaThread
+  }
+
+  limitMemory(handle: LuaThread, bytes: number): void {
+    const root = handle as unknown as Root
+    const account = root.account ?? this.#count(root)
+    account.limit = Math.min(bytes, this.#memoryBytesMax)
   }
 
   run(handle: LuaThread, owner: unknown, budget: number, input: RunInput): RunStatus {
@@ -394,16 +420,28 @@ export class VmEngine implements Engine {
     machine.traceback = ''
     machine.nativeTop = 0
     machine.js = 0
-    machine.allocated = 0
     const account = root.account ?? this.#count(root)
     this.#account = account
+    const { limit } = account
+    machine.isOwnLimit = limit < this.#memoryBytesMax
+    machine.memoryLimit = limit
+    machine.allocationLimit = Math.max(limit, Math.min(this.#memoryBytesMax, TURN_BYTES_MAX))
     machine.co = root.active
     machine.co.status = 'running'
-    let status = this.#turn(root, input)
-    if (machine.allocated > 0 && account.isOverdrawn(machine.allocated) && status === 'preempted') {
-      machine.co = root.active
+    let status: RunStatus
+    if (account.isOver && root.isStarted) {
+      // It waited, so it hears of it now.
+      account.isOver = false
       status = this.#outOfMemory(root)
+    } else {
+      status = this.#turn(root, input)
+      if (machine.allocated > 0 && account.isOverdrawn(machine.allocated)) {
+        machine.co = root.active
+        if (status === 'preempted') status = this.#outOfMemory(root)
+        else account.isOver = status === 'suspended' || status === 'yielded'
+      }
     }
+    machine.allocated = 0
     if (status === 'done' || status === 'error') account.remove(root)
     this.owner = undefined
     this.#account = undefined
@@ -602,10 +640,15 @@ function fillOut({ array, keys, values }: TableValue, table: Table, copies: Map<
   })
 }
 
-function copyIn(value: Value): Val {
-  if (!(value instanceof TableValue)) return scalarIn(value)
-  return flatIn(value) ?? deepIn(value)
+/** What a copy takes, roughly. Long strings count, though they are shared: the receiver may be the last to hold them. */
+function bytesOf({ array, keys, values }: TableValue): number {
+  let bytes = 100 + 16 * (array.length + keys.length)
+  for (let i = 0; i < array.length; i++) bytes += stringBytes(array[i])
+  for (let i = 0; i < values.length; i++) bytes += stringBytes(values[i])
+  return bytes
 }
+
+const stringBytes = (value: Value): number => (typeof value === 'string' && value.length > 64 ? value.length : 0)
 
 /** Of what `flatOut` has made; undefined for others. */
 function flatIn({ form, values }: TableValue): Table | undefined {
@@ -618,11 +661,15 @@ function flatIn({ form, values }: TableValue): Table | undefined {
   return table
 }
 
-function deepIn(value: TableValue): Table {
+/** @param visit sees every table once */
+function deepIn(value: TableValue, visit: (source: TableValue) => void): Table {
   const tables = new Map<TableValue, Table>()
   const root = new Table()
   tables.set(value, root)
-  for (const [source, table] of tables) fillIn(table, source, tables)
+  for (const [source, table] of tables) {
+    visit(source)
+    fillIn(table, source, tables)
+  }
   return root
 }
 

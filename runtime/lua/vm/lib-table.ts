@@ -86,9 +86,10 @@ function remove(m: Machine, S: Val[], at: number, count: number): number {
 
 function concat(m: Machine, S: Val[], at: number, count: number): number {
   const list = listArgument(m, S, at, count)
+  const length = lengthOf(m, list)
   const separator = count >= 2 && S[at + 2] !== undefined ? stringArgument(m, S, at, count, 2) : ''
   const from = placeArgument(m, S, at, count, 3, 1)
-  const to = count >= 4 && S[at + 4] !== undefined ? placeArgument(m, S, at, count, 4) : lengthOf(m, list)
+  const to = count >= 4 && S[at + 4] !== undefined ? placeArgument(m, S, at, count, 4) : length
   const parts: string[] = []
   let size = 0
   for (let i = from, left = distance(from, to); left >= 0; left--, i = following(i)) {

@@ -125,6 +125,10 @@ export class Machine {
   allocated = 0
   /** As many in one turn are too many, whatever became of them. */
   allocationLimit = Number.POSITIVE_INFINITY
+  /** What the process may hold, as errors tell it. */
+  memoryLimit = Number.POSITIVE_INFINITY
+  /** The limit is that of the process, not that of all on the host. */
+  isOwnLimit = false
 
   constructor(faultValue: (thrown: unknown) => Val) {
     this.faultValue = faultValue
@@ -259,7 +263,8 @@ export class Machine {
 
   /** The process holds more than it may. */
   memoryError(): LuaError {
-    const text = `not enough memory: a process on this host has at most ${Math.floor(this.allocationLimit / 2 ** 20)} MiB`
+    const who = this.isOwnLimit ? 'this process' : 'a process on this host'
+    const text = `not enough memory: ${who} has at most ${Math.floor(this.memoryLimit / 2 ** 20)} MiB`
     return new LuaError(new ErrorObject(new ErrorValue('LimitExceeded', text, false)))
   }
 

@@ -36,7 +36,10 @@ export const defaultLimit = (): number => {
 
 /** What one process has asked for, and which threads are its own. */
 export class Account {
-  readonly #limit: number
+  /** Bytes. */
+  limit: number
+  /** It held more at the last look, and waited then. */
+  isOver = false
   /** Most processes have one thread at a time. */
   #thread: Coroutine | undefined = undefined
   #others: Set<Coroutine> | undefined = undefined
@@ -44,7 +47,7 @@ export class Account {
   #held = 0
 
   constructor(limit: number) {
-    this.#limit = limit
+    this.limit = limit
   }
 
   add(thread: Coroutine): void {
@@ -68,7 +71,7 @@ export class Account {
   /** @param bytes asked for in a turn that has ended   @returns whether the process holds more than it may */
   isOverdrawn(bytes: number): boolean {
     this.#sinceLook += bytes * ASKED_FACTOR
-    const limit = this.#limit
+    const { limit } = this
     const room = Math.max(limit - this.#held, limit / 8)
     if (this.#sinceLook < Math.min(Math.max(FIRST_LOOK_BYTES, this.#held), room, limit / 2)) return false
     this.#held = heldBy(this.#threads, { bytesMax: limit }).bytes
@@ -78,7 +81,7 @@ export class Account {
 
   /** What the process holds now; when counting ended before that was known, at least what was counted, or the last look saw. */
   estimate(limits: Omit<CountLimits, 'bytesMax'>): Counted {
-    const { bytes, steps, isWhole } = heldBy(this.#threads, { bytesMax: this.#limit, ...limits })
+    const { bytes, steps, isWhole } = heldBy(this.#threads, { bytesMax: this.limit, ...limits })
     return { bytes: isWhole ? bytes : Math.max(bytes, this.#held), steps, isWhole }
   }
 }

@@ -167,10 +167,10 @@ function power(x: number, y: number): number {
   return x ** y
 }
 
+/** As 5.3 decides it: a remainder so small that its product with `y` is zero stays. */
 function floatModulo(x: number, y: number): number {
   const rest = x % y
-  if (rest !== 0 && rest < 0 !== y < 0) return rest + y
-  return rest
+  return rest * y < 0 ? rest + y : rest
 }
 
 function integerArithmetic(operation: number, a: number | bigint, b: number | bigint): number | bigint {

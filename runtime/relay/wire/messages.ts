@@ -1,5 +1,6 @@
 // What the relays of two nodes say to each other. Each message is a list: its number, then its fields in a fixed order. cluster.md §10.1.
 
+import { readMemoryLimit } from '../../base/memory-limit.ts'
 import type { Value } from '../../base/value.ts'
 import { ErrorValue, TableValue } from '../../base/value.ts'
 import type { ProcessQuestion, Reply, SpawnRequest, Telling } from '../../process/port.ts'
@@ -125,7 +126,12 @@ function writeOutcome(out: ValueWriter, outcome: Outcome): void {
 
 function writeRequest(out: ValueWriter, request: SpawnRequest): void {
   const { host, entryId, args, from, monitor, link, name, messages, context, identity, wantsEnd } = request
-  out.fields(11).text(host).text(entryId)
+  const { memoryLimitBytes } = request
+  // A node of an earlier version refuses a limit rather than to leave it out.
+  out
+    .fields(memoryLimitBytes === undefined ? 11 : 12)
+    .text(host)
+    .text(entryId)
   out.list(args, (value) => out.value(value))
   out.text(from).flag(monitor).flag(link).text(name)
   out.list(messages, ({ topic, values }) => {
@@ -135,6 +141,7 @@ function writeRequest(out: ValueWriter, request: SpawnRequest): void {
   out.value(context)
   writeIdentity(out, identity)
   out.flag(wantsEnd)
+  if (memoryLimitBytes !== undefined) out.number(memoryLimitBytes)
 }
 
 function writeIdentity(out: ValueWriter, identity: Identity | undefined): void {
@@ -239,7 +246,8 @@ function readOutcome(reader: ValueReader): Outcome {
 }
 
 function readRequest(reader: ValueReader): SpawnRequest {
-  if (reader.fields() !== 11) throw new WireError('a spawn with other fields')
+  const fieldCount = reader.fields()
+  if (fieldCount !== 11 && fieldCount !== 12) throw new WireError('a spawn with other fields')
   const host = reader.text()
   const entryId = reader.text()
   const args = reader.list(() => reader.value())
@@ -258,7 +266,17 @@ function readRequest(reader: ValueReader): SpawnRequest {
   const wantsEnd = reader.flag()
   // Functions run as processes only for the node that they belong to.
   const allowsFunction = false
-  return { host, entryId, args, from, monitor, link, name, messages, context, identity, wantsEnd, allowsFunction }
+  const limit = fieldCount === 12 ? { memoryLimitBytes: readLimit(reader) } : {}
+  return {
+    ...{ host, entryId, args, from, monitor, link, name, messages, context, identity, wantsEnd, allowsFunction },
+    ...limit,
+  }
+}
+
+function readLimit(reader: ValueReader): number {
+  const bytes = reader.number()
+  if (readMemoryLimit(bytes) === undefined) throw new WireError('a spawn with no limit of memory')
+  return bytes
 }
 
 function readIdentity(reader: ValueReader): Identity | undefined {

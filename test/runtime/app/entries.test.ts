@@ -191,7 +191,7 @@ describe('a wrong field is a problem at its place:', () => {
     [
       'a pool for a process',
       '  - { name: x, kind: process.lua, source: y, pool: {} }\n',
-      'app.yaml:5:46 entries[2].pool: unknown key "pool"; known here: meta, source, modules, imports, method, name, kind',
+      'app.yaml:5:46 entries[2].pool: unknown key "pool"; known here: meta, source, modules, imports, method, memory_limit, name, kind',
     ],
     [
       'a missing source',
@@ -287,6 +287,11 @@ describe('a wrong field is a problem at its place:', () => {
       'a number for a size',
       '  - { name: x, kind: process.host, host: { memory_limit: 5 } }\n',
       'app.yaml:5:58 entries[2].host.memory_limit: a size needs a unit: write "5MiB" or "5B" instead of 5',
+    ],
+    [
+      'a process too small to live',
+      '  - { name: x, kind: process.lua, source: y, memory_limit: 1KiB }\n',
+      'app.yaml:5:60 entries[2].memory_limit: expected at least 1MiB, found "1KiB"',
     ],
     [
       'a worker too small to live',

@@ -1,7 +1,8 @@
 // Scripts that run away: each ends as an error of its own process, and the engine goes on with others.
 
 import { describe, expect, test } from 'vitest'
-import { ErrorObject, type LuaValue } from '../../../../runtime/lua/engine.ts'
+import { record } from '../../../../runtime/base/value.ts'
+import { ErrorObject, type LuaThread, type LuaValue, SUSPEND } from '../../../../runtime/lua/engine.ts'
 import { VmEngine } from '../../../../runtime/lua/vm/engine.ts'
 
 const BUDGET = 10_000
@@ -27,14 +28,37 @@ class Host {
     this.#engine = engine
   }
 
-  run(source: string): string[] {
+  /** @param ownBytesMax what this one may hold */
+  run(source: string, ownBytesMax?: number): string[] {
     const engine = this.#engine
-    const thread = engine.newThread(engine.load(engine.compile('t', source), engine.newEnvironment(this.#base)), true)
+    const thread = this.#begin(source, ownBytesMax)
     const owner = {}
     let status = engine.run(thread, owner, BUDGET, { values: [] })
     for (let i = 0; status === 'preempted' && i < TURNS_MAX; i++)
       status = engine.run(thread, owner, BUDGET, { values: [] })
     return [status, ...engine.results.map(text)]
+  }
+
+  /** Of one that waits for a table with a new text of `bytes` again and again. */
+  runWaiting(source: string, ownBytesMax: number, bytes: number): string[] {
+    const engine = this.#engine
+    const wait = engine.function('wait', () => SUSPEND)
+    engine.set(this.#base, 'wait', wait)
+    const thread = this.#begin(source, ownBytesMax)
+    const owner = {}
+    let status = engine.run(thread, owner, BUDGET, { values: [] })
+    for (let i = 0; (status === 'preempted' || status === 'suspended') && i < 1000; i++) {
+      const message = engine.copyIn(record({ text: `${i}`.padStart(bytes, '.') }))
+      status = engine.run(thread, owner, BUDGET, { values: status === 'suspended' ? [message] : [] })
+    }
+    return [status, ...engine.results.map(text)]
+  }
+
+  #begin(source: string, ownBytesMax: number | undefined): LuaThread {
+    const engine = this.#engine
+    const thread = engine.newThread(engine.load(engine.compile('t', source), engine.newEnvironment(this.#base)), true)
+    if (ownBytesMax !== undefined) engine.limitMemory(thread, ownBytesMax)
+    return thread
   }
 }
 
@@ -70,6 +94,39 @@ describe('memory', () => {
     ['string.rep in a loop', 'local t = {} while true do t[#t + 1] = ("x"):rep(1e6) end'],
   ])('%s that grows without end', (_what, source) => {
     expect(endOf(source, 20 * MEBIBYTE)).toEqual(['error', NO_MEMORY])
+  })
+
+  test('one process may have less than all on its host', () => {
+    const host = new Host(512 * MEBIBYTE)
+    const source = 'local t = {} for i = 1, 200000 do t[i] = { i } end return #t'
+    const why = 'LimitExceeded: not enough memory: this process has at most 4 MiB'
+    expect(host.run(source, 4 * MEBIBYTE)).toEqual(['error', why])
+    expect(host.run(source)).toEqual(['done', '200000'])
+    expect(host.run('local n = 0 for i = 1, 200000 do local t = { i } n = n + #t end return n', 4 * MEBIBYTE)).toEqual([
+      'done',
+      '200000',
+    ])
+  })
+
+  test('a limit above that of the host changes nothing', () => {
+    const why = 'LimitExceeded: not enough memory: a process on this host has at most 20 MiB'
+    expect(new Host(20 * MEBIBYTE).run('local t = {} for i = 1, 1e9 do t[i] = { i } end', 2 ** 40)).toEqual([
+      'error',
+      why,
+    ])
+  })
+
+  test.each([
+    ['what it makes before it waits', 'local t = {} while true do t[#t + 1] = ("x"):rep(1e5) .. #t wait() end', 10],
+    ['the messages it gets', 'local t = {} while true do t[#t + 1] = wait() end', 1e5],
+    ['tables in messages', 'local t = {} while true do t[#t + 1] = wait().text end', 1e5],
+  ])('a process that keeps %s is stopped when it goes on', (_what, source, bytes) => {
+    expect(new Host(512 * MEBIBYTE).runWaiting(source, 8 * MEBIBYTE, bytes)).toEqual(['error', NO_MEMORY])
+  })
+
+  test('a process that waits and lets go is not stopped', () => {
+    const source = 'for i = 1, 900 do local m = wait() end return "end"'
+    expect(new Host(512 * MEBIBYTE).runWaiting(source, 2 * MEBIBYTE, 1e5)).toEqual(['done', 'end'])
   })
 
   test('a script may catch it, let go, and go on', () => {

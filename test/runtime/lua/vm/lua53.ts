@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 export const isInstalled = spawnSync('lua5.3', ['-v']).status === 0
 
 /** As many VM instructions end a program, with this error. */
-const INSTRUCTIONS_MAX = 50_000_000
+const INSTRUCTIONS_MAX = 5_000_000
 export const TOO_LONG = 'too long'
 const OUTPUT_MAX = 512 * 1024 * 1024
 const TIMEOUT_MS = 60_000

@@ -328,7 +328,7 @@ export const EXPRESSIONS = [
   'string.format("%s %s", object($i), $e)',
   'string.format("%q", $x)',
   'string.rep($s, $j)',
-  'string.rep($s, 1 << 40, $s)',
+  'string.rep("ab", 1 << 40, $s)',
   '($s):rep($i, $s):len()',
   'string.byte($s, $n, $n)',
   'string.sub($t, $n, $m)',
@@ -670,7 +670,7 @@ export const ODD_PATTERNS = [
   ],
 ]
 export const ODD_FORMATS = [
-  ...['"%y"', '"%"', '"%123d"', '"%1.234f"', '"%5"', '"%-+ #00d"', '"%5.2s"', '"%s"', '"%%"', '"%c"'],
+  ...['"%y"', '"%"', '"%123d"', '"%1.234f"', '"%5"', '"%-+ #00d"', '"%s"', '"%%"', '"%c"'],
   ...[
     '"%.14g"',
     '"%.17g"',

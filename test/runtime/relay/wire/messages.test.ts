@@ -188,6 +188,7 @@ const EVERY: PeerMessage[] = [
   { kind: 'down', ...PAIR, event: 'link-down', outcome: { ok: false, error: ERROR }, atMs: 12 },
   { kind: 'spawn', ref: 7, request: REQUEST },
   { kind: 'spawn', ref: 7, request: REQUEST, code: 'c0de' },
+  { kind: 'spawn', ref: 7, request: { ...REQUEST, memoryLimitBytes: 32 * 2 ** 20 } },
   { kind: 'spawn', ref: 8, request: { ...REQUEST, name: undefined, identity: undefined, messages: [] } },
   { kind: 'spawn', ref: 9, request: { ...REQUEST, identity: { actor: undefined, scope: undefined } } },
   { kind: 'reply', ref: 3, ok: true, value: 'pid' },

@@ -18,6 +18,12 @@ local function main()
         t.raises("bad argument #1 to 'with_context' (table expected, got string)", process.with_context, "x")
         t.raises("bad argument #1 to 'with_options' (table expected, got no value)", process.with_options)
         t.raises("bad argument #1 to 'with_options' (table expected, got number)", process.with_options, 5)
+        for _, limit in ipairs({ 5, -1, "8", "little", true, "1KiB", 2^53 * 4, 0 / 0 }) do
+            t.raises('memory_limit must be bytes or a size such as "32MiB", at least 1MiB', process.with_options, { memory_limit = limit })
+        end
+        for _, limit in ipairs({ "8MiB", 2^23, 8388608 }) do
+            t.equal(type(process.with_options({ memory_limit = limit })), "userdata")
+        end
     end)
     case("each method gives one new builder, and leaves the old as it was", function()
         local steps = {
