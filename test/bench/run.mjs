@@ -96,11 +96,12 @@ function figuresOf(script, flags, args) {
 }
 
 function programsFor(workload) {
-  const programs = [{ name: OURS, script: join(here, 'moonmesh.mjs'), flags: ['--expose-gc'] }]
-  if (options.peers === '') return programs
   const [wanted, unwanted] = [options.only, options.without].map((list) =>
     list.split(',').filter((name) => name !== ''),
   )
+  const ours = { name: OURS, script: join(here, 'moonmesh.mjs'), flags: ['--expose-gc'] }
+  const programs = unwanted.includes(OURS) ? [] : [ours]
+  if (options.peers === '') return programs
   for (const name of readdirSync(options.peers).sort()) {
     const script = join(options.peers, name, 'run.mjs')
     const isAsked = (wanted.length === 0 || wanted.includes(name)) && !unwanted.includes(name)
