@@ -25,6 +25,12 @@ class Rig {
     return { outcome: applied.outcomes[0] as Outcome, events: applied.events, seq }
   }
 
+  /** Several commands without a session in one entry. */
+  entry(commands: readonly Command[]) {
+    const data = encodeCommands(commands.map((command) => ({ session: 0, seq: 0, floor: 0, command })))
+    return this.machine.apply({ index: this.machine.index + 1, clockMs: this.clockMs, kind: 'commands', data })
+  }
+
   up(node: string, epoch = 1): number {
     const { outcome } = this.run({ kind: 'node-up', node, epoch, role: 'voter' })
     return outcome.status === 'session' ? outcome.session : 0
@@ -77,6 +83,111 @@ test('NODE_DOWN releases names and locks in one entry, and waiters are granted (
   expect(rig.machine.names.lookup('x')).toBeUndefined()
   expect(rig.machine.locks.holder('l')?.pid).toBe(pid('b', 1, 1))
   expect(rig.machine.result({ session: b, seq: wait.seq })?.status).toBe('granted')
+})
+
+describe('NODE_UP of a later run (cluster.md §5.10)', () => {
+  const down = (session: number): Command => ({ kind: 'node-down', node: 'a', session, reason: 'dead' })
+
+  test('ends the earlier one in its own entry: what that had goes on to others, and nothing of it to its successor', () => {
+    const rig = new Rig()
+    const [a, b] = [rig.up('a'), rig.up('b')]
+    rig.run({ kind: 'register', name: 'x', pid: pid('a', 1, 1) }, a)
+    rig.run({ kind: 'lock-acquire', name: 'l', pid: pid('a', 1, 1), waitMs: 0, ttlMs: 0 }, a)
+    // Another process of the same run is the first who waits: it must not be given what ends with it.
+    const own = rig.run({ kind: 'lock-acquire', name: 'l', pid: pid('a', 1, 2), waitMs: 5000, ttlMs: 0 }, a)
+    const other = rig.run({ kind: 'lock-acquire', name: 'l', pid: pid('b', 1, 1), waitMs: 5000, ttlMs: 0 }, b)
+    const { outcome, events } = rig.run({ kind: 'node-up', node: 'a', epoch: 2, role: 'voter' })
+    const session = outcome.status === 'session' ? outcome.session : 0
+    expect(session).toBeGreaterThan(a)
+    expect(events.map(({ kind }) => kind)).toEqual([
+      'lock-released',
+      'lock-granted',
+      'answer',
+      'binding',
+      'session-ended',
+      'session-opened',
+    ])
+    expect(rig.machine.locks.holder('l')).toMatchObject({ pid: pid('b', 1, 1), queue: new Map() })
+    expect(rig.machine.result({ session: b, seq: other.seq })?.status).toBe('granted')
+    expect(rig.machine.result({ session: a, seq: own.seq })).toBeUndefined()
+    expect(rig.machine.names.lookup('x')).toBeUndefined()
+    // The first run is fenced, its processes too; whatever ends its session comes too late.
+    expect(rig.run({ kind: 'register', name: 'x', pid: pid('a', 2, 1) }, a).outcome.status).toBe('session-expired')
+    const stale = { status: 'stale-epoch', epoch: 2 }
+    expect(rig.run({ kind: 'register', name: 'x', pid: pid('a', 1, 1) }, session).outcome).toEqual(stale)
+    expect(rig.run(down(a)).outcome).toEqual({ status: 'ok', changed: false })
+    expect(rig.machine.sessions.ofNode('a')?.session).toBe(session)
+  })
+
+  test('again opens no second session, and one of an earlier run that comes after it is refused', () => {
+    const rig = new Rig()
+    const first = rig.up('a')
+    const second = rig.up('a', 2)
+    rig.run({ kind: 'register', name: 'x', pid: pid('a', 2, 1) }, second)
+    const { revision } = rig.machine
+    expect(rig.up('a', 2)).toBe(second)
+    expect(rig.run({ kind: 'node-up', node: 'a', epoch: 1, role: 'voter' }).outcome).toEqual({
+      status: 'stale-epoch',
+      epoch: 2,
+    })
+    expect([rig.machine.revision, rig.machine.sessions.count]).toEqual([revision, 1])
+    expect(rig.machine.names.lookup('x')?.session).toBe(second)
+    // Also when the later run is over: it was there.
+    rig.run(down(second))
+    expect(rig.up('a')).toBe(0)
+    expect(rig.up('a', 3)).toBeGreaterThan(second)
+    expect(rig.run(down(first)).outcome).toEqual({ status: 'ok', changed: false })
+  })
+})
+
+describe('of two sessions that end in one entry, who was given what the first had loses it with the second:', () => {
+  const up = (rig: Rig) => [rig.up('a'), rig.up('b'), rig.up('c')] as const
+  const end = (rig: Rig, ...ended: [string, number][]) => {
+    const commands: Command[] = ended.map(([node, session]) => ({ kind: 'node-down', node, session, reason: 'dead' }))
+    return rig.entry(commands)
+  }
+
+  test('a lock goes on to the waiter of a third, whatever their order', () => {
+    for (const isReversed of [false, true]) {
+      const rig = new Rig()
+      const [a, b, c] = up(rig)
+      rig.run({ kind: 'lock-acquire', name: 'l', pid: pid('a', 1, 1), waitMs: 0, ttlMs: 0 }, a)
+      rig.run({ kind: 'lock-acquire', name: 'l', pid: pid('b', 1, 1), waitMs: 5000, ttlMs: 0 }, b)
+      const { seq } = rig.run({ kind: 'lock-acquire', name: 'l', pid: pid('c', 1, 1), waitMs: 5000, ttlMs: 0 }, c)
+      const ends: [string, number][] = [
+        ['a', a],
+        ['b', b],
+      ]
+      const { events } = end(rig, ...(isReversed ? ends.reverse() : ends))
+      const granted = events.flatMap((event) => (event.kind === 'lock-granted' ? [event.pid] : []))
+      expect(granted).toEqual(isReversed ? [pid('c', 1, 1)] : [pid('b', 1, 1), pid('c', 1, 1)])
+      expect(rig.machine.locks.holder('l')?.pid).toBe(pid('c', 1, 1))
+      expect(rig.machine.result({ session: c, seq })?.status).toBe('granted')
+      expect([rig.machine.locks.waiterCount, rig.machine.nextExpiryMs]).toEqual([0, undefined])
+    }
+  })
+
+  test('a strong name that waited only for the first is nobody’s, and no reservation is left', () => {
+    for (const isReversed of [false, true]) {
+      const rig = new Rig()
+      const [a, b, c] = up(rig)
+      const { outcome } = rig.run({ kind: 'strong-open', name: 'x', pid: pid('b', 1, 1), ttlMs: 1000 }, b)
+      const revision = outcome.status === 'pending' ? outcome.revision : 0
+      rig.run({ kind: 'strong-ack', name: 'x', revision, sessions: [b, c] })
+      const ends: [string, number][] = [
+        ['a', a],
+        ['b', b],
+      ]
+      const { events } = end(rig, ...(isReversed ? ends.reverse() : ends))
+      const bindings = events.flatMap((event) => (event.kind === 'binding' ? [event.pid] : []))
+      expect(bindings).toEqual(isReversed ? [] : [pid('b', 1, 1), undefined])
+      expect(rig.machine.names.lookup('x')).toBeUndefined()
+      expect(rig.machine.names.reservation('x')).toBeUndefined()
+      expect(rig.machine.names.strongNames('', 10)).toEqual([])
+      const again = rig.run({ kind: 'register', name: 'x', pid: pid('c', 1, 1) }, c)
+      expect(again.outcome).toMatchObject({ status: 'ok', changed: true })
+    }
+  })
 })
 
 test('a strong name is active after every session acknowledged or ended (cluster.md §6.4)', () => {
