@@ -66,7 +66,11 @@ function write(m: Machine, S: Val[], at: number, count: number, index: number, d
   const { flags, width, precision, kind } = directive
   switch (kind) {
     case 'c':
-      return padded(String.fromCharCode(Number(BigInt.asUintN(8, BigInt(integerArgument(m, S, at, count, index))))), flags, width)
+      return padded(
+        String.fromCharCode(Number(BigInt.asUintN(8, BigInt(integerArgument(m, S, at, count, index))))),
+        flags,
+        width,
+      )
     case 's': {
       const text = toText(m, S[at + index])
       if (flags === '' && width === 0 && precision === undefined) return text
