@@ -25,6 +25,7 @@ import { refusal } from './support/permit.ts'
 import { damaged } from './support/saving.ts'
 import { wait } from './support/wait.ts'
 import { MILLISECOND, parseDuration } from './time/duration.ts'
+import { DurationObject } from './time/objects.ts'
 
 /** The outcome of an asynchronous call, now or later. */
 class Future extends HostObject {
@@ -137,19 +138,19 @@ function withOptions(call: Call): Returns {
   const { timeoutMs: _replaced, ...kept } = executor(call, 'with_options')
   const timeout = call.engine.get(tableArg(call, 2, 'with_options') as LuaTable, 'timeout')
   if (timeout === undefined) return new Executor(kept)
-  const timeoutMs = typeof timeout === 'string' ? durationMs(timeout) : numberOf(timeout)
+  const timeoutMs = millisecondsOf(timeout)
   if (timeoutMs === undefined || !(timeoutMs > 0)) {
     return fail('Invalid', 'timeout must be a positive number of milliseconds or a duration such as "5s"')
   }
   return new Executor({ ...kept, timeoutMs })
 }
 
-function durationMs(text: string): number | undefined {
-  const ns = parseDuration(text)
-  return ns === undefined ? undefined : Number(ns) / MILLISECOND
-}
-
-function numberOf(value: LuaValue): number | undefined {
+/** A bare number is milliseconds here, unlike where a duration alone is meant. */
+function millisecondsOf(value: LuaValue): number | undefined {
+  if (typeof value === 'string' || value instanceof DurationObject) {
+    const ns = typeof value === 'string' ? parseDuration(value) : value.ns
+    return ns === undefined ? undefined : Number(ns) / MILLISECOND
+  }
   if (typeof value === 'number') return value
   return typeof value === 'object' && 'value' in value && typeof value.value === 'number' ? value.value : undefined
 }
