@@ -211,7 +211,10 @@ export class Membership {
     const live = this.#fabric.live()
     const gone = members.find((server) => !live.some((node) => isStoreOf(node, server)))
     const found = gone ?? members[0]
-    if (found === undefined) throw new MoonmeshError('NotFound', `${String(name)} is no member of the group`)
+    if (found === undefined) {
+      const known = membersOf(configuration.configuration).map(nameOf).sort().join(', ')
+      throw new MoonmeshError('NotFound', `${String(name)} is no member of the group; its members are ${known}`)
+    }
     return found
   }
 

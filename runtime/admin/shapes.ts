@@ -156,8 +156,8 @@ export interface StorePage {
 
 /** The process groups of a node. */
 export interface AdminGroups {
-  /** Whether a scope of this id runs. */
-  has(scope: string): boolean
+  /** Ids of the scopes that run, sorted. */
+  scopes(): string[]
   /** Groups with members, by scope and name. @param scope undefined: of all that run */
   rows(scope: string | undefined): GroupRow[]
   /** One for each scope that runs. */

@@ -279,8 +279,8 @@ export class Groups implements NodeService, ResourceKeeper {
 
   // ---- looking at it
 
-  has(scope: string): boolean {
-    return this.#running.has(scope)
+  scopes(): string[] {
+    return [...this.#running.keys()].sort()
   }
 
   rows(scope: string | undefined): { scope: string; group: string; members: readonly string[] }[] {

@@ -7,8 +7,10 @@ import type { AdminNode, GroupRow } from '../shapes.ts'
 export function groupsRoute(app: FastifyInstance, { groups }: AdminNode): void {
   app.get<{ Querystring: { scope?: string } }>('/v1/groups', (request): GroupRow[] => {
     const { scope } = request.query
-    if (scope !== undefined && !groups.has(scope)) {
-      throw new MoonmeshError('NotFound', `no such scope runs: ${scope}`, { retryable: false })
+    const scopes = groups.scopes()
+    if (scope !== undefined && !scopes.includes(scope)) {
+      const running = scopes.length === 0 ? 'none does' : `those that run are ${scopes.join(', ')}`
+      throw new MoonmeshError('NotFound', `no such scope runs: ${scope}; ${running}`, { retryable: false })
     }
     return groups.rows(scope)
   })

@@ -12,9 +12,18 @@ export function processesRoute(app: FastifyInstance, node: AdminNode): void {
     // Whoever looks again and again takes the memory as it was counted last.
     const processes = await answerOf(node.processes({ countsMemory: countMax === undefined }))
     const chosen = processes.filter((info) => host === undefined || info.host === host)
+    if (chosen.length === 0 && host !== undefined) await checkHost(node, host)
     if (countMax === undefined) return chosen.map(processRow)
     return chosen.sort(byMailbox).slice(0, countMax).map(processRow)
   })
+}
+
+/** @throws MoonmeshError `NotFound`: an empty answer would say that the host is idle */
+async function checkHost(node: AdminNode, host: string): Promise<void> {
+  const hosts = new Set((await answerOf(node.figures())).map((each) => each.host))
+  if (hosts.has(host)) return
+  const running = hosts.size === 0 ? 'none does' : `those that run are ${[...hosts].sort().join(', ')}`
+  throw new MoonmeshError('NotFound', `no such host runs: ${host}; ${running}`, { retryable: false })
 }
 
 const byMailbox = (a: ProcessInfo, b: ProcessInfo): number => b.mailbox - a.mailbox || b.reductions - a.reductions

@@ -57,7 +57,7 @@ class FakeNode implements AdminNode {
   }
 
   readonly groups: AdminNode['groups'] = {
-    has: (scope) => scope === 'shop:rooms',
+    scopes: () => ['shop:rooms'],
     rows: () => [{ scope: 'shop:rooms', group: 'lobby', members: ['{shop:processes|1.1}', '{shop:processes|1.1}'] }],
     checks: () => this.groupChecks,
   }
@@ -331,7 +331,7 @@ describe('routes (operations.md §3)', () => {
     }
     expect((await ask('/v1/processes')).body).toHaveLength(2)
     expect((await ask(`/v1/processes?host=${HOST}`)).body).toEqual([row])
-    expect((await ask('/v1/processes?host=nowhere')).body).toEqual([])
+    expect((await ask('/v1/processes?host=nowhere')).status).toBe(404)
     expect((await ask('/v1/processes?top=1')).body).toEqual([row])
     for (const top of ['0', '-1', 'x', '']) expect((await ask(`/v1/processes?top=${top}`)).status).toBe(400)
   })
@@ -351,7 +351,10 @@ describe('routes (operations.md §3)', () => {
     const rows = [{ scope: 'shop:rooms', group: 'lobby', members: ['{shop:processes|1.1}', '{shop:processes|1.1}'] }]
     expect((await ask('/v1/groups')).body).toEqual(rows)
     expect((await ask('/v1/groups?scope=shop:rooms')).body).toEqual(rows)
-    expect((await ask('/v1/groups?scope=shop:none')).status).toBe(404)
+    expect(await ask('/v1/groups?scope=shop:none')).toMatchObject({
+      status: 404,
+      body: { error: { message: 'no such scope runs: shop:none; those that run are shop:rooms' } },
+    })
   })
 
   test('/readyz asks the scopes of groups, /livez does not', async () => {
