@@ -52,7 +52,7 @@ function matches(state: RegisterValue, result: Result | undefined): boolean {
 }
 
 /** Limits small enough that they are met, different for every seed. */
-function drawOptions(chance: Chance): RaftOptions {
+function drawOptions(chance: Chance, seed: number): RaftOptions {
   const heartbeatTimeoutMs = chance.pick([400, 1000, 3000])
   return {
     ...RAFT_DEFAULTS,
@@ -67,8 +67,9 @@ function drawOptions(chance: Chance): RaftOptions {
     snapshotThreshold: chance.pick([8, 20, 100, 8192]),
     snapshotIntervalMs: chance.pick([200, 1000, 5000]),
     trailingEntries: chance.pick([0, 3, 50]),
-    trailingBytes: chance.pick([200, 2000, 1024 * 1024]),
-    holdMs: chance.pick([0, 2000, 60_000]),
+    // By the seed itself, so as to leave the other draws as they are.
+    trailingBytes: [200, 2000, 1024 * 1024][seed % 3] as number,
+    holdMs: [0, 2000, 60_000][Math.floor(seed / 3) % 3] as number,
     snapshotChunkBytes: chance.pick([100, 400, 32 * 1024]),
     snapshotWindowChunks: chance.pick([1, 4]),
     snapshotStallMs: chance.pick([2000, 10_000]),
@@ -113,7 +114,7 @@ export class RaftWorld {
     const { trace = false, onNote } = given
     this.world = new World(given.seed, { trace, ...(onNote === undefined ? {} : { onNote }) })
     const { chance } = this.world
-    this.options = { ...drawOptions(chance), ...given.raft }
+    this.options = { ...drawOptions(chance, given.seed), ...given.raft }
     this.network = new Network<Message, ClientRequest, ClientReply>(this.world)
     this.checker = new RaftChecker(this.world, this.options, (server) => this.#disks.get(server)?.image)
     for (let i = 1; i <= given.nodes; i++) this.#place(`n${i}`)
