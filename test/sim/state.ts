@@ -106,7 +106,7 @@ class StateWorld implements ActorWorld {
       snapshotThreshold: chance.pick([20, 60, 300, 8192]),
       snapshotIntervalMs: chance.pick([500, 3000]),
       trailingEntries: chance.pick([0, 5, 50]),
-      holdMs: chance.pick([0, 2000, 60_000]),
+      holdMs: [0, 2000, 60_000][options.seed % 3] as number,
       transferTimeoutMs: heartbeatTimeoutMs,
       ...options.raft,
     }
