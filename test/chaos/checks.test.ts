@@ -75,6 +75,18 @@ describe('registers (V1)', () => {
     expect(checkRegisters(told.did(put('c', { if_version: '3' }), 40, 50, refusal('3')))).toHaveLength(1)
   })
 
+  test('a late refusal may tell the version of a write that came after one without an answer', () => {
+    const refusal = (version: string): Record<string, unknown> => ({
+      err: { kind: 'AlreadyExists', message: '', version },
+    })
+    const told = new Told()
+      .never(put('a'), 0)
+      .did(put('b', { absent: true }), 10, 90, refusal('2'))
+      .did(put('c', { absent: true }), 50, 60, refusal('1'))
+      .did(put('d'), 70, 80, { version: '2' })
+    expect(checkRegisters(told)).toEqual([])
+  })
+
   test('says that it does not know when there is too much to try', () => {
     const writes = Array.from({ length: 12 }, (_, i) => ({
       client: `c${i}`,

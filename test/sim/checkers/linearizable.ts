@@ -16,7 +16,7 @@ export interface Model<State, Call, Result> {
   /** The state after `call`, or undefined when `call` cannot answer `result` in `state`. No result: any will do. */
   step(state: State, call: Call, result: Result | undefined): State | undefined
   key(state: State): string
-  /** Whether `call`, answered with `result`, leaves every state as it is. */
+  /** Whether `call`, answered with `result`, leaves every state as it is, but for what it tells of one that was not fully known. */
   isRead(call: Call, result: Result): boolean
 }
 
@@ -93,7 +93,8 @@ export function checkLinearizable<State, Call, Result>(
       if (!seen.has(key)) {
         if (seen.size >= statesMax) return { ok: false, order: best, stuck, isUndecided: true }
         seen.add(key)
-        const isFree = operation.returned !== undefined && model.isRead(operation.call, operation.returned.result)
+        const isRead = operation.returned !== undefined && model.isRead(operation.call, operation.returned.result)
+        const isFree = isRead && model.key(after) === model.key(state)
         stack.push({ node, state, isFree })
         state = after
         lift(node)
