@@ -30,7 +30,7 @@ export function chart(rows, title) {
     )
   })
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="960" height="${height}" viewBox="0 0 960 ${height}" font-family="sans-serif" font-size="12">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="960" height="${height}" viewBox="0 0 960 ${height}" font-family="sans-serif" font-size="12"><title>How far each figure is from its goal</title>`,
     `<rect width="960" height="${height}" fill="#fff"/>`,
     `<text x="20" y="22" font-size="15" font-weight="bold">${escaped(title)}</text>`,
     ...grid,

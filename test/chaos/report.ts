@@ -180,7 +180,7 @@ function timeline({ plan, history, fromMs, toMs }: Report): string {
     return `<rect x="${at.x}" y="${at.y}" width="12" height="12" fill="${colourOf(kind)}" fill-opacity="0.7"/><text x="${at.x + 16}" y="${at.y + 10}">${kind}</text>`
   })
   const tall = bottom + 24 + Math.ceil(kinds.length / 7) * 18
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${tall}" viewBox="0 0 ${WIDTH} ${tall}" font-family="sans-serif" font-size="11">
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${tall}" viewBox="0 0 ${WIDTH} ${tall}" font-family="sans-serif" font-size="11"><title>What happened when</title>
 <rect width="${WIDTH}" height="${tall}" fill="#ffffff"/>
 <text x="8" y="18" font-size="13">seed ${plan.seed}: faults by node, and what was written meanwhile</text>
 ${[...parts, ...legend].join('\n')}
