@@ -14,6 +14,15 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/{e2e,interop}/**/*.test.ts', 'examples/**/*.test.ts'],
+          exclude: ['test/e2e/docs.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'docs',
+          include: ['test/e2e/docs.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -195,6 +195,10 @@ export class Membership {
     const { name, force } = order
     const server = this.#memberNamed(name)
     if (server === undefined) throw new MoonmeshError('NotFound', `${String(name)} is no member of the group`)
+    if (server === consensus.self) {
+      const text = `${nameOf(server)} is there, and leads; let it leave (runtime cluster leave --node ${nameOf(server)}), or transfer the leadership first`
+      throw new MoonmeshError('Conflict', text, { retryable: false })
+    }
     const isHere = this.#fabric.live().some((node) => node.name === nameOf(server) && isStoreOf(node, server))
     if (isHere && force !== true) {
       const text = `${nameOf(server)} is there; let it leave (runtime cluster leave --node ${nameOf(server)}), or remove it with --force`

@@ -250,7 +250,8 @@ entries:
         names: ['till'],
       },
     ])
-    expect(JSON.parse((await cli.run(['ps', '--json', '--host', 'app:other'])).stdout)).toEqual([])
+    const stderr = 'error: no such host runs: app:other; those that run are app:h, system:actors\n'
+    expect(await cli.run(['ps', '--json', '--host', 'app:other'])).toMatchObject({ code: 1, stdout: '', stderr })
   })
 
   test('of several nodes one must be named; a dead one does not count', async () => {

@@ -264,8 +264,10 @@ describe('what an operator does', () => {
   test('join, and remove, which spares those who are there', async () => {
     const { gossip = '' } = addressesOf(nodeOf('a'))
     expect(await json('cluster', 'join', gossip, '--node', 'b')).toEqual({ joined: 1 })
-    const refused = await cli.run(['cluster', 'remove', 'c', '--node', 'a'])
-    expect(refused).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('c is there') })
+    for (const name of NAMES) {
+      const refused = await cli.run(['cluster', 'remove', name, '--node', 'a'])
+      expect(refused).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(`${name} is there`) })
+    }
     const forced = await cli.run(['cluster', 'remove', 'c', '--force', '--node', 'a'])
     expect(forced).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('terminal') })
     const unknown = await cli.run(['cluster', 'remove', 'nobody', '--node', 'a'])
