@@ -161,7 +161,11 @@ export class Membership {
     const consensus = this.#consensus as Consensus
     switch (method) {
       case 'transfer':
-        return { leader: nameOf(await consensus.transfer(this.#memberNamed(order['to']))) }
+        return {
+          leader: nameOf(
+            await consensus.transfer(order['to'] === undefined ? undefined : this.#memberNamed(order['to'])),
+          ),
+        }
       case 'remove':
         await this.#remove(order)
         return {}
@@ -194,27 +198,22 @@ export class Membership {
     const consensus = this.#consensus as Consensus
     const { name, force } = order
     const server = this.#memberNamed(name)
-    if (server === undefined) throw new MoonmeshError('NotFound', `${String(name)} is no member of the group`)
-    if (server === consensus.self) {
-      const text = `${nameOf(server)} is there, and leads; let it leave (runtime cluster leave --node ${nameOf(server)}), or transfer the leadership first`
-      throw new MoonmeshError('Conflict', text, { retryable: false })
-    }
-    const isHere = this.#fabric.live().some((node) => node.name === nameOf(server) && isStoreOf(node, server))
-    if (isHere && force !== true) {
+    if (this.#isThere(server) && force !== true) {
       const text = `${nameOf(server)} is there; let it leave (runtime cluster leave --node ${nameOf(server)}), or remove it with --force`
       throw new MoonmeshError('Conflict', text, { retryable: false })
     }
     await consensus.changeMembership({ op: 'remove', server })
   }
 
-  #memberNamed(name: unknown): ServerId | undefined {
-    if (name === undefined) return undefined
+  #isThere(server: ServerId): boolean {
+    return server === this.#consensus?.self || this.#fabric.live().some((node) => isStoreOf(node, server))
+  }
+
+  #memberNamed(name: unknown): ServerId {
     const { configuration } = (this.#consensus as Consensus).status()
     const members = membersOf(configuration.configuration).filter((server) => nameOf(server) === name)
     // Of a node with two stores the one that is not there is meant.
-    const live = this.#fabric.live()
-    const gone = members.find((server) => !live.some((node) => isStoreOf(node, server)))
-    const found = gone ?? members[0]
+    const found = members.find((server) => !this.#isThere(server)) ?? members[0]
     if (found === undefined) {
       const known = membersOf(configuration.configuration).map(nameOf).sort().join(', ')
       throw new MoonmeshError('NotFound', `${String(name)} is no member of the group; its members are ${known}`)
