@@ -156,7 +156,7 @@ export interface StorePage {
 
 /** The process groups of a node. */
 export interface AdminGroups {
-  /** Ids of the scopes that run, sorted. */
+  /** Ids of the scopes that run. */
   scopes(): string[]
   /** Groups with members, by scope and name. @param scope undefined: of all that run */
   rows(scope: string | undefined): GroupRow[]

@@ -280,7 +280,7 @@ export class Groups implements NodeService, ResourceKeeper {
   // ---- looking at it
 
   scopes(): string[] {
-    return [...this.#running.keys()].sort()
+    return [...this.#running.keys()]
   }
 
   rows(scope: string | undefined): { scope: string; group: string; members: readonly string[] }[] {

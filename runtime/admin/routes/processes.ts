@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import { MoonmeshError } from '../../base/errors.ts'
 import type { ProcessInfo } from '../../process/port.ts'
+import { notRunning } from '../not-running.ts'
 import { type AdminNode, answerOf, type ProcessRow, processRow } from '../shapes.ts'
 
 export function processesRoute(app: FastifyInstance, node: AdminNode): void {
@@ -21,9 +22,7 @@ export function processesRoute(app: FastifyInstance, node: AdminNode): void {
 /** @throws MoonmeshError `NotFound`: an empty answer would say that the host is idle */
 async function checkHost(node: AdminNode, host: string): Promise<void> {
   const hosts = new Set((await answerOf(node.figures())).map((each) => each.host))
-  if (hosts.has(host)) return
-  const running = hosts.size === 0 ? 'none does' : `those that run are ${[...hosts].sort().join(', ')}`
-  throw new MoonmeshError('NotFound', `no such host runs: ${host}; ${running}`, { retryable: false })
+  if (!hosts.has(host)) throw notRunning('host', host, hosts)
 }
 
 const byMailbox = (a: ProcessInfo, b: ProcessInfo): number => b.mailbox - a.mailbox || b.reductions - a.reductions
