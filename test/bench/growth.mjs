@@ -4,16 +4,14 @@
 //        GROWTH_SIZES=100,1000 (of processes, names, members), GROWTH_NODES=3,12 (real), GROWTH_GOSSIP=3,30 (simulated)
 
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { createNode } from '../../dist/runtime/index.js'
+import { HOST, onLoopback, processEntries, startNode } from './lua-node.mjs'
 
 const self = fileURLToPath(import.meta.url)
 const here = dirname(self)
-const HOST = 'bench:host'
 const GROUPS = 100
 /** Names, or memberships, before anything is measured. */
 const WARM = 100
@@ -30,27 +28,13 @@ function heapBytes() {
 
 /** A node whose processes run on the main thread, so that one heap holds all there is. */
 async function start(name, settings) {
-  const dataDir = mkdtempSync(join(process.env.BENCH_TMP ?? tmpdir(), 'moonmesh-bench-'))
-  process.on('exit', () => rmSync(dataDir, { recursive: true, force: true }))
   const source = readFileSync(join(here, 'growth.lua'), 'utf8')
   const methods = ['waiting', 'processes', 'elsewhere', 'remote', 'joiner', 'lookups', 'listing']
-  const node = await createNode({
-    entries: [
-      { id: HOST, kind: 'process.host', host: { workers: 0 }, lifecycle: { auto_start: true } },
-      { id: 'bench:groups', kind: 'pg.scope', lifecycle: { auto_start: true } },
-      ...methods.map((method) => ({
-        id: `bench:${method}`,
-        kind: 'process.lua',
-        source,
-        method,
-        modules: ['pg', 'time'],
-      })),
-    ],
-    set: [`node.data_dir=${dataDir}`, `node.name=${name}`, 'admin.http=off', ...settings],
-    log: false,
-  })
-  await node.start()
-  return node
+  const entries = [
+    { id: 'bench:groups', kind: 'pg.scope', lifecycle: { auto_start: true } },
+    ...processEntries('bench', { source, methods, modules: ['pg', 'time'] }),
+  ]
+  return (await startNode(name, { entries, settings, host: { workers: 0 } })).node
 }
 
 const run = (node, method, ...args) => node.exec(`bench:${method}`, { host: HOST, args })
@@ -68,13 +52,7 @@ async function processes() {
   }
 }
 
-const clustered = (address) => [
-  'cluster.enabled=true',
-  'cluster.membership.bind_addr=127.0.0.1',
-  'cluster.membership.bind_port=0',
-  'cluster.raft.bootstrap_stability=1s',
-  ...(address === undefined ? [] : [`cluster.membership.join_addrs=${address}`]),
-]
+const clustered = (address) => [...onLoopback(address), 'cluster.raft.bootstrap_stability=1s']
 
 /** Three servers in programs of their own, and a client here. */
 async function client() {

@@ -10,6 +10,8 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { createNode } from '../../dist/runtime/index.js'
+import { onLoopback, processEntries } from './lua-node.mjs'
 
 const self = fileURLToPath(import.meta.url)
 const here = dirname(self)
@@ -19,7 +21,6 @@ const HOST = 'soak:host'
 const READY_MS = 20_000
 
 async function runNode(name, dataDir, every, address) {
-  const { createNode } = await import('../../dist/runtime/index.js')
   const source = readFileSync(join(here, 'soak.lua'), 'utf8')
   const modules = ['metrics', 'pg', 'store', 'system', 'time']
   const isStarted = { auto_start: true, start_timeout: '60s' }
@@ -29,27 +30,18 @@ async function runNode(name, dataDir, every, address) {
       { id: 'soak:kv', kind: 'store.kv.raft', namespace: 'soak', lifecycle: isStarted },
       { id: 'soak:crdt', kind: 'store.kv.crdt', namespace: 'merged', durable: true, lifecycle: isStarted },
       { id: 'soak:groups', kind: 'pg.scope', lifecycle: isStarted },
-      ...['main', 'worker', 'idle', 'brief', 'member', 'echo'].map((method) => ({
-        id: `soak:${method}`,
-        kind: 'process.lua',
-        source,
-        method,
-        modules,
-      })),
+      ...processEntries('soak', { source, methods: ['main', 'worker', 'idle', 'brief', 'member', 'echo'], modules }),
     ],
     set: [
       `node.data_dir=${dataDir}`,
       `node.name=${name}`,
       'admin.http=off',
-      'cluster.enabled=true',
-      'cluster.membership.bind_addr=127.0.0.1',
-      'cluster.membership.bind_port=0',
+      ...onLoopback(address),
       'cluster.raft.bootstrap_expect=3',
       // So that logs are cut, and deletes forgotten, many times in an hour.
       'cluster.kv.crdt_tombstone_retention=10m',
       'cluster.raft.snapshot_threshold=2000',
       'cluster.raft.trailing_logs=500',
-      ...(address === undefined ? [] : [`cluster.membership.join_addrs=${address}`]),
     ],
     log: false,
     admin: true,
@@ -271,6 +263,10 @@ async function main() {
     },
   })
   const [minutes, sampleMs] = [Number(options.minutes), Number(options['sample-s']) * 1000]
+  if (!(minutes * 60_000 >= 4 * sampleMs && sampleMs > 0)) {
+    process.stderr.write('--minutes must hold at least four samples: see --sample-s\n')
+    process.exit(2)
+  }
   if (options.data !== undefined) mkdirSync(options.data, { recursive: true })
   const dir = mkdtempSync(join(options.data ?? tmpdir(), 'moonmesh-soak-'))
   const nodes = []

@@ -2,36 +2,20 @@
 // A program that uses it calls `threeNodes` at its end and is started again for each of the other two: node PROGRAM --partner NAME ADDRESS
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { createNode } from '../../dist/runtime/index.js'
+import { HOST, onLoopback, startNode } from './lua-node.mjs'
 
-const HOST = 'bench:host'
 const READY_MS_MAX = 60_000
 
-async function startNode(entries, name, address) {
-  const dataDir = mkdtempSync(join(process.env.BENCH_TMP ?? tmpdir(), 'moonmesh-bench-'))
-  process.on('exit', () => rmSync(dataDir, { recursive: true, force: true }))
-  const node = await createNode({
-    entries: [{ id: HOST, kind: 'process.host', lifecycle: { auto_start: true } }, ...entries],
-    set: [
-      `node.data_dir=${dataDir}`,
-      `node.name=${name}`,
-      'admin.http=off',
-      'cluster.enabled=true',
-      'cluster.membership.bind_addr=127.0.0.1',
-      'cluster.membership.bind_port=0',
-      'cluster.membership.gossip_interval=50ms',
-      'cluster.raft.bootstrap_expect=3',
-      'cluster.raft.bootstrap_stability=1s',
-      ...(address === undefined ? [] : [`cluster.membership.join_addrs=${address}`]),
-    ],
-    log: false,
-    admin: true,
-  })
-  await node.start()
+async function startMember(entries, name, address) {
+  const settings = [
+    ...onLoopback(address),
+    'cluster.membership.gossip_interval=50ms',
+    'cluster.raft.bootstrap_expect=3',
+    'cluster.raft.bootstrap_stability=1s',
+  ]
+  const { node, dataDir } = await startNode(name, { entries, settings, admin: true })
   return { node, adminSocket: join(dataDir, name, 'admin.sock') }
 }
 
@@ -44,7 +28,7 @@ async function until(what, isSo) {
 }
 
 async function partner(entries, name, address) {
-  const { node } = await startNode(entries, name, address)
+  const { node } = await startMember(entries, name, address)
   // What it is told is the server that is to lead.
   createInterface({ input: process.stdin })
     .on('line', (to) => node.cluster.consensus.transfer(to).catch(() => {}))
@@ -64,7 +48,7 @@ export const emitter = (workload) => (metric, value, unit, n) =>
  */
 export async function threeNodes({ program, entries, work }) {
   if (process.argv[2] === '--partner') return partner(entries, process.argv[3], process.argv[4])
-  const { node, adminSocket } = await startNode(entries, 'a')
+  const { node, adminSocket } = await startMember(entries, 'a')
   const partners = []
   for (const name of ['b', 'c']) {
     const child = spawn(process.execPath, [program, '--partner', name, node.cluster.gossipAddress], {

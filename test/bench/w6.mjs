@@ -3,15 +3,14 @@
 // usage: node w6.mjs [ts lua]      node w6.mjs --partner PORT-OF-GOSSIP: the other node
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { createNode, defineActor } from '../../dist/runtime/index.js'
+import { defineActor } from '../../dist/runtime/index.js'
+import { HOST, onLoopback, processEntries, startNode } from './lua-node.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
-const HOST = 'bench:host'
 const ROUNDS = 20_000
 const WARM_ROUNDS = 2_000
 const COUNT = 200_000
@@ -64,30 +63,12 @@ const oneWay = defineActor('one-way', async (self, partner, count) => {
   return took
 })
 
-async function startNode(name, join) {
-  const dataDir = mkdtempSync(`${tmpdir()}/moonmesh-bench-`)
+async function startMember(name, join) {
   const source = readFileSync(`${here}/w6.lua`, 'utf8')
-  const method = (id) => ({ id: `bench:${id}`, kind: 'process.lua', source, method: id, modules: ['time'] })
-  const node = await createNode({
-    entries: [
-      { id: HOST, kind: 'process.host', lifecycle: { auto_start: true } },
-      ...['echo', 'sink', 'ping_pong', 'one_way'].map(method),
-    ],
-    actors: [echo, sink, pingPong, oneWay],
-    set: [
-      `node.data_dir=${dataDir}`,
-      `node.name=${name}`,
-      'cluster.enabled=true',
-      'cluster.membership.bind_addr=127.0.0.1',
-      'cluster.membership.bind_port=0',
-      'cluster.membership.gossip_interval=50ms',
-      ...(join === undefined ? [] : [`cluster.membership.join_addrs=${join}`]),
-    ],
-    log: false,
-  })
-  await node.start()
-  process.on('exit', () => rmSync(dataDir, { recursive: true, force: true }))
-  return node
+  const methods = ['echo', 'sink', 'ping_pong', 'one_way']
+  const entries = processEntries('bench', { source, methods, modules: ['time'] })
+  const settings = [...onLoopback(join), 'cluster.membership.gossip_interval=50ms']
+  return (await startNode(name, { entries, settings, actors: [echo, sink, pingPong, oneWay] })).node
 }
 
 const emit = (peer, metric, value, unit, n) =>
@@ -129,7 +110,7 @@ async function measure(languages) {
   const [address] = await new Promise((resolve) =>
     createInterface({ input: child.stdout }).once('line', (line) => resolve([line])),
   )
-  const node = await startNode('a', address)
+  const node = await startMember('a', address)
   await linked(node)
   for (const language of languages) {
     const { peer, ...run } = LANGUAGES[language]
@@ -144,7 +125,7 @@ async function measure(languages) {
 }
 
 if (process.argv[2] === '--partner') {
-  const node = await startNode('b')
+  const node = await startMember('b')
   process.stdout.write(`${node.cluster.gossipAddress}\n`)
   // Whoever started it is gone.
   process.stdin.on('end', () => process.exit(0)).resume()

@@ -3,16 +3,14 @@
 // usage: node w9.mjs      node w9.mjs --partner NAME [ADDRESS]: another node, which joins through that gossip address
 
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { createNode } from '../../dist/runtime/index.js'
+import { HOST, onLoopback, processEntries, startNode } from './lua-node.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const self = fileURLToPath(import.meta.url)
-const HOST = 'bench:host'
 const NODES = ['a', 'b', 'c']
 const CROWD = 10_000
 const HALL = 1_000
@@ -20,36 +18,15 @@ const SINGLE = 20
 const ROUNDS = 200
 const LINKED_MS_MAX = 30_000
 
-async function startNode(name, join) {
-  const dataDir = mkdtempSync(`${tmpdir()}/moonmesh-bench-`)
+async function startMember(name, join) {
   const source = readFileSync(`${here}/w9.lua`, 'utf8')
   const methods = [...source.matchAll(/^ {4}(\w+) = \1,$/gm)].map((match) => match[1])
-  const node = await createNode({
-    entries: [
-      { id: HOST, kind: 'process.host', lifecycle: { auto_start: true } },
-      { id: 'bench:groups', kind: 'pg.scope', lifecycle: { auto_start: true } },
-      ...methods.map((method) => ({
-        id: `bench:${method}`,
-        kind: 'process.lua',
-        source,
-        method,
-        modules: ['time', 'pg'],
-      })),
-    ],
-    set: [
-      `node.data_dir=${dataDir}`,
-      `node.name=${name}`,
-      'cluster.enabled=true',
-      'cluster.membership.bind_addr=127.0.0.1',
-      'cluster.membership.bind_port=0',
-      'cluster.membership.gossip_interval=50ms',
-      ...(join === undefined ? [] : [`cluster.membership.join_addrs=${join}`]),
-    ],
-    log: false,
-  })
-  await node.start()
-  process.on('exit', () => rmSync(dataDir, { recursive: true, force: true }))
-  return node
+  const entries = [
+    { id: 'bench:groups', kind: 'pg.scope', lifecycle: { auto_start: true } },
+    ...processEntries('bench', { source, methods, modules: ['time', 'pg'] }),
+  ]
+  const settings = [...onLoopback(join), 'cluster.membership.gossip_interval=50ms']
+  return (await startNode(name, { entries, settings })).node
 }
 
 const emit = (metric, value, unit, n) =>
@@ -81,14 +58,14 @@ async function linked(node, name) {
 }
 
 if (process.argv[2] === '--partner') {
-  const node = await startNode(process.argv[3], process.argv[4])
+  const node = await startMember(process.argv[3], process.argv[4])
   process.stdout.write(`${node.cluster.gossipAddress}\n`)
   // Whoever started it is gone.
   process.stdin.on('end', () => process.exit(0)).resume()
 } else {
   const b = await partner('b')
   const c = await partner('c', b.address)
-  const node = await startNode('a', b.address)
+  const node = await startMember('a', b.address)
   for (const name of ['b', 'c']) await linked(node, name)
   const options = { host: HOST, args: [NODES, CROWD, HALL, SINGLE, ROUNDS] }
   const { join, all_acked: acked, deliveries } = await node.exec('bench:main', options)
