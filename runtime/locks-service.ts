@@ -15,7 +15,7 @@ interface ClusterLocks {
     readonly signal: AbortSignal
   }): Promise<
     | { readonly kind: 'granted'; readonly token: number }
-    | { readonly kind: 'held'; readonly holder: string; readonly token: number }
+    | { readonly kind: 'held'; readonly holder: string; readonly token: number; readonly sinceMs: number | undefined }
     | { readonly kind: 'timeout' }
   >
   release(name: string, pid: string): Promise<boolean>
@@ -30,6 +30,8 @@ interface LockInfo {
   readonly holder: string
   readonly token: number
   readonly heldMs: number
+  /** Unix milliseconds. */
+  readonly sinceMs: number
   readonly waiters: number
   readonly leftMs: number
 }
@@ -48,7 +50,8 @@ export class LocksService implements NodeService {
       const answer = await this.#open().acquire(request)
       const holder = answer.kind === 'held' ? toBytes(answer.holder) : undefined
       const token = answer.kind === 'timeout' ? undefined : answer.token
-      return record({ kind: answer.kind, name, holder, token })
+      const since = answer.kind === 'held' ? answer.sinceMs : undefined
+      return record({ kind: answer.kind, name, holder, token, since })
     },
     release: ([name], { pid }) => this.#open().release(textOf(name), toText(pid)),
     renew: ([name], { pid }) => this.#open().renew(textOf(name), toText(pid)),
@@ -60,9 +63,9 @@ export class LocksService implements NodeService {
     info: async ([name]) => {
       const info = await this.#open().info(textOf(name))
       if (info === undefined) return undefined
-      const { holder, token, heldMs, waiters, leftMs } = info
+      const { holder, token, heldMs, sinceMs, waiters, leftMs } = info
       const ttl = leftMs === 0 ? undefined : leftMs
-      return record({ name, holder: toBytes(holder), token, held_ms: heldMs, waiters, ttl_ms: ttl })
+      return record({ name, holder: toBytes(holder), token, since: sinceMs, held_ms: heldMs, waiters, ttl_ms: ttl })
     },
   }
 

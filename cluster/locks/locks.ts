@@ -41,8 +41,13 @@ interface AcquireRequest {
 type Acquired =
   /** `token` rises with every grant of any lock: whoever guards something refuses lower ones than it has seen. */
   | { readonly kind: 'granted'; readonly token: number }
-  /** By a process, this one perhaps. */
-  | { readonly kind: 'held'; readonly holder: string; readonly token: number }
+  /** By a process, this one perhaps. `sinceMs`: Unix milliseconds by the clock of this node; undefined when the leader does not say. */
+  | {
+      readonly kind: 'held'
+      readonly holder: string
+      readonly token: number
+      readonly sinceMs: number | undefined
+    }
   /** The wait was over first. */
   | { readonly kind: 'timeout' }
 
@@ -52,6 +57,8 @@ export interface LockInfo {
   readonly token: number
   /** How long it is held, in milliseconds of the log's clock. */
   readonly heldMs: number
+  /** When that began: Unix milliseconds by the clock of this node. */
+  readonly sinceMs: number
   readonly waiters: number
   /** What is left of its time, in milliseconds of the log's clock; 0: it has no end. */
   readonly leftMs: number
@@ -155,8 +162,10 @@ export class Locks {
         const grant = { name, pid, token: outcome.token, ttlMs, sentMs }
         return beginsAnew ? this.#begun(grant, signal) : this.#given(grant)
       }
-      case 'held':
-        return { kind: 'held', holder: outcome.pid, token: outcome.token }
+      case 'held': {
+        const { pid: holder, token, heldMs } = outcome
+        return { kind: 'held', holder, token, sinceMs: heldMs === undefined ? undefined : this.#beganMs(heldMs) }
+      }
       case 'timeout':
         return { kind: 'timeout' }
       default:
@@ -255,7 +264,7 @@ export class Locks {
   async info(name: string): Promise<LockInfo | undefined> {
     assertName(name)
     const answer = unpack(await this.#options.state.read(QUERY_ONE, name))
-    return answer === null ? undefined : readInfo(answer)
+    return answer === null ? undefined : this.#read(answer)
   }
 
   /**
@@ -264,7 +273,26 @@ export class Locks {
    */
   async list({ prefix = '', after = '' }: { prefix?: string; after?: string } = {}): Promise<LockInfo[]> {
     const answer = unpack(await this.#options.state.read(QUERY_ALL, [prefix, after], { stale: true }))
-    return Array.isArray(answer) ? answer.map(readInfo) : []
+    return Array.isArray(answer) ? answer.map((packed) => this.#read(packed)) : []
+  }
+
+  #read(packed: Packed): LockInfo {
+    const fields = new Fields(packed)
+    const heldMs = fields.count('held')
+    return {
+      name: fields.text('name'),
+      holder: fields.text('holder'),
+      token: fields.count('token'),
+      heldMs,
+      sinceMs: this.#beganMs(heldMs),
+      waiters: fields.count('waiters'),
+      leftMs: fields.count('left'),
+    }
+  }
+
+  /** The log's clock tells how much time passed, and no time of day. */
+  #beganMs(heldMs: number): number {
+    return Math.round(this.#env.wallMs() - heldMs)
   }
 
   /** A process of this node has ended. */
@@ -317,7 +345,7 @@ export class Locks {
   }
 }
 
-function infoOf(machine: Machine, name: string): LockInfo | undefined {
+function infoOf(machine: Machine, name: string): Omit<LockInfo, 'sinceMs'> | undefined {
   const lock = machine.locks.holder(name)
   if (lock === undefined) return undefined
   const { pid: holder, token, sinceMs, expiryMs, queue } = lock
@@ -342,7 +370,7 @@ function listed(machine: Machine, args: Packed): Packed[] {
   })
 }
 
-const packInfo = ({ name, holder, token, heldMs, waiters, leftMs }: LockInfo): Packed => ({
+const packInfo = ({ name, holder, token, heldMs, waiters, leftMs }: Omit<LockInfo, 'sinceMs'>): Packed => ({
   name,
   holder,
   token,
@@ -350,18 +378,6 @@ const packInfo = ({ name, holder, token, heldMs, waiters, leftMs }: LockInfo): P
   waiters,
   left: leftMs,
 })
-
-function readInfo(packed: Packed): LockInfo {
-  const fields = new Fields(packed)
-  return {
-    name: fields.text('name'),
-    holder: fields.text('holder'),
-    token: fields.count('token'),
-    heldMs: fields.count('held'),
-    waiters: fields.count('waiters'),
-    leftMs: fields.count('left'),
-  }
-}
 
 function assertName(name: string): void {
   if (isName(name)) return

@@ -9,7 +9,7 @@ import type { Consensus } from '../raft/consensus.ts'
 import { nameOf } from '../raft/core/server.ts'
 import type { Envelope } from './core/commands.ts'
 import type { Machine } from './core/machine.ts'
-import type { Outcome, StateEvent } from './core/outcomes.ts'
+import { type Outcome, type StateEvent, toldAt } from './core/outcomes.ts'
 import { Verdict, type VerdictInput } from './core/verdict.ts'
 import { type LeaderClient, notLeader, readAs } from './leader.ts'
 import { Waker } from './waker.ts'
@@ -108,7 +108,8 @@ export class Member {
     if (!from.isRelay && owner !== undefined && owner !== from.name) {
       throw new MoonmeshError('Invalid', `session ${envelope.session} is of ${owner}, not of ${from.name}`)
     }
-    return encodeOutcome(await this.#append(envelope, body))
+    const outcome = await this.#append(envelope, body)
+    return encodeOutcome(toldAt(this.#consensus.machine.clockMs, outcome))
   }
 
   async #append(envelope: Envelope, bytes: Uint8Array): Promise<Outcome> {

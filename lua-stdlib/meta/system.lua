@@ -163,10 +163,12 @@ system.lock = {}
 ---@field name string
 ---@field holder string
 ---@field token integer
+---@field since integer Unix milliseconds, by the clock of this node
 ---@field held_ms integer
 ---@field waiters integer
 ---@field ttl_ms? integer
 
+---held by somebody: false and an error of kind AlreadyExists, with holder, token and since (Unix milliseconds) in its details
 ---@param name string
 ---@param options? system.lock.Options
 ---@return boolean? acquired

@@ -63,7 +63,7 @@ const acquired: Then = (answer, process) => {
       return [false, fail('Timeout', text, { retryable: true })[1]]
     }
     default: {
-      const details = record({ holder: fields.get('holder'), token: fields.get('token') })
+      const details = record({ holder: fields.get('holder'), token: fields.get('token'), since: fields.get('since') })
       return [false, fail('AlreadyExists', `lock held: ${name}`, { retryable: false, details })[1]]
     }
   }

@@ -22,10 +22,22 @@ export type Outcome =
   | { readonly status: 'timeout'; readonly missing?: readonly string[]; readonly missingCount?: number }
   | { readonly status: 'aborted' }
   | { readonly status: 'granted'; readonly token: number }
-  | { readonly status: 'held'; readonly pid: string; readonly token: number; readonly sinceMs: number }
+  /** `sinceMs`: log clock. `heldMs`: how long that is ago, in the answer of a leader alone. */
+  | {
+      readonly status: 'held'
+      readonly pid: string
+      readonly token: number
+      readonly sinceMs: number
+      readonly heldMs?: number
+    }
   | { readonly status: 'kv'; readonly result: KvResult }
   /** The result was too large to be remembered: read anew what it spoke of. */
   | { readonly status: 'large' }
+
+/** As the submitter is told it, who may have no replica, and so no log clock, to count by. */
+export function toldAt(clockMs: number, outcome: Outcome): Outcome {
+  return outcome.status === 'held' ? { ...outcome, heldMs: Math.max(0, clockMs - outcome.sinceMs) } : outcome
+}
 
 /** A request of a session. */
 export interface RequestId {

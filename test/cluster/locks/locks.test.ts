@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { Locks } from '../../../cluster/locks/locks.ts'
 import type { Command } from '../../../cluster/state/core/commands.ts'
 import { Machine } from '../../../cluster/state/core/machine.ts'
-import type { Outcome, StateEvent } from '../../../cluster/state/core/outcomes.ts'
+import { type Outcome, type StateEvent, toldAt } from '../../../cluster/state/core/outcomes.ts'
 import type { SessionEvent } from '../../../cluster/state/core/session.ts'
 import type { Query } from '../../../cluster/state/member.ts'
 import type { ClusterState, SubmitOptions } from '../../../cluster/state/state.ts'
@@ -15,6 +15,8 @@ import { encodeCommands } from '../../tools/state-commands.ts'
 
 const PID = '{n1@app:p|1.100}'
 const OTHER = '{n1@app:p|1.200}'
+/** How far the time of day is from the clock of the log. */
+const WALL_MS = 1_700_000_000_000
 
 /** A log that applies at once, with the session of one node; what waits is answered when its event comes. */
 class FakeState {
@@ -58,7 +60,7 @@ class FakeState {
       const outcome = this.#apply(command, this.#session, seq)
       if (outcome.status === 'pending') return
       this.#waiting.delete(seq)
-      resolve(outcome)
+      resolve(toldAt(this.machine.clockMs, outcome))
     })
   }
 
@@ -140,7 +142,7 @@ beforeEach(() => {
   state = new FakeState(world)
   told = []
   owners = []
-  const env = { nowMs: () => world.nowMs, wallMs: () => world.nowMs, randomInt: () => 0, newId: () => 'id' }
+  const env = { nowMs: () => world.nowMs, wallMs: () => WALL_MS + world.nowMs, randomInt: () => 0, newId: () => 'id' }
   locks = new Locks({
     fabric: { env, after: (delayMs, run) => world.after(delayMs, run), log: () => {} },
     state: state as unknown as ClusterState,
@@ -164,7 +166,7 @@ async function tokenOf(answer: ReturnType<typeof acquire>): Promise<number> {
 
 test('a lock has one holder, and tokens rise', async () => {
   const first = await tokenOf(acquire('a'))
-  expect(await acquire('a', OTHER)).toEqual({ kind: 'held', holder: PID, token: first })
+  expect(await acquire('a', OTHER)).toMatchObject({ kind: 'held', holder: PID, token: first })
   expect(await acquire('a')).toMatchObject({ kind: 'held' })
   expect([locks.isHeld('a', PID), locks.isHeld('a', OTHER)]).toEqual([true, false])
   expect(await locks.release('a', OTHER)).toBe(false)
@@ -172,6 +174,14 @@ test('a lock has one holder, and tokens rise', async () => {
   expect(await locks.release('a', PID)).toBe(false)
   expect(await tokenOf(acquire('a', OTHER))).toBeGreaterThan(first)
   expect(owners).toContain(PID)
+})
+
+test('who does not get it is told since when it is held, by the clock of its node', async () => {
+  await acquire('a')
+  const sinceMs = world.nowMs + WALL_MS
+  world.advance(2500)
+  expect(await acquire('a', OTHER)).toMatchObject({ kind: 'held', holder: PID, sinceMs })
+  expect(await locks.info('a')).toMatchObject({ holder: PID, heldMs: 2500, sinceMs })
 })
 
 test('who waits gets it in turn, or hears that the wait is over', async () => {

@@ -6,6 +6,7 @@ import { RAFT_DEFAULTS } from '../../../cluster/raft/core/raft.ts'
 import { nameOf } from '../../../cluster/raft/core/server.ts'
 import { RaftDriver } from '../../../cluster/raft/driver.ts'
 import { Store } from '../../../cluster/raft/store.ts'
+import type { Outcome } from '../../../cluster/state/core/outcomes.ts'
 import { StateHost } from '../../../cluster/state/host.ts'
 import { ClusterState } from '../../../cluster/state/state.ts'
 import { MemoryStorage } from '../../../cluster/storage/memory.ts'
@@ -137,6 +138,19 @@ test('sessions go on when a transfer came to nothing', async () => {
 })
 
 describe('a command', () => {
+  test('that finds a lock held is told for how long, on servers and clients alike', async () => {
+    const acquire = (node: string) =>
+      group.settled(group.of(node).submit({ kind: 'lock-acquire', name: 'l', pid: pid(node), waitMs: 0, ttlMs: 0 }))
+    expect(await acquire('far')).toMatchObject({ status: 'granted' })
+    await group.net.advance(2000)
+    for (const node of group.states.keys()) {
+      const answer = (await acquire(node)) as Extract<Outcome, { status: 'held' }>
+      expect(answer).toMatchObject({ status: 'held', pid: pid('far') })
+      expect(answer.heldMs).toBeGreaterThanOrEqual(1900)
+      expect(answer.heldMs).toBeLessThan(3000)
+    }
+  })
+
   test('from a client is in the log once, and reads everywhere see it', async () => {
     const outcome = await group.settled(group.of('far').submit({ kind: 'register', name: 'x', pid: pid('far') }))
     expect(outcome).toMatchObject({ status: 'ok', changed: true })
