@@ -11,6 +11,7 @@ import type { Consensus, ConsensusStatus } from './raft/consensus.ts'
 import { nameOf, type ServerId } from './raft/core/server.ts'
 import { Formation } from './raft/formation.ts'
 import { Membership } from './raft/membership.ts'
+import { hasOtherStore } from './raft/seen.ts'
 
 /** A node's place in the cluster. `client`: in no configuration. */
 type NodeRole = 'leader' | 'voter' | 'standby' | 'client'
@@ -283,9 +284,16 @@ export class Group {
 
   /** Who is not seen of those who could elect a leader. */
   #missing(): string {
-    const { voters } = this.status()
-    const names = new Set([this.#fabric.name, ...this.#fabric.live().map(({ name }) => name)])
-    const missing = voters.filter((name) => !names.has(name))
+    const status = this.#consensus?.status()
+    const voters = status?.configuration.configuration.voters ?? []
+    const live = this.#fabric.live()
+    const missing = voters.flatMap((server) => {
+      if (server === status?.self) return []
+      const name = nameOf(server)
+      const node = live.find((each) => each.name === name)
+      if (node === undefined && name !== this.#fabric.name) return [name]
+      return node === undefined || hasOtherStore(node, server) ? [`${name} with the store that it had before`] : []
+    })
     return missing.length === 0
       ? ''
       : `; ${missing.length} of ${voters.length} voters are not seen: ${missing.join(', ')}`
@@ -317,12 +325,10 @@ export class Group {
       this.#onEvent({ kind: 'leader.changed', node: leader === undefined ? '' : nameOf(leader), term })
     }
     if (!isCommitted || before.voters === undefined) return
-    for (const server of voters) {
-      if (!before.voters.includes(server)) this.#onEvent({ kind: 'promoted', node: nameOf(server), term })
-    }
-    for (const server of before.voters) {
-      if (!voters.includes(server)) this.#onEvent({ kind: 'demoted', node: nameOf(server), term })
-    }
+    // By name: a node whose store is replaced by another votes before and after.
+    const [were, are] = [new Set(before.voters.map(nameOf)), new Set(voters.map(nameOf))]
+    for (const node of are) if (!were.has(node)) this.#onEvent({ kind: 'promoted', node, term })
+    for (const node of were) if (!are.has(node)) this.#onEvent({ kind: 'demoted', node, term })
   }
 
   async #try(event: string, boundMs: number, act: () => Promise<void>): Promise<void> {

@@ -19,7 +19,7 @@ import {
   type ServerNode,
 } from './core/reconciler.ts'
 import { nameOf, type ServerId, serverId, storeOf } from './core/server.ts'
-import { limitsOf, seenOf } from './seen.ts'
+import { isStoreOf, limitsOf, seenOf } from './seen.ts'
 import { BOOT_METHODS, decodeBootAnswer, encodeBootRequest } from './wire/boot.ts'
 
 interface MembershipOptions {
@@ -161,11 +161,7 @@ export class Membership {
     const consensus = this.#consensus as Consensus
     switch (method) {
       case 'transfer':
-        return {
-          leader: nameOf(
-            await consensus.transfer(order['to'] === undefined ? undefined : this.#memberNamed(order['to'])),
-          ),
-        }
+        return { leader: nameOf(await consensus.transfer(this.#successorNamed(order['to']))) }
       case 'remove':
         await this.#remove(order)
         return {}
@@ -197,7 +193,9 @@ export class Membership {
   async #remove(order: PackedMap): Promise<void> {
     const consensus = this.#consensus as Consensus
     const { name, force } = order
-    const server = this.#memberNamed(name)
+    const members = this.#membersNamed(name)
+    // Of a node with two stores the one that is not there is meant.
+    const server = members.find((each) => !this.#isThere(each)) ?? (members[0] as ServerId)
     if (this.#isThere(server) && force !== true) {
       const text = `${nameOf(server)} is there; let it leave (runtime cluster leave --node ${nameOf(server)}), or remove it with --force`
       throw new MoonmeshError('Conflict', text, { retryable: false })
@@ -209,16 +207,22 @@ export class Membership {
     return server === this.#consensus?.self || this.#fabric.live().some((node) => isStoreOf(node, server))
   }
 
-  #memberNamed(name: unknown): ServerId {
+  /** Undefined: whoever is best. */
+  #successorNamed(name: unknown): ServerId | undefined {
+    if (name === undefined) return undefined
+    const members = this.#membersNamed(name)
+    // Of a node that lost its store the old one is a member until it is removed, and nobody is there to lead with it.
+    return members.find((server) => this.#isThere(server)) ?? members[0]
+  }
+
+  /** One, or more of a node that lost its store. @throws MoonmeshError `NotFound` */
+  #membersNamed(name: unknown): ServerId[] {
     const { configuration } = (this.#consensus as Consensus).status()
-    const members = membersOf(configuration.configuration).filter((server) => nameOf(server) === name)
-    // Of a node with two stores the one that is not there is meant.
-    const found = members.find((server) => !this.#isThere(server)) ?? members[0]
-    if (found === undefined) {
-      const known = membersOf(configuration.configuration).map(nameOf).sort().join(', ')
-      throw new MoonmeshError('NotFound', `${String(name)} is no member of the group; its members are ${known}`)
-    }
-    return found
+    const all = membersOf(configuration.configuration)
+    const members = all.filter((server) => nameOf(server) === name)
+    if (members.length > 0) return members
+    const known = [...new Set(all.map(nameOf))].sort().join(', ')
+    throw new MoonmeshError('NotFound', `${String(name)} is no member of the group; its members are ${known}`)
   }
 
   /** @returns index of the configuration without it */
@@ -404,11 +408,6 @@ export class Membership {
 }
 
 const keyOf = ({ name, epoch, tags }: LiveNode): string => `${name} ${epoch} ${tags.get('store') ?? ''}`
-
-function isStoreOf({ name, tags }: LiveNode, server: ServerId): boolean {
-  const store = tags.get('store') ?? ''
-  return name === nameOf(server) && store !== '' && storeOf(server).startsWith(store)
-}
 
 function isMember({ configuration }: ConsensusStatus, server: ServerId): boolean {
   return membersOf(configuration.configuration).includes(server)

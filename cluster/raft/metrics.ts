@@ -3,6 +3,7 @@
 import type { Metric, Registry } from 'prom-client'
 import { type Histogram, histogramMetric } from '../../runtime/base/histogram.ts'
 import type { ConsensusStatus } from './consensus.ts'
+import type { FollowerStatus } from './core/raft.ts'
 import { nameOf } from './core/server.ts'
 import type { RaftStatistics } from './statistics.ts'
 
@@ -122,13 +123,13 @@ export function registerRaftMetrics(prom: Prom, registry: Registry, figures: () 
     one((s) => s.uncommittedBytes),
   )
   gauge('raft_peer_lag', 'entries that a member is behind the leader', ['peer'], ({ status }) =>
-    status.followers.map(({ server, match }) => [{ peer: nameOf(server) }, Math.max(0, status.last.index - match)]),
+    peersOf(status).map(({ server, match }) => [{ peer: nameOf(server) }, Math.max(0, status.last.index - match)]),
   )
   gauge('raft_peer_mode', 'how the leader feeds a member: 0 probe, 1 replicate, 2 snapshot', ['peer'], ({ status }) =>
-    status.followers.map(({ server, mode }) => [{ peer: nameOf(server) }, MODES[mode]]),
+    peersOf(status).map(({ server, mode }) => [{ peer: nameOf(server) }, MODES[mode]]),
   )
   gauge('raft_inflight', 'appends to a member that are not answered', ['peer'], ({ status }) =>
-    status.followers.map(({ server, inflightCount }) => [{ peer: nameOf(server) }, inflightCount]),
+    peersOf(status).map(({ server, inflightCount }) => [{ peer: nameOf(server) }, inflightCount]),
   )
   histogram(
     'raft_append_seconds',
@@ -229,6 +230,16 @@ export function registerRaftMetrics(prom: Prom, registry: Registry, figures: () 
   counter('raft_dropped_total', 'messages that were not taken', ['reason'], ({ statistics }) =>
     [...statistics.drops].map(([reason, value]) => [{ reason }, value]),
   )
+}
+
+/** One server a node: of one that lost its store, the server that answers. */
+function peersOf({ followers }: ConsensusStatus): readonly FollowerStatus[] {
+  const best = new Map<string, FollowerStatus>()
+  for (const follower of followers) {
+    const name = nameOf(follower.server)
+    if (follower.silentMs <= (best.get(name)?.silentMs ?? Number.POSITIVE_INFINITY)) best.set(name, follower)
+  }
+  return [...best.values()]
 }
 
 const byResult =

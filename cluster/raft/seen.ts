@@ -4,6 +4,7 @@ import type { RaftSettings } from '../config.ts'
 import type { LiveNode } from '../fabric.ts'
 import type { Seen } from './core/bootstrap.ts'
 import type { Limits } from './core/selection.ts'
+import { nameOf, type ServerId, storeOf } from './core/server.ts'
 
 const STATUSES: readonly Seen['status'][] = ['none', 'pre', 'out', 'in', 'leaving']
 const ID = /^[0-9a-f]{16}$/
@@ -28,6 +29,17 @@ export function seenOf({ name, epoch, tags }: LiveNode, isLinked: boolean): Seen
     formation: formation !== undefined && ID.test(formation) ? formation : undefined,
     isLinked,
   }
+}
+
+/** Whether the node runs with the store of this server: one that lost it has the name still. */
+export function isStoreOf({ name, tags }: LiveNode, server: ServerId): boolean {
+  const store = tags.get('store') ?? ''
+  return name === nameOf(server) && store !== '' && storeOf(server).startsWith(store)
+}
+
+/** Whether the node of this server says that it runs with another store. */
+export function hasOtherStore(node: LiveNode, server: ServerId): boolean {
+  return node.name === nameOf(server) && (node.tags.get('store') ?? '') !== '' && !isStoreOf(node, server)
 }
 
 export function limitsOf({ votersMax, votersMin, standbysMax }: RaftSettings): Limits {

@@ -10,9 +10,12 @@ const WARN_AFTER_MS = 31_000
 
 let servers: DriverGroup
 let groups: Map<string, Group>
+/** Kinds of events of all groups. */
+let told: string[]
 beforeEach(() => {
   servers = new DriverGroup()
   groups = new Map()
+  told = []
 })
 afterEach(async () => {
   await Promise.all([...groups.values()].map((group) => group.close()))
@@ -31,7 +34,7 @@ function partOf(name: string): Group {
   if (fabric === undefined || consensus === undefined) throw new Error(`${name} is not there`)
   const raw = both(setting('raft.heartbeat_timeout', '300ms'), setting('raft.election_timeout', '300ms'))
   const settings = settingsOf(both(raw, setting('raft.bootstrap_expect', 3)))
-  const group = new Group({ fabric, consensus, settings, onEvent: () => {} })
+  const group = new Group({ fabric, consensus, settings, onEvent: ({ kind }) => told.push(kind) })
   groups.set(name, group)
   return group
 }
@@ -97,6 +100,44 @@ test('who is left without a majority names the voters that are missing', async (
   expect(detailOf(group, 'raft_last_contact')).toContain(
     `2 of 3 voters are not seen: ${[leader, other].sort().join(', ')}`,
   )
+})
+
+test('a voter whose node lost its store is missing, though the node is there', async () => {
+  await form(['a', 'b', 'c'])
+  const [one, other] = servers.followers().map(({ self }) => nameOf(self)) as [string, string]
+  const leader = nameOf(servers.leader().self)
+  for (const name of [leader, other]) {
+    servers.net.crash(name)
+    await groups.get(name)?.close()
+    await servers.drivers.get(name)?.close()
+  }
+  servers.disks.delete(other)
+  await servers.start(other)
+  partOf(other)
+  await servers.net.advance(90_000)
+  const told = [leader, `${other} with the store that it had before`].sort().join(', ')
+  expect(detailOf(groups.get(one), 'raft_last_contact')).toContain(`2 of 3 voters are not seen: ${told}`)
+})
+
+test('a node whose store is replaced by another is a voter before and after, and nobody is told that it is none', async () => {
+  await form(['a', 'b', 'c'])
+  const leader = servers.leader()
+  const [one] = servers.followers().map(({ self }) => nameOf(self)) as [string]
+  const old = servers.drivers.get(one)?.self as string
+  servers.net.crash(one)
+  await groups.get(one)?.close()
+  await servers.drivers.get(one)?.close()
+  servers.disks.delete(one)
+  const { self: anew } = await servers.start(one)
+  told.length = 0
+  await servers.settled(leader.changeMembership({ op: 'add-standby', server: anew }))
+  const isSynced = (): boolean => leader.status().followers.some((each) => each.server === anew && each.isSynced)
+  for (let ms = 0; ms < SETTLED_MS && !isSynced(); ms += 100) await servers.net.advance(100)
+  await servers.settled(leader.changeMembership({ op: 'promote', server: anew }))
+  await servers.settled(leader.changeMembership({ op: 'remove', server: old }))
+  await servers.net.advance(1000)
+  expect(leader.status().configuration.configuration.voters).toContain(anew)
+  expect(told.filter((kind) => kind !== 'leader.changed')).toEqual([])
 })
 
 describe('what keeps a server silent (cluster.md §11)', () => {

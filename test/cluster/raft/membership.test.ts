@@ -144,6 +144,42 @@ describe('who is taken out of the group at whose word (cluster.md §5.9)', () =>
     expect(members().voters).not.toContain(other)
   })
 
+  describe('of a node that lost its store, while both of its servers are members,', () => {
+    let one: string
+    let other: string
+    let old: string
+    let anew: string
+    beforeEach(async () => {
+      const leader = await servers.form(['a', 'b', 'c'])
+      ;[one, other] = others()
+      // Nobody tidies up before the test has looked.
+      const patient = settingsWith(setting('raft.reconcile_debounce', '60s'))
+      for (const name of [nameOf(leader.self), other]) attend(name, patient)
+      old = servers.drivers.get(one)?.self as string
+      await kill(one)
+      servers.disks.delete(one)
+      anew = (await servers.start(one)).self
+      attend(one, patient)
+      await servers.settled(leader.changeMembership({ op: 'add-standby', server: anew }))
+      const isSynced = (): boolean => leader.status().followers.some((each) => each.server === anew && each.isSynced)
+      for (let ms = 0; ms < SETTLED_MS && !isSynced(); ms += 100) await servers.net.advance(100)
+      await servers.settled(leader.changeMembership({ op: 'promote', server: anew }))
+      const { voters } = leader.status().configuration.configuration
+      expect(voters.filter((server) => nameOf(server) === one)).toEqual([old, anew].sort())
+    })
+
+    test('the one that is gone', async () => {
+      await servers.settled(part(other).membership.remove(one))
+      const { voters } = servers.leader().status().configuration.configuration
+      expect(voters.filter((server) => nameOf(server) === one)).toEqual([anew])
+    })
+
+    test('and leadership goes to the one that is there', async () => {
+      expect(await servers.settled(part(other).membership.transfer(one))).toBe(one)
+      expect(servers.leader().self).toBe(anew)
+    })
+  })
+
   test('nobody while there is no leader: who asks is told so at its deadline', async () => {
     const leader = await form(['a', 'b', 'c'])
     const [one, other] = others()
