@@ -72,6 +72,3 @@ export const libraryModules: readonly LibraryModule[] = [
   metricsModule,
   systemModule,
 ]
-
-/** Names that `modules:` may hold. Naming what is always there is allowed and changes nothing. */
-export const moduleNames: ReadonlySet<string> = new Set(libraryModules.map((module) => module.name))

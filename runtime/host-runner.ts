@@ -2,16 +2,12 @@
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { consoleModule } from '../lua-stdlib/console.ts'
-import { expressionTester } from '../lua-stdlib/expr/condition.ts'
-import { libraryModules } from '../lua-stdlib/index.ts'
 import { toBytes } from './base/bytes.ts'
 import { MoonmeshError, messageOf } from './base/errors.ts'
 import { ErrorValue } from './base/value.ts'
-import { systemDriver } from './driver.ts'
-import { createEngine, type LuaSettings } from './lua/engines.ts'
+import type { LuaSettings } from './lua/engines.ts'
 import type { CodeEntry } from './lua/sandbox.ts'
-import { LuaHost, type LuaHostOptions } from './process/lua-host.ts'
+import type { LuaHost, LuaHostOptions } from './process/lua-host.ts'
 import { type FromHost, inlinePorts, type Port, type ToHost } from './process/port.ts'
 import { ThreadPort } from './process/thread-port.ts'
 import type { WorkerData } from './process/worker.ts'
@@ -106,12 +102,13 @@ export class HostRunner {
   }
 
   async #startInline(): Promise<void> {
-    const engine = await createEngine(this.#context.lua)
+    // Not before: a node whose hosts all have threads starts faster without it.
+    const { openHost } = await import('./process/open-host.ts')
+    const open = await openHost(this.#context.lua)
     if (this.#isStopping) throw new MoonmeshError('Unavailable', `host ${this.definition.id} is shutting down`)
     const [nodePort, hostPort] = inlinePorts<ToHost, FromHost>((run) => setImmediate(run))
     const options = this.#options(0)
-    const modules = options.isConsole ? [...libraryModules, consoleModule] : libraryModules
-    const host = new LuaHost(options, hostPort, systemDriver, engine, modules, expressionTester())
+    const host = open({ options, port: hostPort })
     const { relay } = this.#context
     host.sendAway = (...message) => relay.sendAway(...message)
     this.#open({ id: options.id, slot: options.slot, port: nodePort, worker: undefined, host, whenReady: () => {} })

@@ -1,6 +1,6 @@
 // The public face of the package.
 
-import { moduleNames } from '../lua-stdlib/index.ts'
+import { moduleNames } from '../lua-stdlib/names.ts'
 import { type App, type LoadResult, loadApp, loadEntries } from './app/load.ts'
 import { formatProblem } from './app/problems.ts'
 import { MoonmeshError } from './base/errors.ts'

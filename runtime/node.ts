@@ -14,7 +14,7 @@ import type {
   Names,
 } from '../cluster/index.ts'
 import { logText } from '../cluster/log-events.ts'
-import { libraryModules, moduleNames } from '../lua-stdlib/index.ts'
+import { moduleNames } from '../lua-stdlib/names.ts'
 import { formatAddress } from './admin/address.ts'
 import { packageInfo } from './admin/package.ts'
 import { PrometheusListener } from './admin/prometheus.ts'
@@ -309,6 +309,7 @@ export class Node {
       members: () => this.#liveMembers(),
       group: () => this.#cluster?.group,
     }
+    const libraryModules = async () => (await import('../lua-stdlib/index.ts')).libraryModules
     this.#nodeServices.add('system', new SystemService(itself, libraryModules, systemEnv.wallMs))
     return new PlainStores(stores)
   }

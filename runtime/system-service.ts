@@ -43,10 +43,10 @@ const nanoseconds = (ms: number): Value => integerValue(BigInt(Math.round(ms)) *
 
 export class SystemService implements NodeService {
   readonly #node: SystemNode
-  readonly #modules: readonly LibraryModule[]
+  readonly #modules: () => Promise<readonly LibraryModule[]>
   readonly #wallMs: () => number
 
-  constructor(node: SystemNode, modules: readonly LibraryModule[], wallMs: () => number) {
+  constructor(node: SystemNode, modules: () => Promise<readonly LibraryModule[]>, wallMs: () => number) {
     this.#node = node
     this.#modules = modules
     this.#wallMs = wallMs
@@ -88,9 +88,9 @@ export class SystemService implements NodeService {
       const own = processes.filter((info) => info.host === toText(host as string))
       return list(own.map((info) => this.#process(info)))
     },
-    modules: () =>
+    modules: async () =>
       list(
-        this.#modules.map(({ name, description, tags }) =>
+        (await this.#modules()).map(({ name, description, tags }) =>
           record({ name: toBytes(name), description: toBytes(description), class: list([...tags]) }),
         ),
       ),

@@ -1,6 +1,6 @@
 // The admin interface: HTTP on the node's Unix socket and, read-only, on `admin.http`. operations.md §3.
 //
-// The listeners are plain node:http. Fastify answers, but is loaded with the first request: a node starts faster without it.
+// The listeners are plain node:http. Fastify answers by the routes; both are loaded with the first request: a node starts faster without them.
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -14,22 +14,6 @@ import { CONSOLE_PATH, CONSOLE_PROTOCOL, serveConsole } from './attach.ts'
 import { Connections, REQUEST_TIMES } from './connections.ts'
 import { isLoopback, refusal } from './guard.ts'
 import { explained, listen } from './listen.ts'
-import { dashboardRoutes } from './routes/dashboard.ts'
-import { entriesRoute } from './routes/entries.ts'
-import { eventsRoute } from './routes/events.ts'
-import { groupsRoute } from './routes/groups.ts'
-import { healthRoutes } from './routes/health.ts'
-import { kvRoutes } from './routes/kv.ts'
-import { locksRoute } from './routes/locks.ts'
-import { logsRoute } from './routes/logs.ts'
-import { memberRoutes } from './routes/members.ts'
-import { metricsRoute } from './routes/metrics.ts'
-import { namesRoute } from './routes/names.ts'
-import { processesRoute } from './routes/processes.ts'
-import { raftRoutes } from './routes/raft.ts'
-import { servicesRoute } from './routes/services.ts'
-import { snapshotRoute } from './routes/snapshot.ts'
-import { statusRoute } from './routes/status.ts'
 import { type AdminNode, errorBody, httpStatus } from './shapes.ts'
 
 export interface AdminSettings {
@@ -176,7 +160,7 @@ export class AdminServer {
   }
 
   async #makeApp(): Promise<FastifyInstance> {
-    const { fastify } = await import('fastify')
+    const [{ fastify }, { addRoutes }] = await Promise.all([import('fastify'), import('./routes/all.ts')])
     const { node, log } = this.#options
     const app = fastify({
       // Its own answer while it closes is none of ours.
@@ -213,22 +197,7 @@ export class AdminServer {
       if (error.kind === 'Internal') log.write('error', {}, `admin: ${error.message}`)
       return reply.code(httpStatus(error.kind)).send(errorBody(error))
     })
-    statusRoute(app, node)
-    servicesRoute(app, node)
-    processesRoute(app, node)
-    entriesRoute(app, node)
-    eventsRoute(app, node)
-    logsRoute(app, node)
-    healthRoutes(app, node)
-    metricsRoute(app, node)
-    memberRoutes(app, node)
-    raftRoutes(app, node)
-    snapshotRoute(app, node, log)
-    namesRoute(app, node)
-    locksRoute(app, node)
-    kvRoutes(app, node)
-    groupsRoute(app, node)
-    await dashboardRoutes(app)
+    await addRoutes(app, node, log)
     await app.ready()
     return app
   }

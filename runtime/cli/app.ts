@@ -12,11 +12,11 @@ export interface AppOptions {
 
 /** The app, or its problems. Starts nothing and writes nothing. */
 export async function loadAppAt(path: string, { config = [], set = [] }: AppOptions): Promise<LoadResult> {
-  // A command that loads no app starts faster without the loader, the Lua engine and the library modules.
+  // A command that loads no app starts faster without the loader and the Lua engine.
   const [{ loadApp }, { compileProblem }, { moduleNames }, { clusterReader }] = await Promise.all([
     import('../app/load.ts'),
     import('../lua/check.ts'),
-    import('../../lua-stdlib/index.ts'),
+    import('../../lua-stdlib/names.ts'),
     import('../../cluster/config/machine.ts'),
   ])
   const cluster = clusterReader({ packageVersion: packageInfo().version })

@@ -1,14 +1,10 @@
 // Entry of a host's worker thread: one host, one engine, one port to the node.
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { consoleModule } from '../../lua-stdlib/console.ts'
-import { expressionTester } from '../../lua-stdlib/expr/condition.ts'
-import { libraryModules } from '../../lua-stdlib/index.ts'
 import { assert } from '../base/assert.ts'
-import { systemDriver } from '../driver.ts'
-import { createEngine, type LuaSettings } from '../lua/engines.ts'
-import { LoadingHost } from './loading-host.ts'
-import { LuaHost, type LuaHostOptions } from './lua-host.ts'
+import type { LuaSettings } from '../lua/engines.ts'
+import type { LuaHostOptions } from './lua-host.ts'
+import { openHost } from './open-host.ts'
 import type { FromHost, ToHost } from './port.ts'
 import { ThreadPort } from './thread-port.ts'
 
@@ -24,9 +20,7 @@ export interface WorkerData extends LuaHostOptions {
 assert(parentPort !== null, 'worker.ts runs in a worker thread')
 const { lua, onlyLoads = false, memoryBytesMax, ...options } = workerData as WorkerData
 // Before the port: what comes in is kept for the first who listens.
-const engine = await createEngine(lua, memoryBytesMax)
+const open = await openHost(lua, memoryBytesMax)
 const port = new ThreadPort<FromHost, ToHost>(parentPort)
-const modules = options.isConsole ? [...libraryModules, consoleModule] : libraryModules
-const HostClass = onlyLoads ? LoadingHost : LuaHost
-new HostClass(options, port, systemDriver, engine, modules, expressionTester())
+open({ options, port, onlyLoads })
 port.post({ kind: 'ready' })

@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { moduleNames } from '../../lua-stdlib/index.ts'
+import { moduleNames } from '../../lua-stdlib/names.ts'
 import { loadApp } from '../../runtime/app/load.ts'
 import { compileProblem } from '../../runtime/lua/check.ts'
 import { Cli } from '../tools/cli.ts'

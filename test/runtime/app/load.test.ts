@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { moduleNames } from '../../../lua-stdlib/index.ts'
+import { moduleNames } from '../../../lua-stdlib/names.ts'
 import { type LoadEntriesOptions, loadApp, loadEntries } from '../../../runtime/app/load.ts'
 import { compileProblem } from '../../../runtime/lua/check.ts'
 import { appFolder, ids, loadFiles, problemsOf, rules, shown } from './app-folder.ts'
