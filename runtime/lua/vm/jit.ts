@@ -19,6 +19,8 @@ export const UNWIND = new Box(undefined) as unknown as Val
 export const MULTI = new Box(undefined) as unknown as Val
 
 const PENDING_NAME = 'PENDING'
+/** Of a frame whose slice has ended in JavaScript: it goes back there with the next jump. */
+const HEAT_MAX = 2 ** 29
 /** Functions with more instructions are left to the loop. */
 const CODE_MAX = 4000
 /** Blocks inside blocks of what is made. */
@@ -343,7 +345,7 @@ class Generator {
     const list = ['m', 'co', 'fr', 'base', ...registers].join(',')
     this.#header.add(
       `function spill${count}(${list}){const S=co.S;${registers.map((name, i) => `S[base+${i}]=${name};`).join('')}` +
-        'm.js--;fr.heat=0;if(m.pending===-1)fr.fn.proto.unwound++;return UNWIND}',
+        `m.js--;if(m.pending===-1){fr.heat=0;fr.fn.proto.unwound++}else fr.heat=m.outcome==='preempted'?${HEAT_MAX}:0;return UNWIND}`,
     )
     return `return spill${count}(${list});`
   }

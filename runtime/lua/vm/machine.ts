@@ -95,6 +95,8 @@ const EVENTS = [
 const REENTRY_MAX = JS_DEPTH_MAX - 60
 /** What a loop takes of the JavaScript stack, in functions. */
 const LOOP_COST = 4
+/** A frame whose loop cannot be in JavaScript has so many rounds before anybody asks again. */
+const HEAT_NEVER = -(2 ** 30)
 /** A loop that is not, or cannot be, in JavaScript. */
 const COLD = 1
 
@@ -1898,7 +1900,7 @@ export class Machine {
     let entry = proto.loops.get(pc)
     if (entry === undefined) {
       if (!this.isCompiling || proto.loops.has(pc)) {
-        frame.heat = Number.NEGATIVE_INFINITY
+        frame.heat = HEAT_NEVER
         return COLD
       }
       entry = compileEntry(proto, pc, PENDING)

@@ -16,6 +16,9 @@ const TRANSITIONS_MAX = 1024
 /** A list this long is looked at for being mostly empty; and each time it has doubled. */
 const SPARSE_CHECK_MIN = 64
 
+/** A list this long is given twice its room when that is full: what it costs is mostly new pages of memory, and fewer are thrown away. */
+const DOUBLED_MIN = 4096
+
 /** Counts changes that cached lookups through metatables rest on. */
 export const epoch = { value: 0 }
 const shapeCount = { value: 0 }
@@ -244,9 +247,16 @@ export class Table {
     if (arr === NO_VALUES) {
       this.arr = arr = [undefined, value]
     } else {
-      if (length >= SPARSE_CHECK_MIN && (length & (length - 1)) === 0 && this.#isSparse()) {
-        this.#setHash(length, value)
-        return
+      if (length >= SPARSE_CHECK_MIN && (length & (length - 1)) === 0) {
+        if (this.#isSparse()) {
+          this.#setHash(length, value)
+          return
+        }
+        if (length >= DOUBLED_MIN) {
+          // V8 would add a half each time. It keeps the room when the length goes back.
+          arr.length = length * 2
+          arr.length = length
+        }
       }
       arr.push(value)
     }
@@ -261,8 +271,7 @@ export class Table {
   #isSparse(): boolean {
     const { arr } = this
     let live = 0
-    for (let i = 1; i < arr.length; i++) if (arr[i] !== undefined) live++
-    if (live * 2 > arr.length) return false
+    for (let i = arr.length - 1; i > 0; i--) if (arr[i] !== undefined && ++live * 2 > arr.length) return false
     this.arr = NO_VALUES
     for (let i = 1; i < arr.length; i++) if (arr[i] !== undefined) this.#setHash(i, arr[i])
     return true
