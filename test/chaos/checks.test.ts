@@ -5,7 +5,7 @@ import { checkLinearizable } from '../sim/checkers/linearizable.ts'
 import { checkBank, checkCounters, checkRegisters, register } from './checks/kv.ts'
 import { checkLocks } from './checks/locks.ts'
 import { checkCasts, checkOwn, differences } from './checks/merging.ts'
-import { checkNames, claimsOf } from './checks/names.ts'
+import { checkNames, checkUntold, claimsOf } from './checks/names.ts'
 import { History } from './history.ts'
 import type { Order, Reply, Run } from './node.ts'
 import { DESTRUCTIVE, planOf } from './plan.ts'
@@ -198,6 +198,39 @@ describe('names', () => {
     expect(claimsOf(told, 'e:1', () => true)).toEqual(['{a}', '{b}'])
     told.said('cancel', 'b', 30, { reason: 'name revoked: e:1' })
     expect(claimsOf(told, 'e:1', () => true)).toEqual(['{a}'])
+  })
+
+  test('who sees that it lost an eventual name was told so (N8)', () => {
+    const lost = (): Told =>
+      new Told()
+        .did(take('e:1', 'EVENTUAL'), 0, 10, { ok: true }, 'a')
+        .did({ op: 'lookup', name: 'e:1' }, 100, 110, { found: '{b}' }, 'a')
+    const later: [Order, number, number, Record<string, unknown>, string] = [get, 5000, 5010, { absent: true }, 'a']
+    expect(checkUntold(lost().did(...later))).toHaveLength(1)
+    // It may have ended before it could say so.
+    expect(checkUntold(lost())).toEqual([])
+    expect(
+      checkUntold(
+        lost()
+          .said('cancel', 'a', 120, { reason: 'name revoked: e:1' })
+          .did(...later),
+      ),
+    ).toEqual([])
+    const gaveUp = new Told()
+      .did(take('e:1', 'EVENTUAL'), 0, 10, { ok: true }, 'a')
+      .did({ op: 'unregister', name: 'e:1' }, 20, 30, { done: true }, 'a')
+      .did({ op: 'lookup', name: 'e:1' }, 100, 110, { absent: true }, 'a')
+    expect(checkUntold(gaveUp.did(...later))).toEqual([])
+  })
+
+  test('a revocation excuses one loss, not the next one (N8)', () => {
+    const told = new Told()
+      .did(take('e:1', 'EVENTUAL'), 0, 10, { ok: true }, 'a')
+      .said('cancel', 'a', 20, { reason: 'name revoked: e:1' })
+      .did(take('e:1', 'EVENTUAL'), 30, 40, { ok: true }, 'a')
+      .did({ op: 'unregister', name: 'e:1' }, 50, 60, { done: false }, 'a')
+      .did(get, 5000, 5010, { absent: true }, 'a')
+    expect(checkUntold(told)).toHaveLength(1)
   })
 })
 

@@ -5,7 +5,7 @@ import { ask } from '../../runtime/cli/client.ts'
 import { checkBank, checkCounters, checkRegisters } from './checks/kv.ts'
 import { checkLocks } from './checks/locks.ts'
 import { type Content, checkCasts, checkMerged, checkOwn, differences, joinedOf } from './checks/merging.ts'
-import { checkNames, claimsOf } from './checks/names.ts'
+import { checkNames, checkUntold, claimsOf } from './checks/names.ts'
 import type { Cluster } from './cluster.ts'
 import { calledMs, type History } from './history.ts'
 import type { ChaosNode, Order, Reply } from './node.ts'
@@ -235,6 +235,7 @@ export function judge(history: History, counters: ReadonlyMap<string, number> | 
     ...checkNames(history),
     ...checkCasts(history),
     ...checkRevocations(history),
+    ...checkUntold(history),
   ]
 }
 

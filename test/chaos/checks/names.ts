@@ -192,6 +192,74 @@ export function claimsOf(history: History, name: string, isAlive: (pid: string) 
   return [...claims].filter(isAlive).sort()
 }
 
+/** What a process was told of its revocation may be heard a little after an answer that shows it. */
+const HEARD_MS = 3000
+
+/**
+ * Who was told that it has an eventual name, did not give it up and then sees that it has it no more was told so as well, once it lived on for a
+ * while. cluster.md §6, N8.
+ */
+export function checkUntold(history: History): string[] {
+  const problems: string[] = []
+  const ofPid = groupBy(
+    history.operations.filter(({ reply }) => reply?.pid !== undefined),
+    ({ reply }) => String(reply?.pid),
+  )
+  for (const [pid, operations] of ofPid) {
+    const names = new Set(operations.map(({ order }) => String(order['name'])).filter((name) => name.startsWith('e:')))
+    for (const name of names) {
+      const revokedMs = history.remarks.flatMap((each) =>
+        each.ev === 'cancel' && each.pid === pid && each['reason'] === `name revoked: ${name}` ? [each.atMs] : [],
+      )
+      problems.push(...untoldOf({ pid, name, operations, revokedMs }))
+    }
+  }
+  return problems
+}
+
+interface OwnStory {
+  readonly pid: string
+  readonly name: string
+  /** All of the process, answered ones alone. */
+  readonly operations: readonly Operation[]
+  /** When it was heard that the process was told. */
+  readonly revokedMs: readonly number[]
+}
+
+function untoldOf({ pid, name, operations, revokedMs }: OwnStory): string[] {
+  const problems: string[] = []
+  /** When it began to have the name, as far as it was told; undefined: it does not count on it. */
+  let sinceMs: number | undefined
+  for (const operation of operations.toSorted((a, b) => calledMs(a) - calledMs(b))) {
+    const { order, reply } = operation
+    if (order['name'] !== name || reply === undefined) continue
+    const atMs = calledMs(operation)
+    if (sinceMs !== undefined && revokedMs.some((each) => each >= (sinceMs as number) && each <= atMs))
+      sinceMs = undefined
+    if (sinceMs !== undefined && showsLoss(operation, pid)) {
+      // Whatever it said before it answered again was heard before that.
+      const later = operations.find((each) => calledMs(each) >= returnedMs(operation) + HEARD_MS)
+      const heardMs = later?.atMs ?? Number.POSITIVE_INFINITY
+      if (!revokedMs.some((each) => each >= (sinceMs as number) && each <= heardMs) && later !== undefined)
+        problems.push(
+          `${pid} has ${name} since ${sinceMs.toFixed(0)}, lost it by ${atMs.toFixed(0)} and was not told (N8)`,
+        )
+      sinceMs = undefined
+    }
+    if (order.op === 'register' && reply.err === undefined) sinceMs ??= atMs
+    if (order.op === 'unregister') sinceMs = undefined
+  }
+  return problems
+}
+
+/** Whether the answer says that somebody else has the name, or nobody. */
+function showsLoss({ order, reply }: Operation, pid: string): boolean {
+  if (reply === undefined) return false
+  if (order.op === 'unregister') return reply.err === undefined && reply['done'] === false
+  if (order.op === 'lookup') return reply.err === undefined && reply['found'] !== pid
+  return order.op === 'register' && reply.err?.kind === 'AlreadyExists' && reply.err.existing !== pid
+}
+
 const told = (events: readonly Event[]): string =>
   events
     .map(({ client, call, calledMs, returned }) => {
