@@ -84,3 +84,6 @@ export const WORKLOADS = {
   ],
   W12: ['Cold start', 'From the start of the command to the first message that the first actor of an app has handled.'],
 }
+
+/** Of growth.mjs. */
+export const GROWTH_PARTS = ['processes', 'names', 'members', 'nodes', 'gossip']

@@ -17,6 +17,8 @@ const GROUPS = 100
 const WARM = 100
 const READY_MS_MAX = 120_000
 const sizes = (variable, usual) => (process.env[variable] ?? usual).split(',').map(Number)
+/** Of what has been warmed up with `WARM` of it. */
+const sizesBeyond = () => sizes('GROWTH_SIZES', '1000,10000,100000').filter((size) => size > WARM)
 
 const emit = (subject, size, metric, value, unit) =>
   process.stdout.write(`${JSON.stringify({ subject, size, metric, value: Number(value.toPrecision(4)), unit })}\n`)
@@ -83,7 +85,7 @@ async function names() {
   await run(node, 'elsewhere', 'a', 'names', 'CONSISTENT', 1, known)
   await run(node, 'lookups', known, 10_000)
   const before = heapBytes()
-  for (const size of sizes('GROWTH_SIZES', '1000,10000,100000')) {
+  for (const size of sizesBeyond()) {
     const seconds = await run(node, 'elsewhere', 'a', 'names', 'CONSISTENT', known + 1, size)
     emit('names', size, 'registered, 64 at a time', (size - known) / seconds, '1/s')
     known = size
@@ -99,7 +101,7 @@ async function members() {
   await run(node, 'elsewhere', 'a', 'members', joined / GROUPS, GROUPS)
   await run(node, 'listing', GROUPS, joined / GROUPS)
   const before = heapBytes()
-  for (const size of sizes('GROWTH_SIZES', '1000,10000,100000')) {
+  for (const size of sizesBeyond()) {
     const [from, more] = [performance.now(), (size - joined) / GROUPS]
     await run(node, 'elsewhere', 'a', 'members', more, GROUPS)
     joined = size

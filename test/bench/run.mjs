@@ -1,7 +1,7 @@
 // `npm run bench`: Moonmesh's workloads, and those of other systems beside them, round after round.
 // usage: npm run bench -- [W1 W2 …] [--rounds 3] [--peers DIR] [--only erlang,lua] [--without hraft] [--json] [--report PAGE.md]
 //        npm run bench -- --table --report PAGE.md     writes the page anew from what was measured
-//        npm run bench -- growth [--report PAGE.md]    what more nodes, processes and names cost, see growth.mjs
+//        npm run bench -- growth [processes names …] [--report PAGE.md]    what more of everything costs, see growth.mjs
 //        npm run bench -- soak …                       whether anything grows, see soak.mjs
 //        npm run bench -- kv-large [--gib 2] …         a large data set, see kv-large.mjs
 // DIR (else BENCH_PEERS, else a folder bench/peers beside this checkout) holds one folder a peer with a run.mjs that takes workload ids and
@@ -15,7 +15,7 @@ import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from '
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { WORKLOADS } from './goals.mjs'
+import { GROWTH_PARTS, WORKLOADS } from './goals.mjs'
 import { medians, OURS, render, short } from './page.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -63,6 +63,10 @@ const { values: options, positionals } = parseArgs({
   },
 })
 const isGrowth = positionals[0] === 'growth'
+const growthParts = positionals.length > 1 ? positionals.slice(1) : GROWTH_PARTS
+const unknownPart = isGrowth ? growthParts.find((part) => !GROWTH_PARTS.includes(part)) : undefined
+if (unknownPart !== undefined)
+  throw new Error(`no such part of growth: ${unknownPart}; there are ${GROWTH_PARTS.join(' ')}`)
 const workloads = options.table || isGrowth ? [] : positionals.length > 0 ? positionals : Object.keys(WORKLOADS)
 const unknown = workloads.filter((workload) => WORKLOADS[workload] === undefined)
 if (unknown.length > 0)
@@ -221,9 +225,14 @@ const data = before()
 const now = {}
 let unexplained = []
 if (!options.table) data.machine = machine()
-if (isGrowth) {
-  const { code, figures } = await figuresOf(join(here, 'growth.mjs'), ['--expose-gc'], positionals.slice(1))
+// Each part in a program of its own, and on the page when it is over.
+for (const part of isGrowth ? growthParts : []) {
+  const startMs = performance.now()
+  const { code, figures } = await figuresOf(join(here, 'growth.mjs'), ['--expose-gc'], [part])
   if (code !== 0) process.exitCode = 1
+  log(
+    `growth ${part}: ${code === 0 ? 'ok' : `failed (${code})`}, ${Math.round((performance.now() - startMs) / 1000)} s`,
+  )
   const subjects = new Set(figures.map(({ subject }) => subject))
   data.growth = [...(data.growth ?? []).filter(({ subject }) => !subjects.has(subject)), ...figures]
   for (const figure of figures) console.log(JSON.stringify(figure))
