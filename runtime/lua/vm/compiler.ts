@@ -23,6 +23,7 @@ const LIST_FLUSH = 50
 /** Instructions that a jump may pass. */
 const JUMP_MAX = 131_071
 const OPERATORS: readonly Binary[] = ['+', '-', '*', '%', '^', '/', '//', '&', '|', '~', '<<', '>>']
+const DIVISIONS: ReadonlySet<Binary> = new Set(['%', '/', '//'])
 /** The most that a call may cost of the budget, whatever the function's length. */
 const CALL_COST_MAX = 16
 
@@ -757,13 +758,16 @@ class FunctionCompiler {
       const first = this.#free
       const parts: Expression[] = []
       let rest: Expression = node
+      // One instruction for all; errors name the line of the operator that stands last.
+      let { line: lastLine } = node
       while (rest.kind === 'binary' && rest.operator === '..') {
+        lastLine = rest.line
         parts.push(rest.a)
         rest = rest.b
       }
       parts.push(rest)
       for (const part of parts) this.#toNext(part)
-      const pc = this.#emit(OP.CONCAT, register, first, first + parts.length - 1, line)
+      const pc = this.#emit(OP.CONCAT, register, first, first + parts.length - 1, lastLine)
       return this.#named(pc, ...parts.map((part) => this.#describe(part)))
     }
     // A comparison: true where its jump arrives.
@@ -889,10 +893,26 @@ class FunctionCompiler {
 const hidden = (): LocalVariable => ({ name: '(for state)', isCaptured: false, register: -1 })
 
 /** Whether the value is known to be true, or to be false. */
-const isAlways = (node: Expression, truth: boolean): boolean =>
-  truth
-    ? node.kind === 'true' || node.kind === 'constant' || fold(node) !== undefined
-    : node.kind === 'false' || node.kind === 'nil'
+function isAlways(node: Expression, truth: boolean): boolean {
+  switch (node.kind) {
+    case 'paren':
+      return isAlways(node.a, truth)
+    case 'true':
+    case 'constant':
+      return truth
+    case 'false':
+    case 'nil':
+      return !truth
+    case 'unary':
+      return node.operator === 'not' ? isAlways(node.a, !truth) : truth && fold(node) !== undefined
+    case 'and':
+      return truth && isAlways(node.a, true) && isAlways(node.b, true)
+    case 'or':
+      return !truth && isAlways(node.a, false) && isAlways(node.b, false)
+    default:
+      return truth && fold(node) !== undefined
+  }
+}
 
 const isMulti = ({ kind }: Expression): boolean => kind === 'call' || kind === 'vararg'
 
@@ -942,6 +962,8 @@ function fold(node: Expression): (Expression & { kind: 'constant' }) | undefined
   const a = fold(node.a)
   const b = a === undefined ? undefined : fold(node.b)
   if (a === undefined || b === undefined) return undefined
+  // As in the reference implementation, whose names of operands tell what was foretold.
+  if (toDouble(b.value as Num) === 0 && DIVISIONS.has(node.operator)) return undefined
   try {
     return checked(arithmetic(index, a.value as Num, b.value as Num), line)
   } catch (error) {

@@ -44,6 +44,8 @@ export class Lexer {
   readonly #source: string
   readonly #chunkName: string
   #at = 0
+  /** In a string: where the part begins that is not in `text` yet, or the escape that is being read. */
+  #escapeAt = 0
   /** Where the word that was read last begins. */
   start = 0
   /** In which line that is. */
@@ -84,6 +86,12 @@ export class Lexer {
   /** An error in the token that is being read. */
   #bad(text: string, end = this.#at): never {
     return this.fail(`${text} near '${this.#source.slice(this.start, end)}'`)
+  }
+
+  /** An error in a string in quotes. What was read of it is shown as it was understood, up to a zero byte. */
+  #badString(text: string, end: number): never {
+    const shown = `${this.#source[this.start]}${this.text}${this.#source.slice(this.#escapeAt, end)}`
+    return this.fail(`${text} near '${untilZero(shown)}'`)
   }
 
   #scan(): string {
@@ -163,7 +171,7 @@ export class Lexer {
       this.#lineEnd(code)
       from = this.#at
     }
-    if (end < 0) this.fail(`unfinished long ${what} (starting at line ${firstLine}) near '<eof>'`)
+    if (end < 0) this.fail(`unfinished long ${what} (starting at line ${firstLine}) near <eof>`)
     parts.push(source.slice(from, stop))
     this.#at = stop + close.length
     return parts.length === 1 ? (parts[0] as string) : parts.join('')
@@ -196,8 +204,6 @@ export class Lexer {
       } else if (isHex(code) || code === 46) end++
       else break
     }
-    // What touches a number belongs to it: `3x` is no number and a name.
-    while (isNameStart(source.charCodeAt(end)) || isDigit(source.charCodeAt(end))) end++
     this.#at = end
     const value = parseNumber(source.slice(this.start, end))
     if (value === undefined) this.#bad('malformed number')
@@ -208,23 +214,24 @@ export class Lexer {
   #quoted(quote: number): string {
     const source = this.#source
     this.#at++
-    let from = this.#at
-    let text = ''
+    this.#escapeAt = this.#at
+    this.text = ''
     for (;;) {
       const code = source.charCodeAt(this.#at)
       if (code === quote) break
-      if (Number.isNaN(code)) this.fail("unfinished string near '<eof>'")
-      if (isLineEnd(code)) this.#bad('unfinished string')
+      if (Number.isNaN(code)) this.fail('unfinished string near <eof>')
+      if (isLineEnd(code)) this.#badString('unfinished string', this.#at)
       if (code !== 92) {
         this.#at++
         continue
       }
-      text += source.slice(from, this.#at)
+      this.text += source.slice(this.#escapeAt, this.#at)
+      this.#escapeAt = this.#at
       this.#at++
-      text += this.#escape()
-      from = this.#at
+      this.text += this.#escape()
+      this.#escapeAt = this.#at
     }
-    this.text = text + source.slice(from, this.#at)
+    this.text += source.slice(this.#escapeAt, this.#at)
     this.#at++
     return '<string>'
   }
@@ -232,7 +239,7 @@ export class Lexer {
   #escape(): string {
     const source = this.#source
     const code = source.charCodeAt(this.#at)
-    if (Number.isNaN(code)) this.fail("unfinished string near '<eof>'")
+    if (Number.isNaN(code)) this.fail('unfinished string near <eof>')
     if (isLineEnd(code)) {
       this.#lineEnd(code)
       return '\n'
@@ -257,21 +264,21 @@ export class Lexer {
     }
     if (letter === 'x') return this.#hexEscape()
     if (letter === 'u') return this.#utf8Escape()
-    if (!isDigit(code)) this.#bad('invalid escape sequence', this.#at + 1)
+    if (!isDigit(code)) this.#badString('invalid escape sequence', this.#at + 1)
     let value = 0
     let count = 0
     for (; count < 3 && isDigit(source.charCodeAt(this.#at)); count++) {
       value = value * 10 + source.charCodeAt(this.#at) - 48
       this.#at++
     }
-    if (value > 255) this.#bad('decimal escape too large', Math.min(this.#at + 1, source.length))
+    if (value > 255) this.#badString('decimal escape too large', Math.min(this.#at + 1, source.length))
     return String.fromCharCode(value)
   }
 
   #hexEscape(): string {
     const source = this.#source
     for (let i = 1; i <= 2; i++) {
-      if (!isHex(source.charCodeAt(this.#at + i))) this.#bad('hexadecimal digit expected', this.#at + i + 1)
+      if (!isHex(source.charCodeAt(this.#at + i))) this.#badString('hexadecimal digit expected', this.#at + i + 1)
     }
     const value = Number.parseInt(source.slice(this.#at + 1, this.#at + 3), 16)
     this.#at += 3
@@ -281,15 +288,15 @@ export class Lexer {
   #utf8Escape(): string {
     const source = this.#source
     let at = this.#at + 1
-    if (source[at] !== '{') this.#bad("missing '{' in \\u{xxxx}", at + 1)
+    if (source[at] !== '{') this.#badString("missing '{'", at + 1)
     at++
-    if (!isHex(source.charCodeAt(at))) this.#bad('hexadecimal digit expected', at + 1)
+    if (!isHex(source.charCodeAt(at))) this.#badString('hexadecimal digit expected', at + 1)
     let value = 0
     for (; isHex(source.charCodeAt(at)); at++) {
       value = value * 16 + Number.parseInt(source[at] as string, 16)
-      if (value > 0x10ffff) this.#bad('UTF-8 value too large', at + 1)
+      if (value > 0x10ffff) this.#badString('UTF-8 value too large', at + 1)
     }
-    if (source[at] !== '}') this.#bad("missing '}' in \\u{xxxx}", at + 1)
+    if (source[at] !== '}') this.#badString("missing '}'", at + 1)
     this.#at = at + 1
     return utf8Bytes(value)
   }
@@ -305,6 +312,12 @@ export class Lexer {
     this.#at++
     return first
   }
+}
+
+/** Error texts of Lua are strings of C, which a zero byte ends. */
+export function untilZero(text: string): string {
+  const end = text.indexOf('\0')
+  return end < 0 ? text : text.slice(0, end)
 }
 
 /** Of any number up to 2^31, as Lua has it. */

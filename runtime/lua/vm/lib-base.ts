@@ -181,6 +181,7 @@ export function baseLibrary(): Natives {
         return results + 1
       },
       rawequal(m, S, at, count) {
+        anyArgument(m, count, 1)
         anyArgument(m, count, 2)
         S[at] = rawEqual(S[at + 1], S[at + 2])
         return 1
@@ -193,6 +194,7 @@ export function baseLibrary(): Natives {
       },
       rawset(m, S, at, count) {
         const table = tableArgument(m, S, at, count, 1)
+        anyArgument(m, count, 2)
         anyArgument(m, count, 3)
         m.rawSet(table, S[at + 2], S[at + 3])
         S[at] = table

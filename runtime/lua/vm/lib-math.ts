@@ -65,13 +65,13 @@ function random(m: Machine, S: Val[], at: number, count: number): number {
   const bound = (index: number): number | bigint => integerArgument(m, S, at, count, index)
   const low = count === 1 ? 1 : bound(1)
   const high = bound(count)
-  if (lessThan(high, low)) throw m.argumentError(count, 'interval is empty')
+  if (lessThan(high, low)) throw m.argumentError(1, 'interval is empty')
   const span = Number(high) - Number(low)
   if (Number.isSafeInteger(span) && typeof low === 'number') {
     S[at] = Math.min(Number(high), low + Math.floor(Math.random() * (span + 1)))
     return 1
   }
-  if (BigInt(high) - BigInt(low) >= 2n ** 63n) throw m.argumentError(count, 'interval too large')
+  if (BigInt(high) - BigInt(low) >= 2n ** 63n) throw m.argumentError(1, 'interval too large')
   const bits = (BigInt(Math.floor(Math.random() * 2 ** 32)) << 32n) | BigInt(Math.floor(Math.random() * 2 ** 32))
   const value = BigInt(low) + (bits % (BigInt(high) - BigInt(low) + 1n))
   S[at] = toInteger(value >= -9007199254740991n && value <= 9007199254740991n ? Number(value) : value)
@@ -115,8 +115,9 @@ export function mathLibrary(): Natives {
       return 1
     },
     fmod(m, S, at, count) {
-      const x = numberArgument(m, S, at, count, 1)
+      // PUC Lua asks for the second first.
       const y = numberArgument(m, S, at, count, 2)
+      const x = numberArgument(m, S, at, count, 1)
       if (isInteger(x) && isInteger(y)) {
         if (y === 0) throw m.argumentError(2, 'zero')
         // Cut towards zero, unlike `%`.

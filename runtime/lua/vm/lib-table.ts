@@ -142,10 +142,10 @@ const distance = (from: Place, to: Place): number =>
   typeof from === 'number' && typeof to === 'number' ? to - from : Number(BigInt(to) - BigInt(from))
 
 function move(m: Machine, S: Val[], at: number, count: number): number {
-  const source = listArgument(m, S, at, count)
   const from = placeArgument(m, S, at, count, 2)
   const end = placeArgument(m, S, at, count, 3)
   const to = placeArgument(m, S, at, count, 4)
+  const source = listArgument(m, S, at, count)
   let target: Val = source
   if (count >= 5 && S[at + 5] !== undefined) {
     target = S[at + 5]

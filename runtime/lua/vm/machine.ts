@@ -23,7 +23,7 @@ import {
   toInteger,
   toNumber,
 } from './number.ts'
-import { FOR_ITERATOR } from './opcodes.ts'
+import { FOR_ITERATOR, OP } from './opcodes.ts'
 import type { Cache, Entry, Proto } from './proto.ts'
 import { Cache as NewCache } from './proto.ts'
 import { epoch, Table } from './table.ts'
@@ -90,6 +90,34 @@ const EVENTS = [
   '__shl',
   '__shr',
 ]
+
+/** The metamethod that an instruction may call. */
+function eventOf(op: number): string | undefined {
+  if (op >= OP.ADD && op < OP.UNM) return EVENTS[(op - OP.ADD) % EVENTS.length]
+  return OTHER_EVENTS[op]
+}
+const OTHER_EVENTS: Readonly<Record<number, string>> = {
+  [OP.GETTABUP]: '__index',
+  [OP.GETTABLE]: '__index',
+  [OP.GETFIELD]: '__index',
+  [OP.GETI]: '__index',
+  [OP.SELF]: '__index',
+  [OP.SETTABUP]: '__newindex',
+  [OP.SETTABLE]: '__newindex',
+  [OP.SETFIELD]: '__newindex',
+  [OP.SETI]: '__newindex',
+  [OP.UNM]: '__unm',
+  [OP.BNOT]: '__bnot',
+  [OP.LEN]: '__len',
+  [OP.CONCAT]: '__concat',
+  [OP.EQ]: '__eq',
+  [OP.LT]: '__lt',
+  [OP.LTK]: '__lt',
+  [OP.GTK]: '__lt',
+  [OP.LE]: '__le',
+  [OP.LEK]: '__le',
+  [OP.GEK]: '__le',
+}
 
 /** Beyond so many functions in JavaScript the loop begins none. */
 const REENTRY_MAX = JS_DEPTH_MAX - 60
@@ -169,13 +197,15 @@ export class Machine {
 
   /** How the code that calls the native function names it. */
   #calledAs(native: Native): { name: string; isMethod: boolean } {
+    const unnamed = { name: native.qualifiedName, isMethod: false }
     const top = this.co.frames[this.co.depth] as Frame
-    const described = this.co.depth > 0 && top.kind === LUA ? top.fn?.proto.names[top.pc - 1]?.[0] : undefined
-    if (described === undefined) return { name: native.qualifiedName, isMethod: false }
-    const quoted = /^([\w ]+) '(.*)'$/s.exec(described)
-    const op = ((top.fn as Closure).proto.code[top.pc - 1] as number) & 255
-    if (quoted === null || (op !== 58 && op !== 59 && op !== 63)) return { name: native.qualifiedName, isMethod: false }
-    return { name: quoted[2] as string, isMethod: quoted[1] === 'method' }
+    if (this.co.depth === 0 || top.kind !== LUA) return unnamed
+    const { code, names } = (top.fn as Closure).proto
+    const op = (code[top.pc - 1] as number) & 255
+    if (op !== OP.CALL && op !== OP.TAILCALL && op !== OP.TFORCALL)
+      return { ...unnamed, name: eventOf(op) ?? unnamed.name }
+    const quoted = /^([\w ]+) '(.*)'$/s.exec(names[top.pc - 1]?.[0] ?? '')
+    return quoted === null ? unnamed : { name: quoted[2] as string, isMethod: quoted[1] === 'method' }
   }
 
   /** How the source calls an operand of the current instruction, in parentheses. */

@@ -114,8 +114,11 @@ const twice = (value: number, shift: number): number => {
   return value * 2 ** shift
 }
 
-/** Whole floats print without a fraction (lua-core.md §2.1); what compares with another implementation turns it off. */
-export const floats = { areShort: true }
+/**
+ * Whole floats print without a fraction (lua-core.md §2.1); what compares with another implementation turns it off, and then says how what
+ * is no number prints there.
+ */
+export const floats = { areShort: true, nan: 'nan' }
 
 /** `tostring` of a number. */
 export function numberToString(value: Num): string {
@@ -125,6 +128,7 @@ export function numberToString(value: Num): string {
 
 function floatText(value: number): string {
   if (floats.areShort) return numberText(value)
+  if (Number.isNaN(value)) return floats.nan
   const text = generalText(value, 14)
   return /^-?\d+$/.test(text) ? `${text}.0` : text
 }

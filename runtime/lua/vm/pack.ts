@@ -7,6 +7,10 @@ import type { Val } from './value.ts'
 
 const SIZE_MAX = 16
 const TOTAL_MAX = 2 ** 31 - 1
+/** A size that takes no further digit. */
+const FULL_SIZE_MIN = Math.floor((TOTAL_MAX - 9) / 10) + 1
+
+const isDigit = (char: string | undefined): boolean => char !== undefined && char >= '0' && char <= '9'
 
 type Kind = 'int' | 'uint' | 'float' | 'double' | 'fixed' | 'string' | 'zero' | 'pad' | 'align' | 'nothing'
 
@@ -38,12 +42,13 @@ class Reader {
     return this.#at >= this.#text.length
   }
 
-  /** As many digits as a size may have; more are no option. */
+  /** As many digits as a size may have; what follows them is no option. */
   #digits(absent: number): number {
-    const match = /^\d+/.exec(this.#text.slice(this.#at, this.#at + 18))
-    if (match === null) return absent
-    this.#at += match[0].length
-    return Number(match[0])
+    if (!isDigit(this.#text[this.#at])) return absent
+    let size = 0
+    do size = size * 10 + Number(this.#text[this.#at++])
+    while (isDigit(this.#text[this.#at]) && size < FULL_SIZE_MIN)
+    return size
   }
 
   #limited(absent: number): number {

@@ -104,7 +104,7 @@ class Parser {
     const { node } = this.#scope
     this.#reader.resume()
     node.body = this.#block()
-    if (this.#reader.kind !== '<eof>') this.#reader.failNear("'<eof>' expected")
+    if (this.#reader.kind !== '<eof>') this.#reader.failNear('<eof> expected')
     node.endLine = this.#reader.line
     return { main: node, types: this.#finishTypes() }
   }
@@ -573,17 +573,7 @@ class Parser {
     if (isMethod) node.parameters.push(this.#variable('self'))
     this.#generics()
     this.#expect('(')
-    while (this.#reader.kind !== ')') {
-      if (this.#take('...')) {
-        node.isVararg = true
-        this.#annotation()
-        break
-      }
-      node.parameters.push(this.#variable(this.#name()))
-      this.#annotation()
-      if (!this.#take(',')) break
-      if (this.#reader.kind === ')') this.#reader.failNear('<name> expected')
-    }
+    if (this.#reader.kind !== ')') this.#parameters(node)
     this.#expect(')')
     if (this.#reader.kind === ':') this.#type(() => this.#types.resultList())
     const before = this.#openBlock()
@@ -594,6 +584,19 @@ class Parser {
     this.#close('end', 'function', line)
     this.#scope = outer
     return node
+  }
+
+  #parameters(node: FunctionNode): void {
+    do {
+      if (this.#take('...')) {
+        node.isVararg = true
+        this.#annotation()
+        return
+      }
+      if (this.#reader.kind !== '<name>') this.#reader.failNear("<name> or '...' expected")
+      node.parameters.push(this.#variable(this.#name()))
+      this.#annotation()
+    } while (this.#take(','))
   }
 
   // ---- annotations

@@ -4,7 +4,7 @@
 import { Cursor } from '../annotations/cursor.ts'
 import type { Tokens } from '../annotations/tokens.ts'
 import { LuaSyntaxError } from '../engine.ts'
-import { Lexer } from './lexer.ts'
+import { Lexer, untilZero } from './lexer.ts'
 import type { Num } from './number.ts'
 
 /** All words up to the first that is none. */
@@ -157,9 +157,17 @@ export class Reader {
     if (this.kind === '<eof>') return '<eof>'
     const { source, starts, ends } = this.#words
     const { at } = this.cursor
-    const text = this.cursor.kind === '->' ? this.kind : source.slice(starts[at], ends[at + this.#width - 1])
+    const read = source.slice(starts[at], ends[at + this.#width - 1])
+    if (this.kind === '<string>') return `'${untilZero(asUnderstood(read, this.text))}'`
+    const text = this.cursor.kind === '->' ? this.kind : read
     const code = text.charCodeAt(0)
     // A character that cannot be shown, by its number.
     return text.length === 1 && (code < 32 || code > 126) ? `'<\\${code}>'` : `'${text}'`
   }
+}
+
+/** A string between what delimits it in the source. */
+function asUnderstood(read: string, value: string): string {
+  const level = /^\[=*\[/.exec(read)?.[0].length ?? 1
+  return read.slice(0, level) + value + read.slice(-level)
 }

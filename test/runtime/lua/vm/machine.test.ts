@@ -133,7 +133,8 @@ describe('the compiler', () => {
     ['\nif x then\n\nfoo(', 4, 'unexpected symbol near <eof>'],
     ['if x then\n', 2, "'end' expected (to close 'if' at line 1) near <eof>"],
     ['local x = "abc\n"', 1, "unfinished string near '\"abc'"],
-    ['x = 3x', 1, "malformed number near '3x'"],
+    ['x = 3x', 1, 'syntax error near <eof>'],
+    ['x = 3e', 1, "malformed number near '3e'"],
     ['x = "\\q"', 1, "invalid escape sequence near '\"\\q'"],
     ['goto nowhere', 1, "no visible label 'nowhere' for <goto> at line 1"],
     ['break', 1, '<break> at line 1 not inside a loop'],
@@ -141,7 +142,7 @@ describe('the compiler', () => {
     ['::l:: ::l::', 1, "label 'l' already defined on line 1"],
     ['function f() return ... end', 1, "cannot use '...' outside a vararg function near '...'"],
     ['x', 1, 'syntax error near <eof>'],
-    ['--[[ x', 1, "unfinished long comment (starting at line 1) near '<eof>'"],
+    ['--[[ x', 1, 'unfinished long comment (starting at line 1) near <eof>'],
     [`x = ${'('.repeat(300)}`, 1, expect.stringContaining('too many C levels')],
     [
       `local ${Array.from({ length: 201 }, (_, i) => `a${i}`).join(',')}`,

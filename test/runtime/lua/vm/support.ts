@@ -2,6 +2,8 @@
 
 import type { LuaValue } from '../../../../runtime/lua/engine.ts'
 import { VmEngine } from '../../../../runtime/lua/vm/engine.ts'
+import { toText } from '../../../../runtime/lua/vm/library.ts'
+import type { Val } from '../../../../runtime/lua/vm/value.ts'
 
 /**
  * - `loop`: the loop alone.
@@ -54,6 +56,6 @@ export function run(source: string, mode: Mode, chunkName = 't'): { printed: str
   let status = engine.run(thread, {}, budget, { values: [] })
   for (let i = 0; (status === 'preempted' || status === 'yielded') && i < SLICES_MAX; i++)
     status = engine.run(thread, {}, budget, { values: [] })
-  if (status !== 'done') printed += `${status} ${String(engine.results[0])}\n`
+  if (status !== 'done') printed += `${status} ${toText(engine.machine, engine.results[0] as Val)}\n`
   return { printed, results: engine.results }
 }
