@@ -296,8 +296,13 @@ export interface Engine {
    * @param stepsMax where counting ends, objects roughly
    */
   memoryOf?(thread: LuaThread, stepsMax: number): MemoryCount
-  /** VM instructions that the last `run` used, to the grain of the engine. */
+  /** VM instructions that the last `run` used of its last budget, to the grain of the engine. */
   readonly usedBudget: number
+  /**
+   * Asked when a thread that could be preempted has used its budget: how much it has for going on at once, as if it had been preempted and
+   * run again; 0 preempts it. An engine may preempt it without asking.
+   */
+  moreBudget?: ((owner: unknown, used: number) => number) | undefined
   /** Releases everything. The engine is not used afterwards. */
   close(): void
 }

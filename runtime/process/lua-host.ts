@@ -52,6 +52,7 @@ export class LuaHost extends Host {
   ) {
     super(options, port, driver)
     this.engine = engine
+    engine.moreBudget = (owner, used) => (owner as LuaProcess).anotherSlice(used)
     this.sandbox = new Sandbox(engine, modules, (id) => this.#entries.get(id))
     this.calls = new Calls(this)
     this.policies = new PolicyTable(policyConditions(evaluateExpression))

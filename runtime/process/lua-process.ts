@@ -150,6 +150,8 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #waitingCount = 0
   /** Those of them that wait for something under way, not for a channel. */
   #busyCount = 0
+  /** Of the slice that runs, when it followed another one at once. */
+  #nextBudget: number | undefined
   /** Turns that source text without an entry has had. */
   #turnCount = 0
   #loading: Loading | undefined
@@ -384,7 +386,8 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       this.#isRunning = false
       const used = engine.usedBudget + TURN_COST
       this.reductions += used
-      left -= used
+      left = (this.#nextBudget ?? left) - used
+      this.#nextBudget = undefined
       if (this.#doom !== undefined) return this.#end(this.#doom)
       if (this.frame?.adHoc !== undefined && ++this.#turnCount > AD_HOC_TURNS_MAX) {
         return this.#end(failed('exceeded maximum step limit'))
@@ -405,6 +408,17 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     }
     if (!this.isEnded) this.#rest()
     if (this.#captures !== undefined) this.#retryCaptures()
+  }
+
+  /** The running fiber has used up its slice. @returns what it has for the next one if that would be its own anyway; 0: it is left */
+  anotherSlice(used: number): number {
+    const isAsked = this.isEnding || this.#loading !== undefined || this.#captures !== undefined
+    if (isAsked || this.frame?.adHoc !== undefined) return 0
+    const budget = this.#host.scheduler.anotherSlice()
+    if (budget === 0) return 0
+    this.reductions += used + TURN_COST
+    this.#nextBudget = budget
+    return budget
   }
 
   /** Nothing more in this slice: stand in line again, or wait. */

@@ -44,6 +44,11 @@ export class Scheduler {
   slices = 0
   readonly sliceTimes = new Histogram(SLICE_BOUNDS)
   busyMs = 0
+  /** Of the turn: when it ends, when the clock was read last, how many slices it may still have, and how many since that look. */
+  #endMs = 0
+  #clockMs = 0
+  #left = 0
+  #untimed = 0
 
   constructor(driver: SchedulerDriver) {
     this.#driver = driver
@@ -74,36 +79,52 @@ export class Scheduler {
     if (this.#isClosed) return
     const { env } = this.#driver
     const startMs = env.nowMs()
-    const endMs = startMs + TURN_MS
-    let nowMs = startMs
-    let left = TURN_SLICES_MAX
-    let timed = 0
-    this.#fireDue(nowMs)
+    this.#endMs = startMs + TURN_MS
+    this.#clockMs = startMs
+    this.#left = TURN_SLICES_MAX
+    this.#untimed = 0
+    this.#fireDue(startMs)
     for (let process = this.#queue.next(); process !== undefined; process = this.#queue.next()) {
       if (!process.isEnded) {
         this.slices++
+        this.#untimed++
         process.slice(SLICE_BUDGET)
-        timed++
       }
       // Most slices take less than a look at the clock does: they are timed a few at once.
-      if (--left === 0) break
-      if (timed < CLOCK_SLICES) continue
-      nowMs = this.#clocked(nowMs, timed)
-      timed = 0
-      if (nowMs >= endMs) break
+      if (--this.#left === 0) break
+      if (this.#untimed < CLOCK_SLICES) continue
+      const nowMs = env.nowMs()
+      this.#observe(nowMs)
+      if (nowMs >= this.#endMs) break
       this.#fireDue(nowMs)
     }
-    this.#clocked(nowMs, timed)
-    this.busyMs += env.nowMs() - startMs
+    const nowMs = env.nowMs()
+    this.#observe(nowMs)
+    this.busyMs += nowMs - startMs
     if (this.#queue.count > 0) this.#schedule()
   }
 
-  /** @returns the time, after `count` slices since `sinceMs` */
-  #clocked(sinceMs: number, count: number): number {
-    if (count === 0) return sinceMs
-    const nowMs = this.#driver.env.nowMs()
-    this.sliceTimes.observe((nowMs - sinceMs) / 1000 / count, count)
-    return nowMs
+  /** For the process whose slice is used up: the budget of its next one, when that would be its turn; 0: it stands in line. */
+  anotherSlice(): number {
+    if (this.#queue.count > 0 || this.#left <= 1 || this.#isClosed) return 0
+    if (this.#untimed >= CLOCK_SLICES) {
+      const nowMs = this.#driver.env.nowMs()
+      const { nextKey } = this.#timers
+      if (nowMs >= this.#endMs || (nextKey !== undefined && nextKey <= nowMs)) return 0
+      this.#observe(nowMs)
+    }
+    this.#left--
+    this.slices++
+    this.#untimed++
+    return SLICE_BUDGET
+  }
+
+  /** Slices since the clock was read last. */
+  #observe(nowMs: number): void {
+    const count = this.#untimed
+    if (count > 0) this.sliceTimes.observe((nowMs - this.#clockMs) / 1000 / count, count)
+    this.#untimed = 0
+    this.#clockMs = nowMs
   }
 
   // ---- timers

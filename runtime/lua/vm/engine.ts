@@ -113,6 +113,9 @@ export class VmEngine implements Engine {
   results: readonly LuaValue[] = NO_VALUES
   owner: unknown = undefined
   usedBudget = 0
+  moreBudget: Engine['moreBudget'] = undefined
+  /** Of the slice that runs. */
+  #budget = 0
   traceback = ''
 
   readonly #options: VmOptions
@@ -135,7 +138,10 @@ export class VmEngine implements Engine {
 
   constructor(options: VmOptions = {}) {
     this.#options = options
-    this.machine = new Machine((thrown) => this.#valueOf(thrown))
+    this.machine = new Machine(
+      (thrown) => this.#valueOf(thrown),
+      (unpaid, owed) => this.#anotherSlice(unpaid, owed),
+    )
     this.#memoryBytesMax = options.memoryBytesMax ?? defaultLimit()
     this.machine.isCompiling = options.jit ?? true
     this.machine.allocationLimit = this.#memoryBytesMax
@@ -417,6 +423,7 @@ export class VmEngine implements Engine {
     const { machine } = this
     this.owner = owner
     machine.budget = budget
+    this.#budget = budget
     machine.traceback = ''
     machine.nativeTop = 0
     machine.js = 0
@@ -445,8 +452,22 @@ export class VmEngine implements Engine {
     if (status === 'done' || status === 'error') account.remove(root)
     this.owner = undefined
     this.#account = undefined
-    this.usedBudget = budget - machine.budget
+    this.usedBudget = this.#budget - machine.budget
     return status
+  }
+
+  /** Not when memory is to be counted: what functions in JavaScript hold would be missed. */
+  #anotherSlice(unpaid: number, owed: number): boolean {
+    const { machine, moreBudget } = this
+    const account = this.#account
+    if (moreBudget === undefined || account === undefined || account.isLookDue(machine.allocated)) return false
+    const budget = moreBudget(this.owner, this.#budget - machine.budget - unpaid)
+    if (budget <= 0) return false
+    account.isOverdrawn(machine.allocated)
+    machine.allocated = 0
+    this.#budget = budget
+    machine.budget = budget - unpaid - owed
+    return true
   }
 
   /** Of the first thread of a process. */

@@ -120,7 +120,7 @@ class Generator {
       prologue =
         `return(function(${['m', 'fn', 'base', ...rest].join(',')}){` +
         `if(m.js>${JS_DEPTH_MAX})return m.park(fn,base,${args},-1);` +
-        `if((m.budget-=${cost})<0&&m.exhausted()){m.budget+=${cost};return m.park(fn,base,${args},-2)}` +
+        `if((m.budget-=${cost})<0&&m.exhausted(${cost})){m.budget+=${cost};return m.park(fn,base,${args},-2)}` +
         `const co=m.co,S=co.S,frames=co.frames,d=co.depth+1;` +
         `if(d>=frames.length||base+${size + 8}>S.length)m.grow(co,base+${size + 8});` +
         `co.depth=d;m.js++;const fr=frames[d];fr.kind=0;fr.fn=fn;fr.base=base;fr.pc=0;fr.varargs=${isVararg ? 'va' : 'NO_ARGS'};` +
@@ -335,8 +335,9 @@ class Generator {
   /** A jump backwards pays for what it repeats. */
   #pay(pc: number, target: number): void {
     const cost = pc + 1 - target
+    const owed = target === 0 ? `0,${this.#proto.cost}` : ''
     if (cost > 0)
-      this.#out.push(`if((m.budget-=${cost})<0&&m.exhausted()){fr.pc=${target};m.pending=-2;${this.#spill()}}`)
+      this.#out.push(`if((m.budget-=${cost})<0&&m.exhausted(${owed})){fr.pc=${target};m.pending=-2;${this.#spill()}}`)
   }
 
   /** Gives up. @param count registers that are in use: those above belong to the callee */

@@ -160,8 +160,9 @@ export class Machine {
   /** The limit is that of the process, not that of all on the host. */
   isOwnLimit = false
 
-  constructor(faultValue: (thrown: unknown) => Val) {
+  constructor(faultValue: (thrown: unknown) => Val, anotherSlice: Machine['anotherSlice']) {
     this.faultValue = faultValue
+    this.anotherSlice = anotherSlice
     this.co = new Coroutine()
   }
 
@@ -1016,9 +1017,18 @@ export class Machine {
     return true
   }
 
-  /** The budget is used up. @returns whether the loop is to be left */
-  exhausted(): boolean {
+  /** Gives a new budget, as if the thread had been left and run again. @returns whether it did */
+  readonly anotherSlice: (unpaid: number, owed: number) => boolean
+
+  /**
+   * The budget is used up.
+   * @param unpaid what was paid just now and is paid again when the thread goes on   @param owed what is paid besides when it goes on: at the
+   * first instruction of a function, whose cost it is, also after a jump to it
+   * @returns whether the loop is to be left
+   */
+  exhausted(unpaid = 0, owed = 0): boolean {
     if (this.barrierDepth === 0) {
+      if (this.anotherSlice(unpaid, owed)) return false
       this.outcome = 'preempted'
       return true
     }
@@ -1144,7 +1154,7 @@ export class Machine {
           continue
         }
         this.budget -= proto.cost
-        if (this.budget < 0 && this.exhausted()) {
+        if (this.budget < 0 && this.exhausted(proto.cost)) {
           // It is not paid twice.
           this.budget += proto.cost
           return SUSPENDING
@@ -1512,7 +1522,7 @@ export class Machine {
             this.budget += by
             if (this.budget < 0) {
               frame.pc = pc
-              if (this.exhausted()) return SUSPENDING
+              if (this.exhausted(0, pc === 0 ? proto.cost : 0)) return SUSPENDING
             }
             if (++frame.heat > this.roundsUntilHot) {
               frame.pc = pc
@@ -1648,7 +1658,7 @@ export class Machine {
               frame.varargs = NO_ARGS
               for (let k = count; k < callee.parameterCount; k++) S[base + k] = undefined
               this.budget -= callee.cost
-              if (this.budget < 0 && this.exhausted()) {
+              if (this.budget < 0 && this.exhausted(callee.cost)) {
                 this.budget += callee.cost
                 return SUSPENDING
               }

@@ -68,12 +68,20 @@ export class Account {
     return this.#thread === undefined ? others : [this.#thread, ...others]
   }
 
-  /** @param bytes asked for in a turn that has ended   @returns whether the process holds more than it may */
-  isOverdrawn(bytes: number): boolean {
-    this.#sinceLook += bytes * ASKED_FACTOR
+  /** @returns whether what the process holds is counted when it has asked for so many bytes more */
+  isLookDue(bytes: number): boolean {
     const { limit } = this
     const room = Math.max(limit - this.#held, limit / 8)
-    if (this.#sinceLook < Math.min(Math.max(FIRST_LOOK_BYTES, this.#held), room, limit / 2)) return false
+    const asked = this.#sinceLook + bytes * ASKED_FACTOR
+    return asked >= Math.min(Math.max(FIRST_LOOK_BYTES, this.#held), room, limit / 2)
+  }
+
+  /** @param bytes asked for in a turn that has ended   @returns whether the process holds more than it may */
+  isOverdrawn(bytes: number): boolean {
+    const isDue = this.isLookDue(bytes)
+    this.#sinceLook += bytes * ASKED_FACTOR
+    if (!isDue) return false
+    const { limit } = this
     this.#held = heldBy(this.#threads, { bytesMax: limit }).bytes
     this.#sinceLook = 0
     return this.#held >= limit

@@ -1,6 +1,6 @@
 // Runs Lua text on the machine, as the other tests here need it.
 
-import type { LuaValue } from '../../../../runtime/lua/engine.ts'
+import type { LuaThread, LuaValue } from '../../../../runtime/lua/engine.ts'
 import { VmEngine } from '../../../../runtime/lua/vm/engine.ts'
 import { toText } from '../../../../runtime/lua/vm/library.ts'
 import type { Val } from '../../../../runtime/lua/vm/value.ts'
@@ -33,9 +33,8 @@ export function newEngine(mode: Mode): VmEngine {
   return engine
 }
 
-/** What the program prints, with the error that ends it as the last line. */
-export function run(source: string, mode: Mode, chunkName = 't'): { printed: string; results: readonly LuaValue[] } {
-  const engine = newEngine(mode)
+/** A thread of the program, which has the standard library and `print`. */
+export function begin(engine: VmEngine, source: string, print: (line: string) => void, chunkName = 't'): LuaThread {
   const { globals, libraries } = engine.standardLibrary
   const base = engine.newTable()
   for (const [name, value] of Object.entries(globals)) engine.set(base, name, value as LuaValue)
@@ -44,14 +43,23 @@ export function run(source: string, mode: Mode, chunkName = 't'): { printed: str
     engine.set(base, name, table)
     if (name === 'string') engine.setStringMethods(table)
   }
-  let printed = ''
-  const print = engine.function('print', (call) => {
+  const printing = engine.function('print', (call) => {
     const parts: string[] = []
     for (let i = 1; i <= call.count; i++) parts.push(call.tostring(i))
-    printed += `${parts.join('\t')}\n`
+    print(`${parts.join('\t')}\n`)
   })
-  engine.set(base, 'print', print)
-  const thread = engine.newThread(engine.load(engine.compile(chunkName, source), engine.newEnvironment(base)), true)
+  engine.set(base, 'print', printing)
+  return engine.newThread(engine.load(engine.compile(chunkName, source), engine.newEnvironment(base)), true)
+}
+
+/** What the program prints, with the error that ends it as the last line. */
+export function run(source: string, mode: Mode, chunkName = 't'): { printed: string; results: readonly LuaValue[] } {
+  const engine = newEngine(mode)
+  let printed = ''
+  const print = (line: string): void => {
+    printed += line
+  }
+  const thread = begin(engine, source, print, chunkName)
   const budget = mode === 'slices' ? 40 : 10_000_000
   let status = engine.run(thread, {}, budget, { values: [] })
   for (let i = 0; (status === 'preempted' || status === 'yielded') && i < SLICES_MAX; i++)
