@@ -7,6 +7,8 @@ import { IndexBy } from '../../state/core/index-by.ts'
 
 /** An expiry is told by the log; for this long its word is awaited. */
 const EXPIRY_GRACE_MS = 2000
+/** Of its time for which a lock counts as held: the clock of whoever leads may be the faster one. */
+const TRUSTED_SHARE = 0.98
 /** Renewals leave stale items among the timers; they are dropped when they are the larger part. */
 const STALE_MIN = 64
 
@@ -35,7 +37,8 @@ export interface Grant {
 }
 
 interface Held extends Grant {
-  untilMs: number
+  readonly trustedUntilMs: number
+  readonly endMs: number
 }
 
 export class HeldLocks {
@@ -56,7 +59,7 @@ export class HeldLocks {
   /** Of the process, with the token; undefined when it is certain of nothing. */
   tokenOf(name: string, pid: string): number | undefined {
     const held = this.#held.get(name)
-    return held?.pid === pid && this.#env.nowMs() < held.untilMs ? held.token : undefined
+    return held?.pid === pid && this.#env.nowMs() < held.trustedUntilMs ? held.token : undefined
   }
 
   /** What the process holds as far as anybody told, however certain that is. */
@@ -68,13 +71,13 @@ export class HeldLocks {
   granted(grant: Grant): void {
     const known = this.#held.get(grant.name)
     if (known !== undefined && known.token > grant.token) return
-    this.#set({ ...grant, untilMs: untilOf(grant) })
+    this.#set(grant)
   }
 
   /** The log has given it more time. */
   renewed(name: string, token: number, ttlMs: number, sentMs: number): void {
     const held = this.#held.get(name)
-    if (held?.token === token) this.#set({ ...held, ttlMs, sentMs, untilMs: untilOf({ ttlMs, sentMs }) })
+    if (held?.token === token) this.#set({ ...held, ttlMs, sentMs })
   }
 
   /** The process gave it back, or is about to. */
@@ -115,7 +118,7 @@ export class HeldLocks {
   /** When a tick is due; Infinity when nothing is. */
   get wakeAtMs(): number {
     for (let next = this.#timers.peek(); next !== undefined; next = this.#timers.peek()) {
-      if (this.#held.get(next.name) === next) return next.untilMs + EXPIRY_GRACE_MS
+      if (this.#held.get(next.name) === next) return next.endMs + EXPIRY_GRACE_MS
       this.#timers.pop()
     }
     return Number.POSITIVE_INFINITY
@@ -133,12 +136,15 @@ export class HeldLocks {
     return effects
   }
 
-  #set(held: Held): void {
+  #set(grant: Grant): void {
+    const { ttlMs, sentMs } = grant
+    const endAfter = (share: number): number => (ttlMs === 0 ? Number.POSITIVE_INFINITY : sentMs + share * ttlMs)
+    const held = { ...grant, trustedUntilMs: endAfter(TRUSTED_SHARE), endMs: endAfter(1) }
     this.#delete(held.name)
     this.#held.set(held.name, held)
     this.#ofPid.add(held.pid, held.name)
-    if (!Number.isFinite(held.untilMs)) return
-    this.#timers.push(held.untilMs, held)
+    if (!Number.isFinite(held.endMs)) return
+    this.#timers.push(held.endMs, held)
     if (this.#timers.count > 2 * this.#held.size + STALE_MIN) {
       this.#timers.prune((item) => this.#held.get(item.name) === item)
     }
@@ -150,8 +156,4 @@ export class HeldLocks {
     this.#held.delete(name)
     this.#ofPid.delete(held.pid, name)
   }
-}
-
-function untilOf({ ttlMs, sentMs }: { ttlMs: number; sentMs: number }): number {
-  return ttlMs === 0 ? Number.POSITIVE_INFINITY : sentMs + ttlMs
 }

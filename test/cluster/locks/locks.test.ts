@@ -200,9 +200,9 @@ test('who waits gets it in turn, or hears that the wait is over', async () => {
 describe('a lock with a time', () => {
   test('is free afterwards, and its holder is told', async () => {
     await acquire('a', PID, 0, 1000)
-    world.advance(999)
+    world.advance(979)
     expect(locks.isHeld('a', PID)).toBe(true)
-    world.advance(1)
+    world.advance(21)
     expect(locks.isHeld('a', PID)).toBe(false)
     state.tick()
     expect(told).toEqual([`a expired ${PID}`])
