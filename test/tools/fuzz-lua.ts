@@ -29,6 +29,7 @@ floats.areShort = false
 let fuzzer = new Fuzzer()
 let found = 0
 let skipped = 0
+const explained: Record<string, number> = {}
 let batches = 0
 const start = Date.now()
 /** By the clock, and by what this process has worked. */
@@ -49,10 +50,13 @@ for (let seed = first; seed < end && found < DIFFERENCES_MAX; seed += BATCH) {
   }
   if (++batches % BATCHES_OF_ENGINE === 0) {
     skipped += fuzzer.skipped
+    for (const [why, count] of Object.entries(fuzzer.explained)) explained[why] = (explained[why] ?? 0) + count
     for (const text of fuzzer.unanswered) write(`==== no answer: ${text}`)
     fuzzer = new Fuzzer()
     const done = Math.min(end, seed + BATCH) - first
-    write(`${done} programs, ${found} differences, ${skipped} not compared, ${rate(done)}`)
+    write(
+      `${done} programs, ${found} differences, ${JSON.stringify(explained)} explained, ${skipped} not compared, ${rate(done)}`,
+    )
   }
 }
 write(`${Math.min(end, first + batches * BATCH) - first} programs, ${found} differences`)
