@@ -342,7 +342,7 @@ export class VmEngine implements Engine {
   set(table: LuaTable, key: LuaValue, value: LuaValue): void {
     const target = table as unknown as Table
     const madeKey = make(key)
-    if (typeof madeKey === 'string') target.setStr(madeKey, make(value), true)
+    if (typeof madeKey === 'string') target.setData(madeKey, make(value))
     else if (madeKey !== undefined && !Number.isNaN(madeKey)) target.set(madeKey, make(value))
   }
 
@@ -712,7 +712,7 @@ function fillIn(table: Table, { array, keys, values }: TableValue, tables: Map<T
   for (let i = 0; i < keys.length; i++) {
     const key = partIn(keys[i], tables)
     const value = partIn(values[i], tables)
-    if (typeof key === 'string') table.setStr(key, value, true)
+    if (typeof key === 'string') table.setData(key, value)
     else if (key !== undefined && !Number.isNaN(key)) table.set(key, value)
   }
 }

@@ -7,8 +7,11 @@
 import { Float } from '../../base/value.ts'
 import type { Val } from './value.ts'
 
-/** Shapes that one engine makes for keys it meets; beyond it tables become dictionaries. */
+/** Shapes that a thread knows, and the fields of all of them together, some 50 bytes each; when there are more it forgets them all. */
 const SHAPES_MAX = 20_000
+const SHAPE_FIELDS_MAX = 400_000
+/** Keys of data that a shape remembers having been asked for once. */
+const ASKED_MAX = 16
 /** Fields by shape; more make a dictionary. */
 const FIELDS_MAX = 100
 /** Kinds of tables that begin alike. */
@@ -21,7 +24,8 @@ const DOUBLED_MIN = 4096
 
 /** Counts changes that cached lookups through metatables rest on. */
 export const epoch = { value: 0 }
-const shapeCount = { value: 0 }
+/** Shapes made since all were forgotten, with those that others were made from. Others than these hold their shapes no longer than a table does. */
+export const known = { shapes: 0, fields: 0, parents: [] as Shape[] }
 
 /** Which fields a table has, and where. Shared by tables that were filled alike, unless `watched` or `isFrozen`. */
 export class Shape {
@@ -32,6 +36,8 @@ export class Shape {
   watched: Set<string> | undefined = undefined
   isDictionary = false
   #fields: string[] | undefined = undefined
+  /** What data asked for once, oldest first. */
+  #asked: Set<string> | undefined = undefined
   constructor(keys: string[], index: Map<string, number>, isShared: boolean) {
     this.keys = keys
     this.index = index
@@ -46,17 +52,44 @@ export class Shape {
 
   /** The shape with one more key; undefined when the table should become a dictionary. */
   next(key: string, mayCreate: boolean): Shape | undefined {
-    const known = this.transitions?.get(key)
-    if (known !== undefined || !mayCreate || this.transitions === undefined) return known
-    if (shapeCount.value >= SHAPES_MAX || this.keys.length > FIELDS_MAX || this.transitions.size >= TRANSITIONS_MAX)
-      return
-    shapeCount.value++
+    const { transitions } = this
+    const found = transitions?.get(key)
+    if (found !== undefined || !mayCreate || transitions === undefined) return found
+    const { length } = this.keys
+    if (length > FIELDS_MAX || transitions.size >= TRANSITIONS_MAX) return
+    if (known.shapes >= SHAPES_MAX || known.fields + length > SHAPE_FIELDS_MAX) forgetShapes()
+    known.shapes++
+    known.fields += length
+    if (transitions.size === 0) known.parents.push(this)
     const index = new Map(this.index)
-    index.set(key, this.keys.length)
+    index.set(key, length)
     const made = new Shape([...this.keys, key], index, true)
-    this.transitions.set(key, made)
+    transitions.set(key, made)
     return made
   }
+
+  /**
+   * Whether a key that data brings, and no source names, may make a shape: when it comes a second time. Records come again; of a map whose keys are
+   * ids no key does, and it is a dictionary from its first key on.
+   */
+  mayLearn(key: string): boolean {
+    const { transitions } = this
+    if (transitions === undefined || transitions.has(key) || this.index.has(key)) return false
+    this.#asked ??= new Set()
+    const asked = this.#asked
+    if (asked.delete(key)) return true
+    if (asked.size >= ASKED_MAX) asked.delete(asked.values().next().value as string)
+    asked.add(key)
+    return false
+  }
+}
+
+/** Tables keep their shapes, and begin others from then on; those that no table has go. */
+function forgetShapes(): void {
+  for (const { transitions } of known.parents) transitions?.clear()
+  known.parents = []
+  known.shapes = 0
+  known.fields = 0
 }
 
 /** Slot 0 is not used: an array that begins with `undefined` holds values of any kind from the start. */
@@ -173,6 +206,11 @@ export class Table {
     if (next === undefined) return this.#becomeDictionary(key, value)
     this.addSlot(value)
     this.shape = next
+  }
+
+  /** As `setStr`, of a key that no source names. */
+  setData(key: string, value: Val): void {
+    this.setStr(key, value, value !== undefined && this.shape.mayLearn(key))
   }
 
   addSlot(value: Val): void {
