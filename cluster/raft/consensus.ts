@@ -86,6 +86,8 @@ export interface Consensus {
   barrier(deadlineMs: number): Promise<number>
   /** A leader that is ready, whose majority was in contact within the check-quorum window at this very moment, and that has begun no transfer. */
   holdsQuorum(): boolean
+  /** On the leader: the node hears at once of what was committed, and not with the next entries or a moment later. */
+  tellCommit(name: string): void
   /** On the leader: one step; resolves once it is committed. @throws MoonmeshError `NotLeader`, `Transferring`, `LeadershipLost`, `Conflict` (why not) */
   changeMembership(change: ConfigurationChange): Promise<void>
   /** On the leader: hands leadership to `to`, or to the best voter. @returns the new leader @throws MoonmeshError `NotLeader`, `Conflict` (why not) */

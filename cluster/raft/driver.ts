@@ -295,6 +295,13 @@ export class RaftDriver implements Consensus {
     return raft?.isReady === true && !raft.isTransferBegun && raft.hasQuorum()
   }
 
+  tellCommit(name: string): void {
+    const { raft } = this.#sitting
+    if (raft?.role !== 'leader') return
+    const peer = membersOf(raft.log.newest.configuration).find((server) => nameOf(server) === name)
+    if (peer !== undefined) this.#feed({ kind: 'tell-commit', peer })
+  }
+
   async changeMembership(change: ConfigurationChange): Promise<void> {
     const refusal = this.#refusalNow()
     if (refusal !== undefined) throw refusal
@@ -687,14 +694,16 @@ export class RaftDriver implements Consensus {
         const { entries, done } = effect
         const startMs = this.#fabric.env.nowMs()
         const each = (entry: Entry, outcomes: readonly Outcome[]): void => this.#applied(sitting, entry, outcomes)
-        this.#state.apply(entries, each, () => {
-          this.statistics.apply.observe((this.#fabric.env.nowMs() - startMs) / 1000)
-          this.#feedFor(sitting, done)
+        this.#afterWrites(sitting, () => {
+          this.#state.apply(entries, each, () => {
+            this.statistics.apply.observe((this.#fabric.env.nowMs() - startMs) / 1000)
+            this.#feedFor(sitting, done)
+          })
         })
         return
       }
       case 'restore':
-        return this.#restore(sitting, effect)
+        return this.#afterWrites(sitting, () => this.#restore(sitting, effect))
       case 'compact':
         store.log.compact(effect.base).catch((error: unknown) => this.#diskFailed(sitting, error))
         return
@@ -774,6 +783,13 @@ export class RaftDriver implements Consensus {
       default:
         return unreachable(effect)
     }
+  }
+
+  /** In this turn, but with what the step writes on its way to the disk: others wait for that, and nobody for the replica of a follower. */
+  #afterWrites(sitting: Sitting, run: () => void): void {
+    queueMicrotask(() => {
+      if (sitting === this.#sitting && !sitting.isOver) run()
+    })
   }
 
   /** What finishes late may be about a store that is no longer ours. */

@@ -109,6 +109,8 @@ export class Member {
       throw new MoonmeshError('Invalid', `session ${envelope.session} is of ${owner}, not of ${from.name}`)
     }
     const outcome = await this.#append(envelope, body)
+    // Its replica should have what it is told has happened.
+    if (from.name !== this.#fabric.name) this.#consensus.tellCommit(from.name)
     return encodeOutcome(toldAt(this.#consensus.machine.clockMs, outcome))
   }
 
@@ -236,6 +238,7 @@ export class Member {
     const node = this.#nodeOf(event)
     if (node === undefined || node === this.#fabric.name) return
     this.#fabric.notify({ name: node, epoch: 0 }, METHOD_EVENT, encodeEvent(event as PushedEvent))
+    this.#consensus.tellCommit(node)
   }
 
   #nodeOf(event: StateEvent): string | undefined {

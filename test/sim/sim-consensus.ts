@@ -6,10 +6,12 @@ import type { Consensus, ConsensusStatus } from '../../cluster/raft/consensus.ts
 import { Barriers } from '../../cluster/raft/core/barriers.ts'
 import type { RaftEffect, RaftInput } from '../../cluster/raft/core/effects.ts'
 import type { Entry } from '../../cluster/raft/core/entry.ts'
+import { membersOf } from '../../cluster/raft/core/membership.ts'
 import type { Message, SnapshotMeta } from '../../cluster/raft/core/messages.ts'
 import { Proposals } from '../../cluster/raft/core/proposals.ts'
 import { Raft, type RaftOptions } from '../../cluster/raft/core/raft.ts'
 import { recover } from '../../cluster/raft/core/recovery.ts'
+import { nameOf } from '../../cluster/raft/core/server.ts'
 import type { Machine, Section } from '../../cluster/state/core/machine.ts'
 import type { Outcome, StateEvent } from '../../cluster/state/core/outcomes.ts'
 import { assert, unreachable } from '../../runtime/base/assert.ts'
@@ -162,6 +164,12 @@ export class SimConsensus {
 
   holdsQuorum(): boolean {
     return this.raft.isReady && !this.raft.isTransferBegun && this.raft.hasQuorum()
+  }
+
+  tellCommit(name: string): void {
+    const { configuration } = this.raft.log.newest
+    const peer = membersOf(configuration).find((server) => nameOf(server) === name)
+    if (peer !== undefined) this.feed({ kind: 'tell-commit', peer })
   }
 
   feed(input: RaftInput): void {

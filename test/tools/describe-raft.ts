@@ -142,6 +142,8 @@ export function describeInput(input: RaftInput): string {
       return `snapshot-created ${describeSnapshot(input.snapshot)}`
     case 'eligible':
       return `eligible ${input.isEligible}`
+    case 'tell-commit':
+      return `tell-commit to ${input.peer}`
     case 'sync-time':
       return `sync-time ${input.syncMs} ms`
     default:

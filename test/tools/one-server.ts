@@ -95,6 +95,8 @@ export class OneServer implements Consensus {
     return this.leads
   }
 
+  tellCommit(): void {}
+
   setEligible(): void {}
 
   get meta(): never {

@@ -53,6 +53,8 @@ export type RaftInput =
   | { kind: 'paused' }
   /** The average time of a synced write, for others to see. */
   | { kind: 'sync-time'; syncMs: number }
+  /** To a leader: the peer should hear of the commit index without delay, since it waits for something that was committed. */
+  | { kind: 'tell-commit'; peer: ServerId }
   /** Stand for election now. */
   | { kind: 'campaign' }
   /** A write or a sync has failed; nothing can be promised any more. cluster.md §5.1 D6. */

@@ -40,6 +40,8 @@ export interface RaftOptions {
   electionTimeoutMs: number
   /** How often an idle leader is heard. */
   commitTimeoutMs: number
+  /** How long news of the commit index wait for entries to go with; 0: they go at once. */
+  commitNewsMs: number
   appendEntriesMax: number
   appendBytesMax: number
   inflightMax: number
@@ -84,6 +86,7 @@ export const RAFT_DEFAULTS: RaftOptions = {
   heartbeatTimeoutMs: 3000,
   electionTimeoutMs: 3000,
   commitTimeoutMs: 500,
+  commitNewsMs: 3,
   appendEntriesMax: 16,
   appendBytesMax: 1024 * 1024,
   inflightMax: 64,
@@ -249,6 +252,8 @@ export class Raft {
   #noopIndex = 0
   #leaderSinceMs = 0
   #heartbeatAtMs = 0
+  /** When followers that were sent nothing since hear of the commit index. */
+  #newsAtMs = Number.POSITIVE_INFINITY
   #checkAtMs = 0
   #uncommittedBytes = 0
   #transfer: TransferOut | undefined
@@ -337,7 +342,8 @@ export class Raft {
   /** When the next tick is due, monotonic milliseconds. */
   get wakeAtMs(): number {
     if (this.#isFailed) return Number.POSITIVE_INFINITY
-    const own = this.#role === 'leader' ? Math.min(this.#heartbeatAtMs, this.#checkAtMs) : this.#electionAtMs
+    const asLeaderMs = Math.min(this.#heartbeatAtMs, this.#newsAtMs, this.#checkAtMs)
+    const own = this.#role === 'leader' ? asLeaderMs : this.#electionAtMs
     const [forwarded] = this.#forwarded.values()
     return Math.min(own, this.#snapshotCheckMs, forwarded?.deadlineMs ?? Number.POSITIVE_INFINITY)
   }
@@ -466,6 +472,11 @@ export class Raft {
       case 'sync-time':
         this.#syncMs = input.syncMs
         return
+      case 'tell-commit': {
+        const progress = this.#progress.get(input.peer)
+        if (progress !== undefined) this.#tellCommit(input.peer, progress)
+        return
+      }
       case 'campaign':
         if (this.#role !== 'leader' && this.#isVoter()) this.#preVote()
         return
@@ -691,6 +702,7 @@ export class Raft {
     this.#isLeaseVoid = false
     this.#clockBase = undefined
     this.#heartbeatAtMs = this.#nowMs + this.#options.commitTimeoutMs
+    this.#newsAtMs = Number.POSITIVE_INFINITY
     this.#checkAtMs = this.#nowMs + this.#options.heartbeatTimeoutMs / 10
     this.#progress = new Map()
     this.#uncommittedBytes = 0
@@ -749,7 +761,10 @@ export class Raft {
       for (const [server, progress] of this.#progress) this.#revive(server, progress)
       this.#compactWhenFree()
     }
-    if (this.#nowMs >= this.#heartbeatAtMs) this.#heartbeatRound()
+    if (this.#nowMs >= this.#heartbeatAtMs) return this.#heartbeatRound()
+    if (this.#nowMs < this.#newsAtMs) return
+    this.#newsAtMs = Number.POSITIVE_INFINITY
+    for (const [server, progress] of this.#progress) this.#tellCommit(server, progress)
   }
 
   /** When a majority (ourselves: now) was last known to follow us. `grace`: an election counts as contact. */
@@ -994,12 +1009,16 @@ export class Raft {
       if (slice.entries.length === 0 && progress.mode === 'replicate') break
       this.#sendEntries(server, progress, { index, term }, slice.entries)
     }
-    // A pipeline that has run dry carries no news of the commit index any more.
-    const news = Math.min(this.#commit, progress.match)
-    if (progress.mode === 'replicate' && progress.inflightCount === 0 && progress.sentCommit < news) {
-      this.#sendHeartbeat(server, progress, this.#drawRound())
+    if (this.#options.commitNewsMs === 0) this.#tellCommit(server, progress)
+    else if (hasCommitNews(progress, this.#commit)) {
+      // Who writes one thing after the other writes again within this time, and the entry brings the news: half as many messages.
+      this.#newsAtMs = Math.min(this.#newsAtMs, this.#nowMs + this.#options.commitNewsMs)
     }
     if (this.#transfer?.to === server) this.#pushTransfer()
+  }
+
+  #tellCommit(server: ServerId, progress: Progress): void {
+    if (hasCommitNews(progress, this.#commit)) this.#sendHeartbeat(server, progress, this.#drawRound())
   }
 
   #sendEntries(server: ServerId, progress: Progress, previous: LogPosition, entries: readonly Entry[]): void {
@@ -1022,6 +1041,7 @@ export class Raft {
 
   #heartbeatRound(): void {
     this.#heartbeatAtMs = this.#nowMs + this.#options.commitTimeoutMs
+    this.#newsAtMs = Number.POSITIVE_INFINITY
     const round = this.#drawRound()
     this.#reads.begin(round)
     for (const [server, progress] of this.#progress) this.#sendHeartbeat(server, progress, round)
@@ -1676,6 +1696,11 @@ export class Raft {
   ): void {
     this.#sendDurable(to, { kind: 'snapshot-reply', term: this.#term, ...reply }, index)
   }
+}
+
+/** A pipeline that has run dry carries no news of the commit index any more. */
+function hasCommitNews({ mode, inflightCount, sentCommit, match }: Progress, commit: number): boolean {
+  return mode === 'replicate' && inflightCount === 0 && sentCommit < Math.min(commit, match)
 }
 
 /** Up to where `message` acknowledges entries that were offered; undefined when it does no such thing. */

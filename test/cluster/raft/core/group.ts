@@ -102,7 +102,7 @@ export class Group {
   onEffect: ((server: string, effect: RaftEffect) => void) | undefined
 
   constructor({ voters, standbys = [], others = [], raft = {} }: GroupOptions) {
-    this.#options = { ...RAFT_DEFAULTS, ...raft }
+    this.#options = { ...RAFT_DEFAULTS, commitNewsMs: 0, ...raft }
     const configuration: Configuration = configurationOf(voters, standbys)
     for (const server of [...voters, ...standbys]) {
       const disk = new TableDisk()

@@ -216,6 +216,41 @@ describe('replication', () => {
     for (const server of group.servers) expect(group.state(server)).toEqual(['x', 'y'])
   })
 
+  test('entries that follow soon bring the news of the commit index, else it comes a moment later', () => {
+    const group = led({ commitNewsMs: 3 })
+    group.pass(3, { stepMs: 1 })
+    const heartbeats = () =>
+      group.of('a', 'send').filter(({ message: m }) => m.kind === 'append' && m.isHeartbeat).length
+    const before = heartbeats()
+    group.propose('a', 'x')
+    group.settle()
+    expect([group.state('a'), group.state('b')]).toEqual([['x'], []])
+    group.propose('a', 'y')
+    group.settle()
+    expect([group.state('a'), group.state('b')]).toEqual([['x', 'y'], ['x']])
+    expect(heartbeats()).toBe(before)
+    group.pass(3, { stepMs: 1 })
+    for (const server of group.servers) expect(group.state(server)).toEqual(['x', 'y'])
+    expect(heartbeats()).toBe(before + 2)
+    group.pass(10, { stepMs: 1 })
+    expect(heartbeats()).toBe(before + 2)
+  })
+
+  test('who waits for what was committed hears of it at once, and the others a moment later', () => {
+    const group = led({ commitNewsMs: 3 })
+    group.propose('a', 'x')
+    group.settle()
+    group.feed('a', { kind: 'tell-commit', peer: 'b' })
+    group.settle()
+    expect([group.state('b'), group.state('c')]).toEqual([['x'], []])
+    group.pass(3, { stepMs: 1 })
+    expect(group.state('c')).toEqual(['x'])
+    const sent = group.of('a', 'send').length
+    for (const peer of ['b', 'nobody']) group.feed('a', { kind: 'tell-commit', peer })
+    group.feed('b', { kind: 'tell-commit', peer: 'a' })
+    expect(group.of('a', 'send').length).toBe(sent)
+  })
+
   test('a leader counts itself only for what is on its disk (D3)', () => {
     const group = led()
     group.isolate('c')
