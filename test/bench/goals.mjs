@@ -71,7 +71,7 @@ export const WORKLOADS = {
   ],
   W8: [
     'Locks',
-    'One process takes and gives back one lock, on three nodes. `two_writes` is two writes to the store, the least a cycle takes.',
+    'One process takes and gives back one lock, on three nodes. `two_writes` is two writes to the store, the least a cycle takes; the floor is two writes of three bare programs of Node.js that only write, sync and answer.',
   ],
   W9: ['Groups', '10,000 processes on three nodes join one group; broadcasts of 100 bytes to a group of 1,000.'],
   W10: [

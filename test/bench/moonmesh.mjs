@@ -123,6 +123,7 @@ const WORKLOADS = {
   },
   async W8() {
     await inProcess('W8', [join(here, 'w8.mjs')])
+    await inProcess('W8', [join(here, 'bare-writes.mjs')])
   },
   async W9() {
     await inProcess('W9', [join(here, 'w9.mjs')])
