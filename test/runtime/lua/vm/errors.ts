@@ -8,7 +8,7 @@
 //   --? why
 
 /** `here` and `why` are empty where both print the same. */
-export interface Failure {
+interface Failure {
   /** Headings that stand before it. */
   readonly headings: readonly string[]
   readonly source: string
