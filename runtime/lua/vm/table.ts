@@ -21,6 +21,8 @@ const SPARSE_CHECK_MIN = 64
 
 /** A list this long is given twice its room when that is full: what it costs is mostly new pages of memory, and fewer are thrown away. */
 const DOUBLED_MIN = 4096
+/** V8 makes a dictionary of an array whose length is set beyond 2^25. */
+const DOUBLED_MAX = 2 ** 24
 
 /** Counts changes that cached lookups through metatables rest on. */
 export const epoch = { value: 0 }
@@ -290,7 +292,7 @@ export class Table {
           this.#setHash(length, value)
           return
         }
-        if (length >= DOUBLED_MIN) {
+        if (length >= DOUBLED_MIN && length <= DOUBLED_MAX) {
           // V8 would add a half each time. It keeps the room when the length goes back.
           arr.length = length * 2
           arr.length = length
