@@ -35,3 +35,8 @@ export function toUint8Array(bytes: string): Uint8Array {
   for (let i = 0; i < bytes.length; i++) out[i] = bytes.charCodeAt(i)
   return out
 }
+
+/** The same bytes in memory of their own: what `slice` cuts out of a Buffer is a view, and keeps all of the buffer alive. */
+export function ownBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes)
+}

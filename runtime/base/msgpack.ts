@@ -1,6 +1,8 @@
 // The modern dialect of msgpack, strictly: what nodes say to each other above gossip. Integers stay within 2^53-1, keys of maps are
 // strings and appear once, nothing follows the value, and no header makes the reader reserve more than the bytes that are there.
 
+import { ownBytes } from './bytes.ts'
+
 /** What a message may hold. Maps come out as plain objects without a prototype; an undefined member is left out on the way in. */
 export type Packed =
   | null
@@ -261,11 +263,11 @@ export class Unpacker {
       case 0xc3:
         return true
       case 0xc4:
-        return this.#take(this.#u8()).slice()
+        return ownBytes(this.#take(this.#u8()))
       case 0xc5:
-        return this.#take(this.#u16()).slice()
+        return ownBytes(this.#take(this.#u16()))
       case 0xc6:
-        return this.#take(this.#u32()).slice()
+        return ownBytes(this.#take(this.#u32()))
       case 0xca:
         return this.#view.getFloat32(this.#skip(4))
       case 0xcb:

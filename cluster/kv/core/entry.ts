@@ -1,5 +1,6 @@
 // One version of a key in the convergent store: its order among the versions of the key, and its bytes. cluster.md §8.5, §8.7.
 
+import { ownBytes } from '../../../runtime/base/bytes.ts'
 import { compareHlc, HLC_MS_MAX, type Hlc } from './hlc.ts'
 
 /** Namespace, key and origin are byte strings. */
@@ -109,7 +110,7 @@ export function decodeEntry(
   if (flags > 3 || (isBare && length > 0) || (isDelete && (!isBare || expiryMs !== 0))) return undefined
   if (isBare && !isDelete && expiryMs === 0) return undefined
   const [origin = '', namespace = '', key = ''] = texts
-  const value = isBare ? undefined : bytes.slice(next, next + length)
+  const value = isBare ? undefined : ownBytes(bytes.subarray(next, next + length))
   return { entry: { namespace, key, hlc, origin, isDelete, expiryMs, value }, end: next + length }
 }
 

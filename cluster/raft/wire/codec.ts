@@ -9,6 +9,7 @@
 // Numbers of kinds are appended to, never renumbered. Unknown keys are passed over.
 
 import { assert, unreachable } from '../../../runtime/base/assert.ts'
+import { ownBytes } from '../../../runtime/base/bytes.ts'
 import { type Packed, Packer, UnpackError, Unpacker } from '../../../runtime/base/msgpack.ts'
 import type { Entry, LogPosition } from '../core/entry.ts'
 import type { Message, SnapshotMeta } from '../core/messages.ts'
@@ -269,7 +270,7 @@ function rawEntries(reader: Unpacker, bytes: Uint8Array): Uint8Array[] {
   for (let at = 0; at < count; at++) {
     const from = reader.at
     reader.skip()
-    raw.push(bytes.slice(from, reader.at))
+    raw.push(ownBytes(bytes.subarray(from, reader.at)))
   }
   return raw
 }

@@ -12,7 +12,10 @@ export class MessageCodec implements SwimWire {
   encode(message: Message): Buffer {
     let bytes = this.#encoded.get(message)
     if (bytes === undefined) {
-      bytes = encodeMessage(message)
+      const written = encodeMessage(message)
+      // Of its exact size: a part of the pool would keep all of it alive for as long as the message waits to be told.
+      bytes = Buffer.allocUnsafeSlow(written.length)
+      bytes.set(written)
       this.#encoded.set(message, bytes)
     }
     return bytes

@@ -85,3 +85,9 @@ test('any bytes give a value or an UnpackError', () => {
 test('one value is read where others follow', () => {
   expect(unpackAt(bytes('0102a16103'), 2)).toEqual({ value: 'a', end: 4 })
 })
+
+test('bytes out of a buffer keep nothing else of it alive', () => {
+  const packet = Buffer.concat([Buffer.alloc(1000), pack(new Uint8Array(200))]).subarray(1000)
+  const read = unpack(packet) as Uint8Array
+  expect(read.buffer.byteLength).toBe(200)
+})

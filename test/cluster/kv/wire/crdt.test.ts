@@ -87,6 +87,20 @@ describe('an entry', () => {
     )
   })
 
+  test('out of a packet keeps nothing else of it alive', () => {
+    const each: Entry = {
+      namespace: 's',
+      key: 'k',
+      hlc: { ms: 1, counter: 0 },
+      origin: 'n',
+      isDelete: false,
+      expiryMs: 0,
+      value: new Uint8Array(VALUE_BYTES_MAX),
+    }
+    const packet = Buffer.concat([Buffer.alloc(1000), encodeEntry(each)])
+    expect(decodeEntry(packet, 1000, VALUE_BYTES_MAX)?.entry.value?.buffer.byteLength).toBe(VALUE_BYTES_MAX)
+  })
+
   test('has these bytes', () => {
     const each = {
       namespace: 's',
