@@ -1,25 +1,52 @@
 // Module `expr`: a small language of expressions. lua-libraries.md §15.
 
 import { MoonmeshError } from '../runtime/base/errors.ts'
-import type { TableValue, Value } from '../runtime/base/value.ts'
-import { type Call, type Engine, HostObject, type LuaValue, type Returns } from '../runtime/lua/engine.ts'
+import { TableValue, type Value } from '../runtime/base/value.ts'
+import {
+  type Call,
+  type Engine,
+  HostObject,
+  type LuaValue,
+  type ObjectSaving,
+  type Returns,
+} from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
 import { ExprError, Program, ProgramCache } from './expr/program.ts'
 import { objectArg, stringArg, tableArg } from './support/args.ts'
 import { toStored } from './support/convert.ts'
 import { fail } from './support/fail.ts'
+import { damaged } from './support/saving.ts'
 
 const CACHED_MAX = 1000
 
 class ProgramObject extends HostObject {
   readonly program: Program
-  constructor(program: Program) {
+  readonly source: string
+  /** What it was held to. */
+  readonly env: TableValue | undefined
+  /** @throws ExprError */
+  constructor(source: string, env: TableValue | undefined) {
     super()
-    this.program = program
+    this.program = new Program(source, env)
+    this.source = source
+    this.env = env
   }
   override get className(): string {
     return 'expr.Program'
   }
+}
+
+const saving: ObjectSaving<ProgramObject> = {
+  save: ({ source, env }) => ({ data: [source, env], values: [] }),
+  restore([source, env]) {
+    if (typeof source !== 'string' || !(env === undefined || env instanceof TableValue)) throw damaged('an expression')
+    try {
+      return new ProgramObject(source, env)
+    } catch (thrown) {
+      if (thrown instanceof ExprError || thrown instanceof MoonmeshError) throw damaged('an expression')
+      throw thrown
+    }
+  },
 }
 
 function envArg(call: Call, index: number, fn: string): TableValue | undefined {
@@ -51,7 +78,7 @@ function evaluate(call: Call, cache: ProgramCache): Returns {
 function compile(call: Call): Returns {
   const source = stringArg(call, 1, 'compile')
   if (source === '') return fail('Invalid', 'expression cannot be empty')
-  return attempt(call.engine, () => new ProgramObject(new Program(source, envArg(call, 2, 'compile'))))
+  return attempt(call.engine, () => new ProgramObject(source, envArg(call, 2, 'compile')))
 }
 
 function run(call: Call): Returns {
@@ -67,5 +94,5 @@ export const exprModule: LibraryModule = {
     const cache = new ProgramCache(CACHED_MAX)
     return { eval: (call) => evaluate(call, cache), compile }
   },
-  classes: [{ name: 'expr.Program', methods: { run } }],
+  classes: [{ name: 'expr.Program', saving, methods: { run } }],
 }

@@ -265,7 +265,12 @@ export const fsModule: LibraryModule = {
   tags: ['storage', 'io', 'nondeterministic'],
   build,
   classes: [
-    { name: VOLUME, methods, metamethods: { tostring: (call) => `fs.Volume{${self(call, 'tostring').id}}` } },
+    {
+      name: VOLUME,
+      methods,
+      metamethods: { tostring: (call) => `fs.Volume{${self(call, 'tostring').id}}` },
+      saving: 'an open volume',
+    },
     { name: LISTING, methods: {}, saving: 'a directory that is being read' },
     fileClass,
     scannerClass,

@@ -2,7 +2,7 @@
 
 import { Channel } from '../runtime/base/channel.ts'
 import { errorFrom } from '../runtime/base/plain.ts'
-import { ErrorValue, type Value } from '../runtime/base/value.ts'
+import { ErrorValue, TableValue, type Value } from '../runtime/base/value.ts'
 import {
   type Call,
   CannotSave,
@@ -20,7 +20,7 @@ import { objectArg, processOf, stringArg, tableArg } from './support/args.ts'
 import { blocking } from './support/blocking.ts'
 import { contextArg } from './support/context.ts'
 import { fail, failWith, TRUE_NIL } from './support/fail.ts'
-import { withActor, withScope } from './support/identity.ts'
+import { identityData, identityFrom, withActor, withScope } from './support/identity.ts'
 import { refusal } from './support/permit.ts'
 import { damaged } from './support/saving.ts'
 import { wait } from './support/wait.ts'
@@ -86,6 +86,23 @@ class Executor extends HostObject {
   override get className(): string {
     return 'Executor'
   }
+}
+
+const executorSaving: ObjectSaving<Executor> = {
+  save({ options: { context, identity, timeoutMs } }) {
+    return { data: [context, identityData(identity), timeoutMs], values: [] }
+  },
+  restore([context, identity, timeoutMs]) {
+    const isContext = context === undefined || context instanceof TableValue
+    const isTimeout = timeoutMs === undefined || (typeof timeoutMs === 'number' && timeoutMs > 0)
+    if (!isContext || !isTimeout) throw damaged('an executor')
+    const who = identityFrom(identity)
+    return new Executor({
+      ...(context === undefined ? {} : { context }),
+      ...(who === undefined ? {} : { identity: who }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    })
+  },
 }
 
 const executor = (call: Call, fn: string): CallOptions => objectArg(call, 1, fn, Executor, 'Executor').options
@@ -185,6 +202,7 @@ export const funcsModule: LibraryModule = {
   classes: [
     {
       name: 'Executor',
+      saving: executorSaving,
       methods: {
         with_context: (call) => {
           const options = executor(call, 'with_context')

@@ -4,10 +4,12 @@
 import type { TableValue, Value } from '../runtime/base/value.ts'
 import {
   type Call,
+  CannotSave,
   type Engine,
   HostObject,
   type LuaTable,
   type LuaValue,
+  type ObjectSaving,
   type Returns,
 } from '../runtime/lua/engine.ts'
 import type { LibraryModule, ScriptProcess } from '../runtime/services.ts'
@@ -16,6 +18,7 @@ import { blocking } from './support/blocking.ts'
 import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
 import { Feed } from './support/feed.ts'
 import { isAllowed, refusal, refusalText } from './support/permit.ts'
+import { damaged } from './support/saving.ts'
 import { wait, waitAlone } from './support/wait.ts'
 
 /** Events that are reported as read in one go. */
@@ -36,6 +39,21 @@ class InstanceObject extends HostObject {
   override get className(): string {
     return 'pg.Instance'
   }
+}
+
+/** Groups are found by their id wherever the process goes on, which joins again; what it has subscribed to is held by the node. */
+const instanceSaving: ObjectSaving<InstanceObject> = {
+  save({ id, capacity, isReleased, subscriptions }) {
+    if (subscriptions.size > 0) return new CannotSave('process groups with a subscription')
+    return { data: [id, capacity, isReleased], values: [] }
+  },
+  restore([id, capacity, isReleased]) {
+    if (typeof id !== 'string' || typeof capacity !== 'number' || !Number.isSafeInteger(capacity))
+      throw damaged('process groups')
+    const object = new InstanceObject(id, capacity)
+    object.isReleased = isReleased === true
+    return object
+  },
 }
 
 class SubscriptionObject extends HostObject {
@@ -274,6 +292,7 @@ export const pgModule: LibraryModule = {
   classes: [
     {
       name: 'pg.Instance',
+      saving: instanceSaving,
       methods: {
         join: change('join'),
         leave: change('leave'),

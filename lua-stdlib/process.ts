@@ -33,7 +33,7 @@ import { isNumber, objectArg, optionalString, processOf, raise, stringArg, table
 import { blocking } from './support/blocking.ts'
 import { contextArg } from './support/context.ts'
 import { errorObject, fail, failWith, TRUE_NIL } from './support/fail.ts'
-import { withActor, withScope } from './support/identity.ts'
+import { identityData, identityFrom, withActor, withScope } from './support/identity.ts'
 import { demand, refusal } from './support/permit.ts'
 import { damaged } from './support/saving.ts'
 import { wait } from './support/wait.ts'
@@ -419,6 +419,35 @@ class SpawnBuilder extends HostObject {
   }
 }
 
+const builderSaving: ObjectSaving<SpawnBuilder> = {
+  save({ options: { name, messages, context, identity, memoryLimitBytes } }) {
+    const mail = messages?.map(({ topic, values }) => new TableValue([topic, new TableValue([...values])]))
+    return { data: [name, context, identityData(identity), memoryLimitBytes, new TableValue(mail)], values: [] }
+  },
+  restore([name, context, identity, memoryLimitBytes, mail]) {
+    const isBuilder =
+      (name === undefined || typeof name === 'string') &&
+      (context === undefined || context instanceof TableValue) &&
+      (memoryLimitBytes === undefined || typeof memoryLimitBytes === 'number') &&
+      mail instanceof TableValue
+    if (!isBuilder) throw damaged('a builder')
+    const who = identityFrom(identity)
+    return new SpawnBuilder({
+      ...(name === undefined ? {} : { name }),
+      ...(context === undefined ? {} : { context }),
+      ...(who === undefined ? {} : { identity: who }),
+      ...(memoryLimitBytes === undefined ? {} : { memoryLimitBytes }),
+      ...(mail.array.length === 0 ? {} : { messages: mail.array.map(firstMessage) }),
+    })
+  },
+}
+
+function firstMessage(saved: Value): { topic: string; values: readonly Value[] } {
+  const [topic, values] = saved instanceof TableValue ? saved.array : []
+  if (typeof topic !== 'string' || !(values instanceof TableValue)) throw damaged('a message')
+  return { topic, values: values.array }
+}
+
 const builder = (call: Call, fn: string): SpawnBuilder => objectArg(call, 1, fn, SpawnBuilder, 'SpawnBuilder')
 
 function withContext(call: Call, base: SpawnOptions, index: number): SpawnBuilder {
@@ -553,6 +582,7 @@ export const processModule: LibraryModule = {
     },
     {
       name: 'SpawnBuilder',
+      saving: builderSaving,
       methods: {
         with_context: (call) => withContext(call, builder(call, 'with_context').options, 2),
         with_options: (call) => withOptions(call, builder(call, 'with_options').options, 2),

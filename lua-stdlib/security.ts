@@ -2,12 +2,20 @@
 
 import { toText } from '../runtime/base/bytes.ts'
 import { TableValue } from '../runtime/base/value.ts'
-import { type Call, HostObject, type LuaTable, type LuaValue, type Returns } from '../runtime/lua/engine.ts'
+import {
+  type Call,
+  HostObject,
+  type LuaTable,
+  type LuaValue,
+  type ObjectSaving,
+  type Returns,
+} from '../runtime/lua/engine.ts'
 import type { LibraryModule, Verdict } from '../runtime/services.ts'
 import { objectArg, processOf, stringArg, tableArg } from './support/args.ts'
 import { fail } from './support/fail.ts'
-import { ActorObject, ScopeObject } from './support/identity.ts'
+import { ActorObject, actorSaving, ScopeObject, scopeSaving } from './support/identity.ts'
 import { demand, refusal } from './support/permit.ts'
+import { damaged } from './support/saving.ts'
 
 class PolicyObject extends HostObject {
   readonly id: string
@@ -18,6 +26,14 @@ class PolicyObject extends HostObject {
   override get className(): string {
     return 'security.Policy'
   }
+}
+
+const policySaving: ObjectSaving<PolicyObject> = {
+  save: ({ id }) => ({ data: [id], values: [] }),
+  restore([id]) {
+    if (typeof id !== 'string') throw damaged('a policy')
+    return new PolicyObject(id)
+  },
 }
 
 const actor = (call: Call, index: number, fn: string): ActorObject =>
@@ -108,6 +124,7 @@ export const securityModule: LibraryModule = {
   classes: [
     {
       name: 'security.Actor',
+      saving: actorSaving,
       methods: {
         id: (call) => actor(call, 1, 'id').actor.id,
         meta: (call) => call.engine.copyIn(actor(call, 1, 'meta').actor.meta),
@@ -116,6 +133,7 @@ export const securityModule: LibraryModule = {
     },
     {
       name: 'security.Scope',
+      saving: scopeSaving,
       methods: {
         with: (call) => {
           const { policyIds } = scope(call, 'with')
@@ -141,6 +159,7 @@ export const securityModule: LibraryModule = {
     },
     {
       name: 'security.Policy',
+      saving: policySaving,
       methods: {
         id: (call) => policy(call, 1, 'id').id,
         evaluate: (call) => verdict(call, 2, 'evaluate', [policy(call, 1, 'evaluate').id]),

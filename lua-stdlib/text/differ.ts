@@ -14,10 +14,18 @@ import {
 } from '@sanity/diff-match-patch'
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { messageOf } from '../../runtime/base/errors.ts'
-import { type Call, type HostClass, HostObject, type LuaTable, type Returns } from '../../runtime/lua/engine.ts'
+import {
+  type Call,
+  type HostClass,
+  HostObject,
+  type LuaTable,
+  type ObjectSaving,
+  type Returns,
+} from '../../runtime/lua/engine.ts'
 import { objectArg, stringArg, tableArg, toNumber } from '../support/args.ts'
 import { fail } from '../support/fail.ts'
 import { illFormedAt } from '../support/json-utf8.ts'
+import { damaged } from '../support/saving.ts'
 import { bytesOfScanned, scanText } from './scan.ts'
 
 interface Options {
@@ -40,6 +48,24 @@ class DifferObject extends HostObject {
   override get className(): string {
     return 'text.Differ'
   }
+}
+
+const saving: ObjectSaving<DifferObject> = {
+  save: ({ options: { timeoutS, patchMargin, deleteThreshold } }) => ({
+    data: [timeoutS, patchMargin, deleteThreshold],
+    values: [],
+  }),
+  restore([timeoutS, patchMargin, deleteThreshold]) {
+    const isDiffer =
+      typeof timeoutS === 'number' &&
+      timeoutS > 0 &&
+      timeoutS <= TIMEOUT_S_MAX &&
+      typeof patchMargin === 'number' &&
+      patchMargin >= 0 &&
+      typeof deleteThreshold === 'number'
+    if (!isDiffer) throw damaged('a differ')
+    return new DifferObject({ timeoutS, patchMargin, deleteThreshold })
+  },
 }
 
 /** Wrong types are as if they were not there. */
@@ -200,6 +226,7 @@ function parsed(text: string): Patch[] {
 
 export const differClass: HostClass = {
   name: 'text.Differ',
+  saving,
   methods: {
     compare,
     summarize,

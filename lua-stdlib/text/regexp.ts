@@ -7,10 +7,12 @@ import {
   HostObject,
   type LuaTable,
   type LuaValue,
+  type ObjectSaving,
   type Returns,
 } from '../../runtime/lua/engine.ts'
 import { integerArg, objectArg, processOf, raise, stringArg } from '../support/args.ts'
 import { fail } from '../support/fail.ts'
+import { damaged } from '../support/saving.ts'
 import { type Match, Pattern, TooSlow } from './pattern.ts'
 
 class RegexpObject extends HostObject {
@@ -22,6 +24,18 @@ class RegexpObject extends HostObject {
   override get className(): string {
     return 'text.Regexp'
   }
+}
+
+const saving: ObjectSaving<RegexpObject> = {
+  save: ({ pattern }) => ({ data: [pattern.source], values: [] }),
+  restore([source]) {
+    if (typeof source !== 'string') throw damaged('a pattern')
+    try {
+      return new RegexpObject(new Pattern(source))
+    } catch {
+      throw damaged('a pattern')
+    }
+  },
 }
 
 export function compile(call: Call): Returns {
@@ -122,6 +136,7 @@ const METHODS: Readonly<Record<string, Method>> = {
 
 export const regexpClass: HostClass = {
   name: 'text.Regexp',
+  saving,
   methods: {
     ...Object.fromEntries(Object.entries(METHODS).map(([name, run]) => [name, method(name, run)])),
     num_subexp: (call) => self(call, 'num_subexp').groupCount,

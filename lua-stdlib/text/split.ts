@@ -1,7 +1,7 @@
 // Cutting long texts into chunks that overlap, at the best place there is: between paragraphs, lines, words, at last between characters.
 // lua-libraries.md §17.3. Sizes count Unicode characters.
 
-interface SplitOptions {
+export interface SplitOptions {
   readonly chunkSize: number
   readonly chunkOverlap: number
   /** From the best to the last resort; '' cuts anywhere. */
@@ -9,7 +9,7 @@ interface SplitOptions {
   readonly keepsSeparator: boolean
 }
 
-interface MarkdownOptions extends SplitOptions {
+export interface MarkdownOptions extends SplitOptions {
   /** Blocks of code stay in one piece as long as they fit. */
   readonly codeBlocks: boolean
   /** Each chunk below a heading begins with the headings above it. */

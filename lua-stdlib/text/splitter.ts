@@ -1,32 +1,65 @@
 // `text.splitter`: what scripts see of it. lua-libraries.md §17.3.
 
+import { TableValue } from '../../runtime/base/value.ts'
 import {
   type Call,
   type HostClass,
   HostObject,
   type LuaTable,
   type LuaValue,
+  type ObjectSaving,
   type Returns,
 } from '../../runtime/lua/engine.ts'
 import { objectArg, stringArg, tableArg, toNumber } from '../support/args.ts'
 import { fail } from '../support/fail.ts'
+import { damaged } from '../support/saving.ts'
 import { bytesOfScanned, scanText } from './scan.ts'
-import { splitMarkdown, splitText, TooManyCharacters } from './split.ts'
+import { type MarkdownOptions, type SplitOptions, splitMarkdown, splitText, TooManyCharacters } from './split.ts'
 
 const SIZE_DEFAULT = 512
 const OVERLAP_DEFAULT = 100
 const SEPARATORS = ['\n\n', '\n', ' ', '']
 
+type Rules = ({ readonly kind: 'text' } & SplitOptions) | ({ readonly kind: 'markdown' } & MarkdownOptions)
+
 class SplitterObject extends HostObject {
-  /** Text, not bytes. */
-  readonly split: (text: string) => string[]
-  constructor(split: (text: string) => string[]) {
+  readonly rules: Rules
+  constructor(rules: Rules) {
     super()
-    this.split = split
+    this.rules = rules
   }
   override get className(): string {
     return 'text.Splitter'
   }
+  /** Text, not bytes. */
+  split(text: string): string[] {
+    return this.rules.kind === 'markdown' ? splitMarkdown(text, this.rules) : splitText(text, this.rules)
+  }
+}
+
+const saving: ObjectSaving<SplitterObject> = {
+  save({ rules }) {
+    const { chunkSize, chunkOverlap, separators, keepsSeparator } = rules
+    const marks = rules.kind === 'markdown' ? [rules.codeBlocks, rules.headingHierarchy] : []
+    const texts = new TableValue(separators.map(bytesOfScanned))
+    return { data: [chunkSize, chunkOverlap, texts, keepsSeparator, ...marks], values: [] }
+  },
+  restore([chunkSize, chunkOverlap, texts, keeps, codeBlocks, headingHierarchy]) {
+    const isSplitter =
+      typeof chunkSize === 'number' &&
+      chunkSize >= 1 &&
+      typeof chunkOverlap === 'number' &&
+      chunkOverlap >= 0 &&
+      chunkOverlap < chunkSize &&
+      texts instanceof TableValue &&
+      texts.array.every((text) => typeof text === 'string')
+    if (!isSplitter) throw damaged('a splitter')
+    const separators = (texts.array as string[]).map((bytes) => scanText(bytes).text)
+    const rules = { chunkSize, chunkOverlap, separators, keepsSeparator: keeps === true }
+    if (codeBlocks === undefined) return new SplitterObject({ kind: 'text', ...rules })
+    const marks = { codeBlocks: codeBlocks === true, headingHierarchy: headingHierarchy === true }
+    return new SplitterObject({ kind: 'markdown', ...rules, ...marks })
+  },
 }
 
 interface Given {
@@ -70,18 +103,19 @@ function separatorsOf(call: Call, given: LuaValue): readonly string[] {
 export function recursive(call: Call): Returns {
   const options = optionsArg(call)
   if (typeof options === 'string') return fail('Invalid', options)
-  return [new SplitterObject((text) => splitText(text, options)), undefined]
+  return [new SplitterObject({ kind: 'text', ...options }), undefined]
 }
 
 export function markdown(call: Call): Returns {
   const options = optionsArg(call)
   if (typeof options === 'string') return fail('Invalid', options)
   const rules = {
+    kind: 'markdown' as const,
     ...options,
     codeBlocks: options.flag('code_blocks'),
     headingHierarchy: options.flag('heading_hierarchy'),
   }
-  return [new SplitterObject((text) => splitMarkdown(text, rules)), undefined]
+  return [new SplitterObject(rules), undefined]
 }
 
 const self = (call: Call, fn: string): SplitterObject => objectArg(call, 1, fn, SplitterObject, 'text.Splitter')
@@ -138,5 +172,6 @@ function batchOf({ engine }: Call, splitter: SplitterObject, pages: LuaTable): L
 
 export const splitterClass: HostClass = {
   name: 'text.Splitter',
+  saving,
   methods: { split_text: splitOne, split_batch: splitBatch },
 }

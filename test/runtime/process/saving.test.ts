@@ -167,6 +167,62 @@ describe('a process that moves', () => {
     expect([resultOf(outcome()), resultOf(copy.outcome())]).toEqual([3, 3])
   })
 
+  test('keeps what its modules have made of plain data', () => {
+    const source = `local text, expr, funcs, security = require("text"), require("expr"), require("funcs"), require("security")
+      local held = {
+        pattern = text.regexp.compile("(?P<key>[a-z]+)=(\\\\d+)"),
+        splitter = text.splitter.recursive({ chunk_size = 5, chunk_overlap = 0, separators = { "\\195\\188", " " } }),
+        markdown = text.splitter.markdown({ chunk_size = 40, chunk_overlap = 0, heading_hierarchy = true }),
+        differ = text.diff.new({ diff_timeout = 2, patch_delete_threshold = 0.25 }),
+        program = expr.compile("a * 2 + len(b)", { a = 1, b = "x" }),
+        executor = funcs.new():with_context({ deep = { 1, 2 } }):with_options({ timeout = 1500 }),
+        actor = security.new_actor("me", { role = "admin" }),
+        scope = security.new_scope(),
+        builder = process.with_context({ from = "before" }):with_name("child"):with_message("hello", 1, "two"),
+      }
+      held.same = held.pattern
+      local function tell()
+        return {
+          pattern = held.pattern:find_string_submatch("  ab=12"), names = held.pattern:subexp_names(),
+          chunks = held.splitter:split_text("one two\\195\\188three"),
+          headings = held.markdown:split_text("# A\\n\\ntext of a\\n\\n## B\\n\\ntext of b that is long enough to be cut"),
+          diff = held.differ:compare("abc", "abd"),
+          value = held.program:run({ a = 20, b = "xy" }),
+          answer = held.executor:call("app:told"),
+          actor = held.actor:id() .. held.actor:meta().role, scope = tostring(held.scope),
+          same = held.same == held.pattern,
+        }
+      end
+      return function()
+        local before = tell()
+        process.inbox():receive()
+        local child = held.builder:spawn("app:child", "app:b")
+        return { before = before, after = tell(), child = process.inbox():receive():payload():data() }
+      end`
+    const told = 'return function() return require("ctx").get("deep")[2] end'
+    const child = `return function()
+      local inbox = process.inbox()
+      local hello = inbox:receive()
+      process.send(process.registry.lookup("worker"), "told", { topic = hello:topic(), from = require("ctx").get("from"), me = process.registry.lookup("child") == process.pid() })
+    end`
+    const entries = {
+      'app:worker': { source, modules: ['text', 'expr', 'funcs', 'security'] },
+      'app:told': { kind: 'function.lua', source: told, modules: ['ctx'] },
+      'app:child': { source: child, modules: ['ctx'] },
+    }
+    const a = newNode('', entries)
+    const { pid } = a.spawn('app:worker')
+    const saved = heapOf(capture(a, pid, { stop: true }))
+    const b = newNode('', entries)
+    const moved = resume(b, saved, 'app:a', 'worker')
+    b.send(moved.pid, 'go')
+    b.driver.settle()
+    const { before, after, child: heard } = resultOf(moved.outcome()) as Record<string, Plain>
+    expect(after).toEqual(before)
+    expect(after).toMatchObject({ pattern: ['ab=12', 'ab', '12'], value: 42, answer: 2, actor: 'meadmin', same: true })
+    expect(heard).toEqual({ topic: 'hello', from: 'before', me: true })
+  })
+
   test('brings its libraries, and is refused where their code is another one', () => {
     const source = `local lib = require("lib") return function() lib.count = 5 process.inbox():receive() return lib.count + lib.more() end`
     const lib = (more: number) => ({
@@ -281,11 +337,11 @@ describe('a process is not saved', () => {
 
   test('when it holds what cannot be written down', () => {
     const source = `local held = {}
-      return function() held.made = require("funcs").new():with_context({ a = 1 }) process.inbox():receive() return held end`
-    const node = newNode('', { 'app:worker': { source, modules: ['funcs'] } })
+      return function() held.made = require("eval_runner").compile("return 1") process.inbox():receive() return held end`
+    const node = newNode('', { 'app:worker': { source, modules: ['eval_runner'] } })
     const { pid } = node.spawn('app:worker')
     expect(refusal(capture(node, pid))).toBe(
-      "Invalid: cannot save upvalue 'held' of function <app:worker:2> .made: an object of class Executor",
+      "Invalid: cannot save upvalue 'held' of function <app:worker:2> .made: an object of class eval.Program",
     )
   })
 
