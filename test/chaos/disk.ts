@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import {
+  appendFileSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -60,6 +61,12 @@ export class Disk {
   restore(from: string): void {
     this.wipe()
     cpSync(from, this.dir, { recursive: true })
+    // A disk that is older has lost nothing of what it held.
+    const lines = this.files().map((path) => {
+      const { ino, size } = statSync(path)
+      return `${ino} ${size}\n`
+    })
+    if (existsSync(this.#notes)) appendFileSync(this.#notes, lines.join(''))
   }
 
   /** Takes away what was not synced. @returns the bytes that are gone, undefined when it cannot be known */

@@ -31,7 +31,7 @@ interface Told extends Remark {
 }
 
 /** What a driver says of an order for a client that it could not start. */
-const STOPPING = 'host is not running'
+const STOPPING = /^host is (?:not running|shutting down)/
 
 export class History {
   readonly operations: Operation[] = []
@@ -50,7 +50,7 @@ export class History {
     const { run, sentMs } = answer
     const base = { client, node, run, order, sentMs }
     // A node that is stopping begins nothing any more.
-    const isAnswered = answer.kind === 'reply' && answer.reply.failed?.startsWith(STOPPING) !== true
+    const isAnswered = answer.kind === 'reply' && !STOPPING.test(answer.reply.failed ?? '')
     const operation = isAnswered ? { ...base, reply: answer.reply, atMs: answer.atMs } : base
     this.operations.push(operation)
     if (isAnswered && answer.reply.failed !== undefined) {

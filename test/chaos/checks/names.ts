@@ -196,8 +196,8 @@ export function claimsOf(history: History, name: string, isAlive: (pid: string) 
 const HEARD_MS = 3000
 
 /**
- * Who was told that it has an eventual name, did not give it up and then sees that it has it no more was told so as well, once it lived on for a
- * while. cluster.md §6, N8.
+ * Who was told that it has an eventual name, did not give it up and then hears that it has none to give up was told of the revocation, once it
+ * lived on for a while. What a lookup finds says less: who loses for less than two seconds keeps its name. cluster.md §6, N8.
  */
 export function checkUntold(history: History): string[] {
   const problems: string[] = []
@@ -236,7 +236,7 @@ function untoldOf({ pid, name, operations, revokedMs }: OwnStory): string[] {
     const atMs = calledMs(operation)
     if (sinceMs !== undefined && revokedMs.some((each) => each >= (sinceMs as number) && each <= atMs))
       sinceMs = undefined
-    if (sinceMs !== undefined && showsLoss(operation, pid)) {
+    if (sinceMs !== undefined && order.op === 'unregister' && reply.err === undefined && reply['done'] === false) {
       // Whatever it said before it answered again was heard before that.
       const later = operations.find((each) => calledMs(each) >= returnedMs(operation) + HEARD_MS)
       const heardMs = later?.atMs ?? Number.POSITIVE_INFINITY
@@ -250,14 +250,6 @@ function untoldOf({ pid, name, operations, revokedMs }: OwnStory): string[] {
     if (order.op === 'unregister') sinceMs = undefined
   }
   return problems
-}
-
-/** Whether the answer says that somebody else has the name, or nobody. */
-function showsLoss({ order, reply }: Operation, pid: string): boolean {
-  if (reply === undefined) return false
-  if (order.op === 'unregister') return reply.err === undefined && reply['done'] === false
-  if (order.op === 'lookup') return reply.err === undefined && reply['found'] !== pid
-  return order.op === 'register' && reply.err?.kind === 'AlreadyExists' && reply.err.existing !== pid
 }
 
 const told = (events: readonly Event[]): string =>
