@@ -127,6 +127,8 @@ const LOOP_COST = 4
 const HEAT_NEVER = -(2 ** 30)
 /** A loop that is not, or cannot be, in JavaScript. */
 const COLD = 1
+/** An instruction is done. */
+const DONE = 2
 
 /** In place of a value that is not there yet; `Machine.pending` says how to go on. */
 export const PENDING = new Box(undefined) as unknown as Val
@@ -1048,6 +1050,7 @@ export class Machine {
     for (;;) {
       try {
         const next = this.#execute()
+        if (next === CALLING) continue
         this.js = js
         return next
       } catch (thrown) {
@@ -1135,6 +1138,7 @@ export class Machine {
     if (co.S.length > needed + (needed < SMALL_STACK ? SLOTS_KEPT : 4 * SLOTS_KEPT)) co.S.length = needed
   }
 
+  /** @returns as `loop`, or CALLING: it is to be called again */
   #execute(): number {
     frames: for (;;) {
       const { co } = this
@@ -1162,6 +1166,7 @@ export class Machine {
       }
       for (;;) {
         const i = code[pc++] as number
+        // What is simple goes on with `continue`; what breaks off is done, or done all over, by `#slow`.
         switch (i & 255) {
           case 0: // MOVE
             S[base + ((i >>> 8) & 255)] = S[base + ((i >>> 16) & 255)]
@@ -1169,15 +1174,6 @@ export class Machine {
           case 1: // LOADK
             S[base + ((i >>> 8) & 255)] = K[i >>> 16]
             continue
-          case 2: // LOADKX
-            S[base + ((i >>> 8) & 255)] = K[code[pc++] as number]
-            continue
-          case 3: {
-            // LOADNIL
-            const a = base + ((i >>> 8) & 255)
-            for (let k = a + ((i >>> 16) & 255); k >= a; k--) S[k] = undefined
-            continue
-          }
           case 4: // LOADBOOL
             S[base + ((i >>> 8) & 255)] = ((i >>> 16) & 255) !== 0
             if (i >>> 24 !== 0) pc++
@@ -1193,78 +1189,36 @@ export class Machine {
             // GETFIELD
             const o = (i & 255) === 7 ? (up[(i >>> 16) & 255] as Box).v : S[base + ((i >>> 16) & 255)]
             const cache = proto.caches[pc]
-            if (cache !== undefined && o instanceof Table) {
-              if (o.shape === cache.shape) {
-                const value = o.slots[cache.slot]
-                if (value !== undefined) {
-                  S[base + ((i >>> 8) & 255)] = value
-                  continue
-                }
-              } else if (o.shape === cache.missShape && o.meta === cache.missMeta && cache.missEpoch === epoch.value) {
-                S[base + ((i >>> 8) & 255)] = cache.value
-                continue
-              }
+            if (cache === undefined || !(o instanceof Table)) break
+            if (o.shape === cache.shape) {
+              const value = o.slots[cache.slot]
+              if (value === undefined) break
+              S[base + ((i >>> 8) & 255)] = value
+              continue
             }
-            frame.pc = pc
-            const value = this.getField(o, K[i >>> 24] as string, cache ?? newCache(proto, pc))
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
+            if (o.shape !== cache.missShape || o.meta !== cache.missMeta || cache.missEpoch !== epoch.value) break
+            S[base + ((i >>> 8) & 255)] = cache.value
             continue
           }
           case 8: // SETTABUP
           case 12: {
             // SETFIELD
             const o = (i & 255) === 8 ? (up[(i >>> 8) & 255] as Box).v : S[base + ((i >>> 8) & 255)]
-            const value = S[base + (i >>> 24)]
             const cache = proto.caches[pc]
-            if (cache !== undefined && o instanceof Table && o.shape === cache.shape) {
-              if (cache.next === undefined) {
-                if (o.slots[cache.slot] !== undefined) {
-                  o.slots[cache.slot] = value
-                  continue
-                }
-              } else if (
-                value !== undefined &&
-                (o.meta === undefined || (o.meta === cache.missMeta && cache.missEpoch === epoch.value))
-              ) {
-                o.addSlot(value)
-                o.shape = cache.next
-                this.allocated += 16
-                continue
-              }
-            }
-            frame.pc = pc
-            if (this.setField(o, K[(i >>> 16) & 255] as string, value, cache ?? newCache(proto, pc)) === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
+            if (cache === undefined || !(o instanceof Table) || o.shape !== cache.shape) break
+            if (cache.next !== undefined || o.slots[cache.slot] === undefined) break
+            o.slots[cache.slot] = S[base + (i >>> 24)]
             continue
           }
           case 9: {
             // GETTABLE
             const o = S[base + ((i >>> 16) & 255)]
             const key = S[base + (i >>> 24)]
-            if (o instanceof Table) {
-              let value: Val
-              if (typeof key === 'number') {
-                const { arr } = o
-                value = key > 0 && key < arr.length && (key | 0) === key ? arr[key] : o.getNum(key)
-              } else if (typeof key === 'string') value = o.getStr(key)
-              else value = o.get(key)
-              if (value !== undefined || o.meta === undefined) {
-                S[base + ((i >>> 8) & 255)] = value
-                continue
-              }
-            }
-            frame.pc = pc
-            const value = this.index(o, key)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
+            if (!(o instanceof Table) || typeof key !== 'number') break
+            const { arr } = o
+            if (!(key > 0 && key < arr.length && (key | 0) === key)) break
+            const value = arr[key]
+            if (value === undefined) break
             S[base + ((i >>> 8) & 255)] = value
             continue
           }
@@ -1273,27 +1227,21 @@ export class Machine {
             const o = S[base + ((i >>> 8) & 255)]
             const key = S[base + ((i >>> 16) & 255)]
             const value = S[base + (i >>> 24)]
-            if (typeof key === 'number' && value !== undefined && o instanceof Table) {
-              const { arr } = o
-              if (key > 0 && (key | 0) === key) {
-                if (key < arr.length) {
-                  if (o.meta === undefined || arr[key] !== undefined) {
-                    arr[key] = value
-                    continue
-                  }
-                } else if (key === arr.length && o.meta === undefined && o.frozen === undefined) {
-                  o.append(value)
-                  this.allocated += 8
-                  continue
-                }
+            if (typeof key !== 'number' || value === undefined || !(o instanceof Table)) break
+            const { arr } = o
+            if (key > 0 && (key | 0) === key) {
+              if (key < arr.length) {
+                if (o.meta !== undefined && arr[key] === undefined) break
+                arr[key] = value
+                continue
+              }
+              if (key === arr.length && o.meta === undefined && o.frozen === undefined) {
+                o.append(value)
+                this.allocated += 8
+                continue
               }
             }
-            frame.pc = pc
-            if (this.setIndex(o, key, value) === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            continue
+            break
           }
           case 13: {
             // NEWTABLE
@@ -1304,28 +1252,18 @@ export class Machine {
           case 14: {
             // SELF
             const o = S[base + ((i >>> 16) & 255)]
-            const a = base + ((i >>> 8) & 255)
-            S[a + 1] = o
             const cache = proto.caches[pc]
-            if (cache !== undefined && o instanceof Table) {
-              if (o.shape === cache.missShape && o.meta === cache.missMeta && cache.missEpoch === epoch.value) {
-                S[a] = cache.value
-                continue
-              }
-              if (o.shape === cache.shape) {
-                const value = o.slots[cache.slot]
-                if (value !== undefined) {
-                  S[a] = value
-                  continue
-                }
-              }
+            if (cache === undefined || !(o instanceof Table)) break
+            const a = base + ((i >>> 8) & 255)
+            if (o.shape === cache.missShape && o.meta === cache.missMeta && cache.missEpoch === epoch.value) {
+              S[a + 1] = o
+              S[a] = cache.value
+              continue
             }
-            frame.pc = pc
-            const value = this.getField(o, K[i >>> 24] as string, cache ?? newCache(proto, pc))
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
+            if (o.shape !== cache.shape) break
+            const value = o.slots[cache.slot]
+            if (value === undefined) break
+            S[a + 1] = o
             S[a] = value
             continue
           }
@@ -1335,31 +1273,15 @@ export class Machine {
           case 16: // SETBOX
             ;(S[base + ((i >>> 8) & 255)] as unknown as Box).v = S[base + ((i >>> 16) & 255)]
             continue
-          case 17: {
-            // NEWBOX
-            const a = base + ((i >>> 8) & 255)
-            S[a] = new Box(S[a]) as unknown as Val
-            continue
-          }
           case 18: // ADD
           case 30: {
             // ADDK
             const x = S[base + ((i >>> 16) & 255)]
             const y = (i & 255) === 18 ? S[base + (i >>> 24)] : K[i >>> 24]
-            if (typeof x === 'number' && typeof y === 'number') {
-              const r = x + y
-              if (((x | 0) === x && (y | 0) === y) || Math.floor(r) !== r) {
-                S[base + ((i >>> 8) & 255)] = r
-                continue
-              }
-            }
-            frame.pc = pc
-            const value = this.arith(0, x, y)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
+            if (typeof x !== 'number' || typeof y !== 'number') break
+            const r = x + y
+            if (!(((x | 0) === x && (y | 0) === y) || Math.floor(r) !== r)) break
+            S[base + ((i >>> 8) & 255)] = r
             continue
           }
           case 19: // SUB
@@ -1367,20 +1289,10 @@ export class Machine {
             // SUBK
             const x = S[base + ((i >>> 16) & 255)]
             const y = (i & 255) === 19 ? S[base + (i >>> 24)] : K[i >>> 24]
-            if (typeof x === 'number' && typeof y === 'number') {
-              const r = x - y
-              if (((x | 0) === x && (y | 0) === y) || Math.floor(r) !== r) {
-                S[base + ((i >>> 8) & 255)] = r
-                continue
-              }
-            }
-            frame.pc = pc
-            const value = this.arith(1, x, y)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
+            if (typeof x !== 'number' || typeof y !== 'number') break
+            const r = x - y
+            if (!(((x | 0) === x && (y | 0) === y) || Math.floor(r) !== r)) break
+            S[base + ((i >>> 8) & 255)] = r
             continue
           }
           case 20: // MUL
@@ -1388,41 +1300,10 @@ export class Machine {
             // MULK
             const x = S[base + ((i >>> 16) & 255)]
             const y = (i & 255) === 20 ? S[base + (i >>> 24)] : K[i >>> 24]
-            if (typeof x === 'number' && typeof y === 'number') {
-              const r = x * y
-              if (Math.floor(r) !== r || (r !== 0 && (r | 0) === r && (x | 0) === x && (y | 0) === y)) {
-                S[base + ((i >>> 8) & 255)] = r
-                continue
-              }
-            }
-            frame.pc = pc
-            const value = this.arith(2, x, y)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
-            continue
-          }
-          case 23: // DIV
-          case 35: {
-            // DIVK
-            const x = S[base + ((i >>> 16) & 255)]
-            const y = (i & 255) === 23 ? S[base + (i >>> 24)] : K[i >>> 24]
-            if (typeof x === 'number' && typeof y === 'number') {
-              const r = x / y
-              if (Math.floor(r) !== r) {
-                S[base + ((i >>> 8) & 255)] = r
-                continue
-              }
-            }
-            frame.pc = pc
-            const value = this.arith(5, x, y)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
+            if (typeof x !== 'number' || typeof y !== 'number') break
+            const r = x * y
+            if (!(Math.floor(r) !== r || (r !== 0 && (r | 0) === r && (x | 0) === x && (y | 0) === y))) break
+            S[base + ((i >>> 8) & 255)] = r
             continue
           }
           case 21: // MOD
@@ -1430,74 +1311,9 @@ export class Machine {
             // MODK
             const x = S[base + ((i >>> 16) & 255)]
             const y = (i & 255) === 21 ? S[base + (i >>> 24)] : K[i >>> 24]
-            if (typeof x === 'number' && typeof y === 'number' && (x | 0) === x && (y | 0) === y && x >= 0 && y > 0) {
-              S[base + ((i >>> 8) & 255)] = x % y
-              continue
-            }
-            frame.pc = pc
-            const value = this.arith(3, x, y)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
-            continue
-          }
-          case 25: // BAND
-          case 37: {
-            // BANDK
-            const x = S[base + ((i >>> 16) & 255)]
-            const y = (i & 255) === 25 ? S[base + (i >>> 24)] : K[i >>> 24]
-            if (typeof x === 'number' && typeof y === 'number' && (x | 0) === x && (y | 0) === y) {
-              S[base + ((i >>> 8) & 255)] = x & y
-              continue
-            }
-            frame.pc = pc
-            const value = this.arith(7, x, y)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
-            continue
-          }
-          case 22:
-          case 24:
-          case 26:
-          case 27:
-          case 28:
-          case 29: // POW, IDIV, BOR, BXOR, SHL, SHR
-          case 34:
-          case 36:
-          case 38:
-          case 39:
-          case 40:
-          case 41: {
-            const op = i & 255
-            const x = S[base + ((i >>> 16) & 255)]
-            const y = op < 30 ? S[base + (i >>> 24)] : K[i >>> 24]
-            frame.pc = pc
-            const value = this.arith(op < 30 ? op - 18 : op - 30, x, y)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
-            continue
-          }
-          case 42: // UNM
-          case 43: // BNOT
-          case 45: {
-            // LEN
-            const op = i & 255
-            const x = S[base + ((i >>> 16) & 255)]
-            frame.pc = pc
-            const value = op === 45 ? this.lengthOf(x) : op === 42 ? this.unaryMinus(x) : this.bitwiseNot(x)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            S[base + ((i >>> 8) & 255)] = value
+            if (!(typeof x === 'number' && typeof y === 'number' && (x | 0) === x && (y | 0) === y && x >= 0 && y > 0))
+              break
+            S[base + ((i >>> 8) & 255)] = x % y
             continue
           }
           case 44: {
@@ -1506,48 +1322,29 @@ export class Machine {
             S[base + ((i >>> 8) & 255)] = x === undefined || x === false
             continue
           }
-          case 46: {
-            // CONCAT
-            frame.pc = pc
-            const next = this.#concat(frame, i, i >>> 24)
-            if (next !== CALLING) return next
-            if (frames[co.depth] !== frame || this.co !== co) continue frames
-            continue
-          }
           case 47: {
             // JMP
             const by = i >> 8
             pc += by
             if (by >= 0) continue
+            const heat = ++frame.heat
             this.budget += by
-            if (this.budget < 0) {
-              frame.pc = pc
-              if (this.exhausted(0, pc === 0 ? proto.cost : 0)) return SUSPENDING
-            }
-            if (++frame.heat > this.roundsUntilHot) {
-              frame.pc = pc
-              const next = this.#enterLoop(co, frame)
-              if (next !== COLD) {
-                if (next !== CALLING) return next
-                continue frames
-              }
-            }
-            continue
+            if (this.budget >= 0 && heat <= this.roundsUntilHot) continue
+            frame.pc = pc
+            const next = this.#backwards(co, frame)
+            if (next === COLD) continue
+            return next
           }
           case 48: // EQ
           case 51: {
             // EQK
             const x = S[base + ((i >>> 16) & 255)]
             const y = (i & 255) === 48 ? S[base + (i >>> 24)] : K[i >>> 24]
-            let isTrue: Val = x === y
-            if (!isTrue && typeof x === 'object' && typeof y === 'object') {
-              frame.pc = pc
-              isTrue = this.equals(x, y)
-              if (isTrue === PENDING) {
-                if (this.pending !== CALLING) return this.pending
-                continue frames
-              }
-            } else if (!isTrue && typeof x !== typeof y) isTrue = rawEqual(x, y)
+            const isTrue = x === y
+            if (!isTrue && x !== undefined && y !== undefined) {
+              const isPlain = typeof x !== 'object' && typeof x !== 'bigint'
+              if (!isPlain || typeof y === 'object' || typeof y === 'bigint') break
+            }
             if (isTrue !== (((i >>> 8) & 255) !== 0)) pc++
             continue
           }
@@ -1556,17 +1353,8 @@ export class Machine {
             // LTK
             const x = S[base + ((i >>> 16) & 255)]
             const y = (i & 255) === 49 ? S[base + (i >>> 24)] : K[i >>> 24]
-            let isTrue: Val
-            if (typeof x === 'number' && typeof y === 'number') isTrue = x < y
-            else {
-              frame.pc = pc
-              isTrue = this.less(x, y)
-              if (isTrue === PENDING) {
-                if (this.pending !== CALLING) return this.pending
-                continue frames
-              }
-            }
-            if (isTrue !== (((i >>> 8) & 255) !== 0)) pc++
+            if (typeof x !== 'number' || typeof y !== 'number') break
+            if (x < y !== (((i >>> 8) & 255) !== 0)) pc++
             continue
           }
           case 50: // LE
@@ -1574,17 +1362,8 @@ export class Machine {
             // LEK
             const x = S[base + ((i >>> 16) & 255)]
             const y = (i & 255) === 50 ? S[base + (i >>> 24)] : K[i >>> 24]
-            let isTrue: Val
-            if (typeof x === 'number' && typeof y === 'number') isTrue = x <= y
-            else {
-              frame.pc = pc
-              isTrue = this.lessOrEqual(x, y)
-              if (isTrue === PENDING) {
-                if (this.pending !== CALLING) return this.pending
-                continue frames
-              }
-            }
-            if (isTrue !== (((i >>> 8) & 255) !== 0)) pc++
+            if (typeof x !== 'number' || typeof y !== 'number') break
+            if (x <= y !== (((i >>> 8) & 255) !== 0)) pc++
             continue
           }
           case 54: // GTK
@@ -1592,18 +1371,8 @@ export class Machine {
             // GEK
             const x = S[base + ((i >>> 16) & 255)]
             const y = K[i >>> 24]
-            const isGreater = (i & 255) === 54
-            let isTrue: Val
-            if (typeof x === 'number' && typeof y === 'number') isTrue = isGreater ? x > y : x >= y
-            else {
-              frame.pc = pc
-              isTrue = isGreater ? this.less(y, x) : this.lessOrEqual(y, x)
-              if (isTrue === PENDING) {
-                if (this.pending !== CALLING) return this.pending
-                continue frames
-              }
-            }
-            if (isTrue !== (((i >>> 8) & 255) !== 0)) pc++
+            if (typeof x !== 'number' || typeof y !== 'number') break
+            if (((i & 255) === 54 ? x > y : x >= y) !== (((i >>> 8) & 255) !== 0)) pc++
             continue
           }
           case 56: {
@@ -1622,26 +1391,10 @@ export class Machine {
             if (f instanceof Closure) {
               const callee = f.proto
               if (callee.entry !== undefined && count < SPREAD_MAX && this.js <= REENTRY_MAX) {
-                const value = this.#compiled(callee.entry, f, S, at + 1, count)
-                if (value === UNWIND) {
-                  if (this.pending !== CALLING) return this.pending
-                  continue frames
-                }
-                const wanted = (i >>> 24) - 1
-                if (value !== MULTI) {
-                  S[at] = value
-                  if (wanted < 0) co.top = at + 1
-                  else for (let k = 1; k < wanted; k++) S[at + k] = undefined
-                } else {
-                  const { many } = this
-                  if (wanted < 0) {
-                    this.room(S, at, many.length)
-                    co.top = at + many.length
-                  }
-                  const end = wanted < 0 ? many.length : wanted
-                  for (let k = 0; k < end; k++) S[at + k] = many[k]
-                }
-                continue
+                const next = this.#callCompiled(callee.entry, f, i, at, count)
+                if (next === DONE) continue
+                if (next !== CALLING) return next
+                continue frames
               }
               if (callee.heat >= 0 && ++callee.heat > this.callsUntilHot) this.compile(callee)
               if (callee.isVararg || co.depth + 1 >= frames.length || at + 8 + callee.size > S.length) {
@@ -1658,9 +1411,13 @@ export class Machine {
               frame.varargs = NO_ARGS
               for (let k = count; k < callee.parameterCount; k++) S[base + k] = undefined
               this.budget -= callee.cost
-              if (this.budget < 0 && this.exhausted(callee.cost)) {
-                this.budget += callee.cost
-                return SUSPENDING
+              if (this.budget < 0) {
+                const isLeft = this.exhausted(callee.cost)
+                if (isLeft || this.budget >= 0) {
+                  // It is paid when the function begins.
+                  this.budget += callee.cost
+                  return isLeft ? SUSPENDING : CALLING
+                }
               }
               fn = f
               proto = callee
@@ -1678,36 +1435,6 @@ export class Machine {
             const wanted = (i >>> 24) - 1
             if (wanted < 0) co.top = at + results
             else for (let k = results; k < wanted; k++) S[at + k] = undefined
-            continue
-          }
-          case 59: {
-            // TAILCALL
-            const at = base + ((i >>> 8) & 255)
-            const b = (i >>> 16) & 255
-            let count = b !== 0 ? b - 1 : co.top - at - 1
-            frame.pc = pc
-            let f = S[at]
-            if (!(f instanceof Closure) && !(f instanceof Native)) {
-              const handler = this.metaOf(f)?.getStr('__call')
-              if (handler instanceof Closure) {
-                for (let k = at + count; k >= at; k--) S[k + 1] = S[k]
-                S[at] = handler
-                f = handler
-                count++
-              }
-            }
-            if (f instanceof Closure) {
-              for (let k = 0; k <= count; k++) S[base - 1 + k] = S[at + k]
-              co.depth--
-              this.#enter(f, base - 1, count)
-              continue frames
-            }
-            const results = this.callAt(at, count)
-            if (results < 0) {
-              if (results !== CALLING) return results
-              continue frames
-            }
-            co.top = at + results
             continue
           }
           case 60: // RETURN
@@ -1758,27 +1485,13 @@ export class Machine {
             } else if (!this.forNext(S, a)) continue
             const by = i >> 16
             pc += by
+            const heat = ++frame.heat
             this.budget += by
-            if (this.budget < 0) {
-              frame.pc = pc
-              if (this.exhausted()) return SUSPENDING
-            }
-            if (++frame.heat > this.roundsUntilHot) {
-              frame.pc = pc
-              const next = this.#enterLoop(co, frame)
-              if (next !== COLD) {
-                if (next !== CALLING) return next
-                continue frames
-              }
-            }
-            continue
-          }
-          case 62: {
-            // FORPREP
-            const a = base + ((i >>> 8) & 255)
+            if (this.budget >= 0 && heat <= this.roundsUntilHot) continue
             frame.pc = pc
-            if (!this.forPrepare(S, a)) pc += i >> 16
-            continue
+            const next = this.#backwards(co, frame)
+            if (next === COLD) continue
+            return next
           }
           case 63: {
             // TFORCALL
@@ -1805,83 +1518,240 @@ export class Machine {
             S[a + 2] = control
             const by = i >> 16
             pc += by
+            const heat = ++frame.heat
             this.budget += by
-            if (this.budget < 0) {
-              frame.pc = pc
-              if (this.exhausted()) return SUSPENDING
-            }
-            if (++frame.heat > this.roundsUntilHot) {
-              frame.pc = pc
-              const next = this.#enterLoop(co, frame)
-              if (next !== COLD) {
-                if (next !== CALLING) return next
-                continue frames
-              }
-            }
-            continue
-          }
-          case 65: {
-            // SETLIST
-            const a = base + ((i >>> 8) & 255)
-            const b = (i >>> 16) & 255
-            const stored = code[pc++] as number
-            const count = b !== 0 ? b : co.top - a - 1
-            this.setList(S[a] as Table, S, a, stored, count)
-            continue
-          }
-          case 66: // CLOSURE
-            S[base + ((i >>> 8) & 255)] = makeClosure(proto.protos[i >>> 16] as Proto, S, base, up)
-            this.allocated += 64
-            continue
-          case 67: {
-            // VARARG
-            const a = base + ((i >>> 8) & 255)
-            const { varargs } = frame
-            const b = (i >>> 16) & 255
-            const count = b !== 0 ? b - 1 : varargs.length
-            if (b === 0) {
-              if (a + count + 8 > S.length) this.#ensure(S, a + count + 8)
-              co.top = a + count
-            }
-            for (let k = 0; k < count; k++) S[a + k] = varargs[k]
-            continue
+            if (this.budget >= 0 && heat <= this.roundsUntilHot) continue
+            frame.pc = pc
+            const next = this.#backwards(co, frame)
+            if (next === COLD) continue
+            return next
           }
           case 70: {
             // GETI
             const o = S[base + ((i >>> 16) & 255)]
             const key = i >>> 24
-            if (o instanceof Table) {
-              const { arr } = o
-              const value = key < arr.length ? arr[key] : o.getNum(key)
-              if (value !== undefined || o.meta === undefined) {
-                S[base + ((i >>> 8) & 255)] = value
-                continue
-              }
-            }
-            frame.pc = pc
-            const value = this.index(o, key)
-            if (value === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
+            if (!(o instanceof Table)) break
+            const { arr } = o
+            if (key >= arr.length) break
+            const value = arr[key]
+            if (value === undefined) break
             S[base + ((i >>> 8) & 255)] = value
             continue
           }
-          case 71: {
-            // SETI
-            frame.pc = pc
-            const o = S[base + ((i >>> 8) & 255)]
-            if (this.setIndex(o, (i >>> 16) & 255, S[base + (i >>> 24)]) === PENDING) {
-              if (this.pending !== CALLING) return this.pending
-              continue frames
-            }
-            continue
-          }
-          default:
-            throw new Error(`no instruction ${i & 255}`)
         }
+        frame.pc = pc
+        const next = this.#slow(i, co, frame)
+        if (next === DONE) {
+          pc = frame.pc
+          continue
+        }
+        if (next !== CALLING) return next
+        continue frames
       }
     }
+  }
+
+  /** After a jump backwards, when the budget is used up or the loop is hot. @returns how to go on, or COLD: in place */
+  #backwards(co: Coroutine, frame: Frame): number {
+    if (this.budget < 0) {
+      if (this.exhausted()) return SUSPENDING
+      // With another slice it begins anew: V8 compiles a function sooner, and better, than a loop that is running.
+      if (this.budget >= 0) return CALLING
+    }
+    return frame.heat > this.roundsUntilHot ? this.#enterLoop(co, frame) : COLD
+  }
+
+  /** An instruction CALL whose function is in JavaScript. @returns how to go on, or DONE */
+  #callCompiled(entry: Entry, f: Closure, i: number, at: number, count: number): number {
+    const { co } = this
+    const { S } = co
+    const value = this.#compiled(entry, f, S, at + 1, count)
+    if (value === UNWIND) return this.pending
+    const wanted = (i >>> 24) - 1
+    if (value !== MULTI) {
+      S[at] = value
+      if (wanted < 0) co.top = at + 1
+      else for (let k = 1; k < wanted; k++) S[at + k] = undefined
+      return DONE
+    }
+    const { many } = this
+    if (wanted < 0) {
+      this.room(S, at, many.length)
+      co.top = at + many.length
+    }
+    const end = wanted < 0 ? many.length : wanted
+    for (let k = 0; k < end; k++) S[at + k] = many[k]
+    return DONE
+  }
+
+  /**
+   * Does an instruction of any kind but jumps, calls and returns, the frame's `pc` behind it. Apart from `#execute`, which V8 would otherwise
+   * compile over and over: each time that a program does something for the first time.
+   * @returns how to go on, or DONE
+   */
+  #slow(i: number, co: Coroutine, frame: Frame): number {
+    const { S } = co
+    const { base } = frame
+    const { proto, up } = frame.fn as Closure
+    const { constants: K } = proto
+    const op = i & 255
+    const a = base + ((i >>> 8) & 255)
+    const b = (i >>> 16) & 255
+    const c = i >>> 24
+    let value: Val
+    switch (op) {
+      case 2: // LOADKX
+        S[a] = K[proto.code[frame.pc++] as number]
+        return DONE
+      case 3: // LOADNIL
+        for (let k = a + b; k >= a; k--) S[k] = undefined
+        return DONE
+      case 7: // GETTABUP
+      case 10: {
+        // GETFIELD
+        const o = op === 7 ? (up[b] as Box).v : S[base + b]
+        value = this.getField(o, K[c] as string, proto.caches[frame.pc] ?? newCache(proto, frame.pc))
+        break
+      }
+      case 8: // SETTABUP
+      case 12: {
+        // SETFIELD
+        const o = op === 8 ? (up[a - base] as Box).v : S[a]
+        const cache = proto.caches[frame.pc] ?? newCache(proto, frame.pc)
+        return this.storeField(o, K[b] as string, S[base + c], cache) === PENDING ? this.pending : DONE
+      }
+      case 9: // GETTABLE
+        value = this.fetch(S[base + b], S[base + c])
+        break
+      case 11: // SETTABLE
+        return this.setIndex(S[a], S[base + b], S[base + c]) === PENDING ? this.pending : DONE
+      case 14: {
+        // SELF
+        const o = S[base + b]
+        S[a + 1] = o
+        value = this.getField(o, K[c] as string, proto.caches[frame.pc] ?? newCache(proto, frame.pc))
+        break
+      }
+      case 17: // NEWBOX
+        S[a] = new Box(S[a]) as unknown as Val
+        return DONE
+      case 42: // UNM
+        value = this.unaryMinus(S[base + b])
+        break
+      case 43: // BNOT
+        value = this.bitwiseNot(S[base + b])
+        break
+      case 45: // LEN
+        value = this.lengthOf(S[base + b])
+        break
+      case 46: {
+        // CONCAT
+        const next = this.#concat(frame, i, c)
+        if (next !== CALLING) return next
+        return co.frames[co.depth] === frame && this.co === co ? DONE : CALLING
+      }
+      case 48: // EQ
+      case 51: // EQK
+        return this.#decide(this.equals(S[base + b], op === 48 ? S[base + c] : K[c]), i, frame)
+      case 49: // LT
+      case 52: // LTK
+        return this.#decide(this.less(S[base + b], op === 49 ? S[base + c] : K[c]), i, frame)
+      case 50: // LE
+      case 53: // LEK
+        return this.#decide(this.lessOrEqual(S[base + b], op === 50 ? S[base + c] : K[c]), i, frame)
+      case 54: // GTK
+        return this.#decide(this.less(K[c], S[base + b]), i, frame)
+      case 55: // GEK
+        return this.#decide(this.lessOrEqual(K[c], S[base + b]), i, frame)
+      case 59: // TAILCALL
+        return this.#tailCall(co, frame, a, b !== 0 ? b - 1 : co.top - a - 1)
+      case 62: // FORPREP
+        if (!this.forPrepare(S, a)) frame.pc += i >> 16
+        return DONE
+      case 65: // SETLIST
+        this.setList(S[a] as Table, S, a, proto.code[frame.pc++] as number, b !== 0 ? b : co.top - a - 1)
+        return DONE
+      case 66: // CLOSURE
+        S[a] = makeClosure(proto.protos[i >>> 16] as Proto, S, base, up)
+        this.allocated += 64
+        return DONE
+      case 67: {
+        // VARARG
+        const { varargs } = frame
+        const count = b !== 0 ? b - 1 : varargs.length
+        if (b === 0) {
+          if (a + count + 8 > S.length) this.#ensure(S, a + count + 8)
+          co.top = a + count
+        }
+        for (let k = 0; k < count; k++) S[a + k] = varargs[k]
+        return DONE
+      }
+      case 70: // GETI
+        value = this.fetch(S[base + b], c)
+        break
+      case 71: // SETI
+        return this.setIndex(S[a], b, S[base + c]) === PENDING ? this.pending : DONE
+      default: {
+        // ADD … SHR, with a register or a constant
+        if (op < 18 || op >= 42) throw new Error(`no instruction ${op}`)
+        const x = S[base + b]
+        const y = op < 30 ? S[base + c] : K[c]
+        const operation = op < 30 ? op - 18 : op - 30
+        value = this.#arithmetic(operation, x, y)
+      }
+    }
+    if (value === PENDING) return this.pending
+    S[a] = value
+    return DONE
+  }
+
+  #arithmetic(operation: number, x: Val, y: Val): Val {
+    if (typeof x === 'number' && typeof y === 'number') {
+      if (operation === 5) {
+        const r = x / y
+        if (Math.floor(r) !== r) return r
+      } else if ((x | 0) === x && (y | 0) === y) {
+        if (operation === 7) return x & y
+        if (operation === 8) return x | y
+        if (operation === 9) return x ^ y
+        if (operation === 6 && y > 0) return Math.floor(x / y)
+      }
+    }
+    if (operation === 0) return this.add(x, y)
+    if (operation === 1) return this.subtract(x, y)
+    return operation === 2 ? this.multiply(x, y) : this.arith(operation, x, y)
+  }
+
+  /** What a comparison found decides whether the jump behind it is skipped. @returns how to go on, or DONE */
+  #decide(isTrue: Val, i: number, frame: Frame): number {
+    if (isTrue === PENDING) return this.pending
+    if (isTrue !== (((i >>> 8) & 255) !== 0)) frame.pc++
+    return DONE
+  }
+
+  #tailCall(co: Coroutine, { base }: Frame, at: number, given: number): number {
+    const { S } = co
+    let count = given
+    let f = S[at]
+    if (!(f instanceof Closure) && !(f instanceof Native)) {
+      const handler = this.metaOf(f)?.getStr('__call')
+      if (handler instanceof Closure) {
+        for (let k = at + count; k >= at; k--) S[k + 1] = S[k]
+        S[at] = handler
+        f = handler
+        count++
+      }
+    }
+    if (f instanceof Closure) {
+      for (let k = 0; k <= count; k++) S[base - 1 + k] = S[at + k]
+      co.depth--
+      this.#enter(f, base - 1, count)
+      return CALLING
+    }
+    const results = this.callAt(at, count)
+    if (results < 0) return results
+    co.top = at + results
+    return DONE
   }
 
   // ---- functions in JavaScript (jit.ts)

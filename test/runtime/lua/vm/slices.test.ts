@@ -63,7 +63,7 @@ describe.each(MODES)('%s', (mode) => {
     expect(all).toEqual({ ...left, runs: 1 })
     expect(some.runs).toBeLessThan(left.runs)
     expect(runWith('loop', budget, 1).used).toEqual(left.used)
-  })
+  }, 120_000)
 })
 
 test('what a process holds is counted as often, however many slices it has at once', () => {
@@ -77,4 +77,4 @@ test('what a process holds is counted as often, however many slices it has at on
     'error',
     'LimitExceeded',
   ])
-})
+}, 120_000)
