@@ -55,15 +55,19 @@ function runWith(mode: Mode, budget: number, most: number) {
 }
 
 describe.each(MODES)('%s', (mode) => {
-  test.each([17, 40, 1000])('slices of %i instructions', (budget) => {
-    const left = runWith(mode, budget, 1)
-    const some = runWith(mode, budget, 3)
-    const all = runWith(mode, budget, Number.POSITIVE_INFINITY)
-    expect(some).toEqual({ ...left, runs: some.runs })
-    expect(all).toEqual({ ...left, runs: 1 })
-    expect(some.runs).toBeLessThan(left.runs)
-    expect(runWith('loop', budget, 1).used).toEqual(left.used)
-  }, 120_000)
+  test.each([17, 40, 1000])(
+    'slices of %i instructions',
+    (budget) => {
+      const left = runWith(mode, budget, 1)
+      const some = runWith(mode, budget, 3)
+      const all = runWith(mode, budget, Number.POSITIVE_INFINITY)
+      expect(some).toEqual({ ...left, runs: some.runs })
+      expect(all).toEqual({ ...left, runs: 1 })
+      expect(some.runs).toBeLessThan(left.runs)
+      expect(runWith('loop', budget, 1).used).toEqual(left.used)
+    },
+    120_000,
+  )
 })
 
 test('what a process holds is counted as often, however many slices it has at once', () => {
