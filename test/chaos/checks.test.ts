@@ -251,6 +251,24 @@ describe('what converges', () => {
     expect(checkOwn(told, at('1'), () => true)).toEqual([])
   })
 
+  test('what a loss of power may undo comes back even if it was read, and nothing else does (C2)', () => {
+    const set = (value: string): Order => ({ op: 'merge_set', key: 'own:k', value })
+    const look: Order = { op: 'merge_get', key: 'own:k' }
+    const read = (value: string): Told =>
+      new Told()
+        .did(set('0'), 0, 1, {})
+        .did(set('1'), 10, 11, {})
+        .did(set('2'), 100, 101, {})
+        .did(look, 110, 111, { value: '2' })
+        .did(look, 200, 201, { value })
+    const isNear = (_node: number, atMs: number): boolean => atMs >= 100 && atMs < 150
+    const at = (value: string): Map<string, unknown> => new Map([['own:k', value]])
+    expect(checkOwn(read('1'), at('1'), isNear)).toEqual([])
+    expect(checkOwn(read('0'), at('0'), isNear)).toHaveLength(1)
+    expect(checkOwn(read('1'), at('2'), isNear)).toHaveLength(1)
+    expect(checkOwn(read('1'), at('1'), () => false)).toHaveLength(1)
+  })
+
   test('differences are told by key', () => {
     const one = new Map([['x', 1]])
     expect(

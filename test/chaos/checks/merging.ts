@@ -54,24 +54,29 @@ export function checkOwn(
   for (const [key, operations] of groupBy(all, ({ order }) => String(order['key']))) {
     /** What it may hold; undefined is nothing. */
     let possible = new Set<unknown>([undefined])
+    /** What it held before writes that a loss of power may undo, whatever was read of them. */
+    let undone = new Set<unknown>()
     for (const { order, reply, client, node, sentMs } of operations.toSorted((a, b) => a.sentMs - b.sentMs)) {
       if (order.op === 'merge_get') {
         if (reply === undefined || reply.err !== undefined) continue
         const value = reply['value']
-        if (!possible.has(value)) {
+        if (!possible.has(value) && !undone.has(value)) {
           problems.push(
             `${client} reads ${key} = ${String(value)} at ${sentMs.toFixed(0)}, it can only be ${told(possible)} (C2)`,
           )
         }
+        if (!isForgiven(node, sentMs)) undone = new Set()
         possible = new Set([value])
         continue
       }
       const after = order.op === 'merge_set' ? order['value'] : undefined
-      if (reply !== undefined && reply.err === undefined && !isForgiven(node, sentMs)) possible = new Set([after])
+      const isKept = !isForgiven(node, sentMs)
+      undone = isKept ? new Set() : new Set([...undone, ...possible])
+      if (reply !== undefined && reply.err === undefined) possible = new Set([after])
       else possible.add(after)
     }
     const value = content.get(key)
-    if (!possible.has(value))
+    if (!possible.has(value) && !undone.has(value))
       problems.push(`${key} is ${String(value)} at the end, it can only be ${told(possible)} (C2, C3)`)
   }
   return problems
