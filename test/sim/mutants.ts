@@ -13,6 +13,8 @@ interface Mutant {
   readonly bugs?: PlantedBugs
   /** What makes it likely to be met. */
   readonly raft?: Partial<RaftOptions>
+  /** Worlds begin with this seed. Default 1. */
+  readonly from?: number
 }
 
 const often = { snapshotThreshold: 8, snapshotIntervalMs: 200, trailingEntries: 0, holdMs: 0 }
@@ -141,6 +143,7 @@ export const MUTANTS: readonly Mutant[] = [
       find: 'if (this.hasLease()) return this.#answerRead(reader, this.#commit)',
       replace: 'return this.#answerRead(reader, this.#commit)',
     },
+    from: 61,
   },
   {
     name: 'reads are answered before the first entry of the term',
@@ -158,6 +161,7 @@ export const MUTANTS: readonly Mutant[] = [
       replace: 'this.#env.nowMs() < 1e12 +',
     },
     raft: { readMode: 'lease' },
+    from: 61,
   },
   {
     name: 'no wait after a restart, under leases',
