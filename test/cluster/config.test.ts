@@ -1,11 +1,11 @@
 // cluster.md §2: every key with its default and its bounds, the rules between keys, and what is open only when somebody says so.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { settingsIn } from '../../cluster/config/forms.ts'
 import { KEYS } from '../../cluster/config/keys.ts'
 import { clusterSettings, gossipEnvelopeOf, swimSettingsOf, TEXT_KEYS } from '../../cluster/config.ts'
 import { defaultSwimSettings, VERSIONS } from '../../cluster/swim/core/settings.ts'
+import { fc } from '../tools/property.ts'
 import { at, both, KEY_16, KEY_24, KEY_32, machine, problemsOf, settingsOf, warningsOf } from './config/context.ts'
 
 const keyed = { membership: { secret_key: KEY_32 } }

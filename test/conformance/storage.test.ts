@@ -3,12 +3,12 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { failureReason } from '../../cluster/storage/failure.ts'
 import { LevelStorage } from '../../cluster/storage/level.ts'
 import { MemoryStorage } from '../../cluster/storage/memory.ts'
 import type { Operation, Storage } from '../../cluster/storage/storage.ts'
+import { fc } from '../tools/property.ts'
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values)
 const put = (key: Uint8Array, value: Uint8Array): Operation => ({ kind: 'put', key, value })

@@ -1,6 +1,5 @@
 // The JSON writer and reader without an engine.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeJson, JsonSyntaxError } from '../../lua-stdlib/support/json-decode.ts'
 import { encodeJson, JsonEncodeError } from '../../lua-stdlib/support/json-encode.ts'
@@ -9,6 +8,7 @@ import { illFormedAt } from '../../lua-stdlib/support/json-utf8.ts'
 import { fromUint8Array, toBytes, toText } from '../../runtime/base/bytes.ts'
 import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
 import { Float, TableValue, type Value } from '../../runtime/base/value.ts'
+import { fc } from '../tools/property.ts'
 
 const encode = (value: Value): string => encodeJson(neutralReader, value)
 const decode = (text: string): Value => decodeJson(neutralMaker, toBytes(text)) as Value

@@ -1,12 +1,12 @@
 // Random values go through messages, JSON, YAML and a store, and come back as what each of them promises.
 
-import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
 import { toBytes } from '../../runtime/base/bytes.ts'
 import { fromPlain, type Plain, toPlain } from '../../runtime/base/plain.ts'
 import { record } from '../../runtime/base/value.ts'
 import { MemoryStore } from '../../runtime/store/core/memory-store.ts'
 import { TestNode } from '../tools/lua.ts'
+import { fc } from '../tools/property.ts'
 
 const store = new MemoryStore(10, { nowMs: () => 0 })
 const node = new TestNode({

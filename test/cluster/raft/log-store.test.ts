@@ -3,7 +3,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { HardState, PersistEffect } from '../../../cluster/raft/core/effects.ts'
 import type { Entry, LogPosition } from '../../../cluster/raft/core/entry.ts'
@@ -13,6 +12,7 @@ import { LevelStorage } from '../../../cluster/storage/level.ts'
 import { MemoryStorage } from '../../../cluster/storage/memory.ts'
 import type { Storage } from '../../../cluster/storage/storage.ts'
 import { CrashDisk } from '../../tools/crash-storage.ts'
+import { fc } from '../../tools/property.ts'
 
 const options = { path: 'here', coveredIndex: 0 }
 

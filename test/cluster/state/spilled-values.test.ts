@@ -3,13 +3,13 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Machine } from '../../../cluster/state/core/machine.ts'
 import { clearSpill, SpilledValues } from '../../../cluster/state/spilled-values.ts'
 import { decodeCommands } from '../../../cluster/state/wire/commands.ts'
 import type { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { eventually } from '../../tools/eventually.ts'
+import { fc } from '../../tools/property.ts'
 import { encodeCommands } from '../../tools/state-commands.ts'
 
 const MEMORY_BYTES = 2048

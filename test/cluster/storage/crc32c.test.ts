@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { crc32c } from '../../../cluster/storage/crc32c.ts'
+import { fc } from '../../tools/property.ts'
 
 const repeated = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
 

@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ExprError, Program } from '../../../lua-stdlib/expr/program.ts'
 import { toBytes } from '../../../runtime/base/bytes.ts'
 import { record } from '../../../runtime/base/value.ts'
+import { fc } from '../../tools/property.ts'
 
 /** Whatever an expression is, it has a value or fails as an expression. */
 function tame(source: string): void {

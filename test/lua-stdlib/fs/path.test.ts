@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type NameRules, resolvePath, showPath } from '../../../lua-stdlib/fs/path.ts'
+import { fc } from '../../tools/property.ts'
 
 const UNIX: NameRules = { isWindows: false }
 const WINDOWS: NameRules = { isWindows: true }

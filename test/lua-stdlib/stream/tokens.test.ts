@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Split, TOKEN_BYTES_MAX, Tokenizer, TokenTooLong } from '../../../lua-stdlib/stream/tokens.ts'
 import { toBytes } from '../../../runtime/base/bytes.ts'
+import { fc } from '../../tools/property.ts'
 
 function tokens(split: Split, pieces: readonly string[]): string[] {
   const tokenizer = new Tokenizer(split)

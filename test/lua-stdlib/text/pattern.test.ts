@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Pattern, TooSlow } from '../../../lua-stdlib/text/pattern.ts'
 import { scanText } from '../../../lua-stdlib/text/scan.ts'
 import { fromUint8Array, toBytes } from '../../../runtime/base/bytes.ts'
+import { fc } from '../../tools/property.ts'
 
 test('every offset of a text is a place in its bytes, in order, from the first to the last', () => {
   fc.assert(

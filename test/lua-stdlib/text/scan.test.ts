@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { bytesOfScanned, scanText } from '../../../lua-stdlib/text/scan.ts'
+import { fc } from '../../tools/property.ts'
 
 test('any bytes become text and the same bytes again', () => {
   const bytes = fc.uint8Array({ maxLength: 40 }).map((data) => String.fromCharCode(...data))

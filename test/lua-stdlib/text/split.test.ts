@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { splitMarkdown, splitText, TooManyCharacters } from '../../../lua-stdlib/text/split.ts'
+import { fc } from '../../tools/property.ts'
 
 const SEPARATORS = ['\n\n', '\n', ' ', '']
 const options = (chunkSize: number, chunkOverlap: number) => ({

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
   civilFromDays,
@@ -8,6 +7,7 @@ import {
   weekdayOf,
   yearDayOf,
 } from '../../../lua-stdlib/time/civil.ts'
+import { fc } from '../../tools/property.ts'
 
 const DAY_MS = 86_400_000
 /** All days that a JavaScript Date reaches. */

@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { durationFromNumber, formatDuration, parseDuration, saturate } from '../../../lua-stdlib/time/duration.ts'
 import { toBytes } from '../../../runtime/base/bytes.ts'
+import { fc } from '../../tools/property.ts'
 
 const MAX = 2n ** 63n - 1n
 const MIN = -(2n ** 63n)

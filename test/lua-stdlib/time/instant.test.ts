@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
   addNs,
@@ -12,6 +11,7 @@ import {
   truncate,
   ZERO_SECONDS,
 } from '../../../lua-stdlib/time/instant.ts'
+import { fc } from '../../tools/property.ts'
 
 const instants = fc.record({
   seconds: fc.integer({ min: -100_000_000_000, max: 100_000_000_000 }),

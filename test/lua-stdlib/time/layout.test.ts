@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Instant } from '../../../lua-stdlib/time/instant.ts'
 import { DEFAULT_LAYOUT, formatTime, LAYOUTS, parseTime } from '../../../lua-stdlib/time/layout.ts'
 import { FixedZone, UTC, Zones } from '../../../lua-stdlib/time/zones.ts'
+import { fc } from '../../tools/property.ts'
 
 const REFERENCE: Instant = { seconds: Date.UTC(2006, 0, 2, 22, 4, 5) / 1000, nanos: 0 }
 const MST = new FixedZone('MST', -7 * 3600)

@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { readClock, setClock } from '../../../lua-stdlib/time/wall-clock.ts'
 import { FixedZone, isSummerTime, offsetNamed, toUtc, UTC, type Zone, Zones } from '../../../lua-stdlib/time/zones.ts'
+import { fc } from '../../tools/property.ts'
 
 const zones = new Zones('Europe/Berlin')
 const zone = (name: string): Zone => zones.load(name) as Zone

@@ -1,12 +1,12 @@
 // Whatever stands in the files, loading ends, with an app or with problems that have a place.
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: `${env:NAME}` is what is tested
 
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { loadEntries } from '../../../runtime/app/load.ts'
 import { plainOf } from '../../../runtime/app/located.ts'
 import { ProblemList } from '../../../runtime/app/problems.ts'
 import { parseYaml } from '../../../runtime/app/yaml.ts'
+import { fc } from '../../tools/property.ts'
 import { loadFiles, rules } from './app-folder.ts'
 
 const APP = `version: "1.0"

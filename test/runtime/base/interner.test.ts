@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Interner } from '../../../runtime/base/interner.ts'
+import { fc } from '../../tools/property.ts'
 
 test('whatever the order, each string is the bytes it was read from', () => {
   const interner = new Interner()

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Packed, pack, UnpackError, unpack, unpackAt } from '../../../runtime/base/msgpack.ts'
+import { fc } from '../../tools/property.ts'
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const bytes = (text: string): Uint8Array => Buffer.from(text.replaceAll(' ', ''), 'hex')

@@ -1,12 +1,12 @@
 // The structures of base/ against naive models.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { backoffMs } from '../../../runtime/base/backoff.ts'
 import { Heap } from '../../../runtime/base/heap.ts'
 import { PairSet } from '../../../runtime/base/pair-set.ts'
 import { Queue } from '../../../runtime/base/queue.ts'
 import { RateLimit } from '../../../runtime/base/rate-limit.ts'
+import { fc } from '../../tools/property.ts'
 
 describe('Queue', () => {
   test('is first in, first out, like an array', () => {

@@ -1,6 +1,5 @@
 // Values, byte strings, PIDs, durations: what goes in comes out.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { fromUint8Array, toBytes, toText, toUint8Array } from '../../../runtime/base/bytes.ts'
 import { formatDurationNs, parseDurationMs, parseDurationNs, parseSizeBytes } from '../../../runtime/base/duration.ts'
@@ -8,6 +7,7 @@ import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { canonicalPid, epochOf, PidMaker, parsePid, slotOf } from '../../../runtime/base/pid.ts'
 import { errorFrom, errorTo, fromPlain, toPlain } from '../../../runtime/base/plain.ts'
 import { ErrorValue, Float, floatValue, integerValue, TableValue } from '../../../runtime/base/value.ts'
+import { fc } from '../../tools/property.ts'
 
 describe('byte strings', () => {
   test('hold any text as UTF-8 and give it back', () => {

@@ -1,5 +1,5 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { fc } from '../../tools/property.ts'
 import { checkLinearizable, type Model, type Operation } from './linearizable.ts'
 
 type Call = { readonly put: number } | 'get'

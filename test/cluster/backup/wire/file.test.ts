@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { BackupHeader } from '../../../../cluster/backup/core/contents.ts'
 import { BackupDamaged, type BackupPart, readBackup, writeBackup } from '../../../../cluster/backup/wire/file.ts'
+import { fc } from '../../../tools/property.ts'
 
 const header: BackupHeader = {
   clusterId: 'shop',

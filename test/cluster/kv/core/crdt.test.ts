@@ -1,13 +1,13 @@
 // The rules of the convergent store. cluster.md §8.5 to §8.8, C1 to C3.
 
 import { createHash } from 'node:crypto'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type CrdtSettings, CrdtStore } from '../../../../cluster/kv/core/crdt.ts'
 import { held, keyHashOf, SHARD_HASH_BYTES, SHARDS } from '../../../../cluster/kv/core/digest.ts'
 import { compareEntries, type Entry } from '../../../../cluster/kv/core/entry.ts'
 import { compareHlc, HLC_COUNTER_MAX, HybridClock } from '../../../../cluster/kv/core/hlc.ts'
 import { FakeEnv } from '../../../tools/fake-env.ts'
+import { fc } from '../../../tools/property.ts'
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest()
 const HOUR_MS = 3_600_000

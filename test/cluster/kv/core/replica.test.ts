@@ -1,7 +1,6 @@
 // Stores of several nodes become equal, whatever gossip loses on the way. cluster.md §8.7, C1.
 
 import { createHash } from 'node:crypto'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type CrdtSettings, CrdtStore } from '../../../../cluster/kv/core/crdt.ts'
 import { PAGE_SUMMARIES_MAX } from '../../../../cluster/kv/core/digest.ts'
@@ -13,6 +12,7 @@ import {
   encodeExchangeAnswer,
 } from '../../../../cluster/kv/wire/crdt.ts'
 import { FakeEnv } from '../../../tools/fake-env.ts'
+import { fc } from '../../../tools/property.ts'
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest()
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)

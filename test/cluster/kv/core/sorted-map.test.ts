@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { SortedMap, type SortedView } from '../../../../cluster/kv/core/sorted-map.ts'
+import { fc } from '../../../tools/property.ts'
 
 const keyOf = (n: number): string => n.toString(36).padStart(3, '0')
 const plainRange = (plain: Map<string, number>, after: string | undefined, prefix: string): [string, number][] =>

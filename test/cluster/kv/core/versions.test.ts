@@ -1,12 +1,12 @@
 // The versioned store against a naive one, and its rules one by one. cluster.md §8.2 to §8.4, V2.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Changes, type KvChange } from '../../../../cluster/kv/core/changes.ts'
 import { type KvCommand, type KvResult, type Put, TXN_OPS_MAX } from '../../../../cluster/kv/core/commands.ts'
 import { type KvContext, type Stored, type ValueEffect, Versions } from '../../../../cluster/kv/core/versions.ts'
 import { commandOf, packCommand } from '../../../../cluster/kv/wire/commands.ts'
 import { pack, UnpackError, unpack } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const putOf = (key: string, value = key, ttlMs = 0): Put => ({ key, value: bytes(value), ttlMs, keepsExpiry: false })

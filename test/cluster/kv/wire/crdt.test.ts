@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeEntry, type Entry, encodeEntry } from '../../../../cluster/kv/core/entry.ts'
 import type { ExchangeAnswer, ExchangeRequest } from '../../../../cluster/kv/core/replica.ts'
@@ -11,6 +10,7 @@ import {
 } from '../../../../cluster/kv/wire/crdt.ts'
 import { decodeRecords, decodeSnapshot, encodeRecord, encodeSnapshot } from '../../../../cluster/kv/wire/crdt-files.ts'
 import { UnpackError } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 
 const VALUE_BYTES_MAX = 100
 const byteString = (min: number, max: number): fc.Arbitrary<string> =>

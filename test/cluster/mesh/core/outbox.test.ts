@@ -1,10 +1,10 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { APP, BULK, CHUNK_BYTES, PG, RAFT, RLOG, SYSTEM } from '../../../../cluster/mesh/core/classes.ts'
 import { FIRST, type Frame, frameBytes, LAST } from '../../../../cluster/mesh/core/frames.ts'
 import { Receipts } from '../../../../cluster/mesh/core/inbox.ts'
 import { Outbox, QueueBudget } from '../../../../cluster/mesh/core/outbox.ts'
 import { WINDOW_BYTES_MIN, Window } from '../../../../cluster/mesh/core/window.ts'
+import { fc } from '../../../tools/property.ts'
 
 const MIB = 1024 * 1024
 const nothing = { system: 0, app: 0 }

@@ -1,10 +1,10 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type RequestEffect, Requests, SERVED_MAX } from '../../../../cluster/mesh/core/requests.ts'
 import { ProtocolError } from '../../../../cluster/mesh/wire/protocol-error.ts'
 import { decodeRequest, encodeRequest } from '../../../../cluster/mesh/wire/request.ts'
 import { pack } from '../../../../runtime/base/msgpack.ts'
 import { World } from '../../../sim/world.ts'
+import { fc } from '../../../tools/property.ts'
 
 const body = pack({ a: 1 })
 

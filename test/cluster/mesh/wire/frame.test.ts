@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { APP, BULK, CHUNK_BYTES, LINK, PG, RAFT, RLOG, SYSTEM } from '../../../../cluster/mesh/core/classes.ts'
 import { COMPRESSED, FIRST, type Frame, frameBytes, LAST } from '../../../../cluster/mesh/core/frames.ts'
 import { deflate } from '../../../../cluster/mesh/wire/deflate.ts'
 import { type DecodedMessage, encodeFrames, FrameDecoder, linkFrame } from '../../../../cluster/mesh/wire/frame.ts'
 import { ProtocolError } from '../../../../cluster/mesh/wire/protocol-error.ts'
+import { fc } from '../../../tools/property.ts'
 
 const MESSAGE_BYTES_MAX = 1024 * 1024
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Control } from '../../../../cluster/mesh/core/control.ts'
 import { chooseVersion, commonFeatures, type Handshake } from '../../../../cluster/mesh/core/handshake.ts'
@@ -11,6 +10,7 @@ import {
 } from '../../../../cluster/mesh/wire/handshake.ts'
 import { ProtocolError } from '../../../../cluster/mesh/wire/protocol-error.ts'
 import { type PackedMap, pack, unpack } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 
 const hello: Handshake = {
   kind: 'hello',

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   BindingCache,
@@ -7,6 +6,7 @@ import {
   MISS_MS,
   STALE_MS,
 } from '../../../../cluster/names/core/cache.ts'
+import { fc } from '../../../tools/property.ts'
 
 const bound = (name: string, pid: string, revision: number): CachedBinding => ({
   name,

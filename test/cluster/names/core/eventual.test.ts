@@ -1,10 +1,10 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Change, Dot } from '../../../../cluster/names/core/change.ts'
 import { compareDots } from '../../../../cluster/names/core/change.ts'
 import { Eventual } from '../../../../cluster/names/core/eventual.ts'
 import { HISTORY_MAX, WAITING_MAX } from '../../../../cluster/names/core/origin.ts'
 import { FakeEnv } from '../../../tools/fake-env.ts'
+import { fc } from '../../../tools/property.ts'
 import { pidOf, Rig, sha256 } from './rig.ts'
 
 const change = (seq: number, name: string, of: Partial<Change> = {}): Change => ({

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Change, Dot } from '../../../../cluster/names/core/change.ts'
 import {
@@ -14,6 +13,7 @@ import {
   FRAME_BYTES_MAX,
 } from '../../../../cluster/names/wire/eventual.ts'
 import { UnpackError } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 
 const byteString = (max: number): fc.Arbitrary<string> =>
   fc.uint8Array({ minLength: 1, maxLength: max }).map((bytes) => String.fromCharCode(...bytes))

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Members } from '../../../../cluster/pg/core/members.ts'
+import { fc } from '../../../tools/property.ts'
 
 type Slot = { group: string; node: string; pid: string }
 

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { PgMessage, PullAnswer } from '../../../../cluster/pg/core/messages.ts'
 import {
@@ -14,6 +13,7 @@ import {
   encodePull,
 } from '../../../../cluster/pg/wire/codec.ts'
 import { pack, UnpackError } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 
 const byteString = (max: number): fc.Arbitrary<string> =>
   fc.uint8Array({ minLength: 1, maxLength: max }).map((bytes) => String.fromCharCode(...bytes))

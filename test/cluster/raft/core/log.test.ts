@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Entry, entryBytes } from '../../../../cluster/raft/core/entry.ts'
 import { Log } from '../../../../cluster/raft/core/log.ts'
 import { type Configuration, configurationOf, NOBODY } from '../../../../cluster/raft/core/membership.ts'
+import { fc } from '../../../tools/property.ts'
 
 const start = { base: { index: 0, term: 0 }, runs: [], onDisk: { index: 0, clockMs: 0 } }
 const initial = { index: 0, configuration: NOBODY }

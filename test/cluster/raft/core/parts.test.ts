@@ -1,6 +1,5 @@
 // The small parts of the core: majorities, configurations, reads, progress, recovery.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Entry } from '../../../../cluster/raft/core/entry.ts'
 import { isUpToDate } from '../../../../cluster/raft/core/entry.ts'
@@ -15,6 +14,7 @@ import { Progress } from '../../../../cluster/raft/core/progress.ts'
 import { majorityValue, quorumOf, tally } from '../../../../cluster/raft/core/quorum.ts'
 import { Reads } from '../../../../cluster/raft/core/reads.ts'
 import { recover, type StoredState } from '../../../../cluster/raft/core/recovery.ts'
+import { fc } from '../../../tools/property.ts'
 
 describe('majorities', () => {
   test('more than half', () => {

@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Candidate, largestOdd, type SelectionInput, select } from '../../../../cluster/raft/core/selection.ts'
 import { nameOf, type ServerId } from '../../../../cluster/raft/core/server.ts'
+import { fc } from '../../../tools/property.ts'
 
 const LIMITS = { votersMax: 5, votersMin: 3, standbysMax: 4 }
 

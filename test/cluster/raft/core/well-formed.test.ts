@@ -1,9 +1,9 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Entry } from '../../../../cluster/raft/core/entry.ts'
 import { configurationOf } from '../../../../cluster/raft/core/membership.ts'
 import type { AppendRequest, Message, SnapshotRequest } from '../../../../cluster/raft/core/messages.ts'
 import { messageProblem } from '../../../../cluster/raft/core/well-formed.ts'
+import { fc } from '../../../tools/property.ts'
 import { Group } from './group.ts'
 
 const noop = (index: number, term: number, clockMs = 0): Entry => ({ index, term, clockMs, kind: 'noop' })

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { BootAnswer, BootRequest, Plan } from '../../../../cluster/raft/core/bootstrap.ts'
 import { seenOf } from '../../../../cluster/raft/seen.ts'
@@ -11,6 +10,7 @@ import {
   encodePlan,
 } from '../../../../cluster/raft/wire/boot.ts'
 import { UnpackError } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 
 const formation = '0123456789abcdef'.repeat(2)
 const [a, b] = ['aa'.repeat(16), 'bb'.repeat(16)]

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Entry } from '../../../../cluster/raft/core/entry.ts'
 import { configurationOf } from '../../../../cluster/raft/core/membership.ts'
@@ -6,6 +5,7 @@ import type { Message, SnapshotMeta } from '../../../../cluster/raft/core/messag
 import { RaftCodec, type WireMessage } from '../../../../cluster/raft/wire/codec.ts'
 import { EntryBytes } from '../../../../cluster/raft/wire/entry.ts'
 import { type Packed, pack, UnpackError, unpack } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 
 const formation = '000102030405060708090a0b0c0d0e0f'
 const address = { formation, from: `a/${'1'.repeat(32)}`, to: `b/${'2'.repeat(32)}` }

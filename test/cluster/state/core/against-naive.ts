@@ -2,11 +2,11 @@
 // entry, while time passes and snapshots are restored. cluster.md §5.10, §5.11, §6.2, §6.4, §7; N6.
 
 import { isDeepStrictEqual } from 'node:util'
-import fc from 'fast-check'
 import { expect } from 'vitest'
 import type { Command, Envelope } from '../../../../cluster/state/core/commands.ts'
 import type { Machine } from '../../../../cluster/state/core/machine.ts'
 import type { decodeCommands } from '../../../../cluster/state/wire/commands.ts'
+import { fc } from '../../../tools/property.ts'
 import { encodeCommands } from '../../../tools/state-commands.ts'
 import { NaiveState } from './naive-state.ts'
 

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { KvCommand } from '../../../../cluster/kv/core/commands.ts'
 import type { Command } from '../../../../cluster/state/core/commands.ts'
@@ -10,6 +9,7 @@ import { toBytes } from '../../../../runtime/base/bytes.ts'
 import { pack, UnpackError } from '../../../../runtime/base/msgpack.ts'
 import { LockChecker } from '../../../sim/checkers/locks.ts'
 import { checkNames } from '../../../sim/checkers/names.ts'
+import { fc } from '../../../tools/property.ts'
 import { encodeCommands } from '../../../tools/state-commands.ts'
 
 const pid = (node: string, epoch: number, n: number): string => `{${node}@h|${epoch.toString(36)}.${n}}`

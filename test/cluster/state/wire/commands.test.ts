@@ -1,6 +1,5 @@
 // Commands as bytes: every form, and what is no form. cluster.md §5.11, §5.12.
 
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Command, Envelope } from '../../../../cluster/state/core/commands.ts'
 import {
@@ -10,6 +9,7 @@ import {
   joinEnvelopes,
 } from '../../../../cluster/state/wire/commands.ts'
 import { pack, UnpackError } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 import { encodeCommands } from '../../../tools/state-commands.ts'
 
 const pid = '{a@h|1.1}'

@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { readSnapshot, type SnapshotRecord, writeSnapshot } from '../../../../cluster/state/wire/snapshot.ts'
 import { UnpackError } from '../../../../runtime/base/msgpack.ts'
+import { fc } from '../../../tools/property.ts'
 
 const header = {
   formation: '000102030405060708090a0b0c0d0e0f',

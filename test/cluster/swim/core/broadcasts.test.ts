@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Broadcasts, transmitLimit } from '../../../../cluster/swim/core/broadcasts.ts'
 import type { Message } from '../../../../cluster/swim/core/messages.ts'
+import { fc } from '../../../tools/property.ts'
 
 /** A message of `length` bytes. */
 const of = (node: string, length: number): Message => ({ kind: 'suspect', node, incarnation: length, from: '' })

@@ -2,7 +2,6 @@
 // without end. cluster.md §3.4, §3.5, §13.
 
 import { createCipheriv } from 'node:crypto'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { DecodeError, DecryptError } from '../../../../cluster/swim/wire/decode-error.ts'
 import { decrypt, encrypt, Keyring } from '../../../../cluster/swim/wire/keyring.ts'
@@ -17,6 +16,7 @@ import {
   StreamDecoder,
   type StreamMessage,
 } from '../../../../cluster/swim/wire/stream.ts'
+import { fc } from '../../../tools/property.ts'
 
 const key = Buffer.alloc(16, 3)
 const keyring = new Keyring(key)

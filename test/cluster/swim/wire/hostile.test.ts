@@ -1,6 +1,5 @@
 // A peer's bytes are never a bug: decoders answer with a value or one DecodeError, whatever they are fed. cluster.md §13.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Message, NodeState } from '../../../../cluster/swim/core/messages.ts'
 import { DecodeError } from '../../../../cluster/swim/wire/decode-error.ts'
@@ -11,6 +10,7 @@ import { Reader, Writer } from '../../../../cluster/swim/wire/msgpack.ts'
 import { compound, compress, type Envelope, openPacket, sealPackets } from '../../../../cluster/swim/wire/packet.ts'
 import { StreamDecoder, type StreamMessage, sealStream } from '../../../../cluster/swim/wire/stream.ts'
 import { decodeTags } from '../../../../cluster/swim/wire/tags.ts'
+import { fc } from '../../../tools/property.ts'
 
 const plain: Envelope = {
   label: Buffer.alloc(0),

@@ -1,4 +1,3 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Float } from '../../../../runtime/base/value.ts'
 import {
@@ -13,6 +12,7 @@ import {
   rawEqual,
   wrap,
 } from '../../../../runtime/lua/vm/number.ts'
+import { fc } from '../../../tools/property.ts'
 
 const MAX = 2n ** 63n - 1n
 const MIN = -(2n ** 63n)

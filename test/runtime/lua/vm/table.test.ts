@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Float } from '../../../../runtime/base/value.ts'
 import { Table } from '../../../../runtime/lua/vm/table.ts'
 import type { Val } from '../../../../runtime/lua/vm/value.ts'
+import { fc } from '../../../tools/property.ts'
 
 /** All pairs, by `next` alone. */
 function pairs(table: Table): [Val, Val][] {

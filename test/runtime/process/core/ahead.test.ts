@@ -1,9 +1,9 @@
 // What a host may say ahead of acceptance: cluster.md §4.5.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ErrorValue, TableValue, type Value } from '../../../../runtime/base/value.ts'
 import { AHEAD_MESSAGE_BYTES_MAX, Allowances, aheadBytesOf, Taken } from '../../../../runtime/process/core/ahead.ts'
+import { fc } from '../../../tools/property.ts'
 
 describe('the size of a message', () => {
   test('grows with what is in it', () => {

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Claim, Pool } from '../../../../runtime/process/core/pool.ts'
+import { fc } from '../../../tools/property.ts'
 
 class Call implements Claim<number> {
   got: number | undefined | 'nothing' = 'nothing'

@@ -1,10 +1,10 @@
 // What crosses between threads arrives as it was: subtypes, bytes, shared references, errors.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MoonmeshError } from '../../../../runtime/base/errors.ts'
 import { ErrorValue, Float, TableValue, type Value } from '../../../../runtime/base/value.ts'
 import { decodeBatch, encodeBatch } from '../../../../runtime/relay/wire/codec.ts'
+import { fc } from '../../../tools/property.ts'
 
 const through = (value: unknown): unknown => decodeBatch(encodeBatch([value]))[0]
 

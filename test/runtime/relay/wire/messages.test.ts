@@ -1,6 +1,5 @@
 // Messages between nodes survive the wire, and no bytes of a peer do harm. cluster.md §10.1.
 
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   ErrorValue,
@@ -13,6 +12,7 @@ import {
 } from '../../../../runtime/base/value.ts'
 import { type PeerMessage, readPeerMessage, writePeerMessage } from '../../../../runtime/relay/wire/messages.ts'
 import { DEPTH_MAX, ValueReader, ValueWriter, WireError } from '../../../../runtime/relay/wire/values.ts'
+import { fc } from '../../../tools/property.ts'
 
 const writer = new ValueWriter()
 

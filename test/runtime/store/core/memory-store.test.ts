@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { canonicalKey, MemoryStore } from '../../../../runtime/store/core/memory-store.ts'
+import { fc } from '../../../tools/property.ts'
 
 class Clock {
   ms = 0

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Sequence, type SequenceNode } from '../../../../runtime/supervisor/core/sequence.ts'
+import { fc } from '../../../tools/property.ts'
 
 /** `{ b: 'a' }`: b needs a. An id that ends in `?` is optional. */
 function sequence(needs: Record<string, string>): Sequence {

@@ -1,6 +1,5 @@
 // Random graphs, random events: what holds whatever happens.
 
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { MoonmeshError } from '../../../../runtime/base/errors.ts'
 import { Sequence } from '../../../../runtime/supervisor/core/sequence.ts'
@@ -9,6 +8,7 @@ import type {
   SupervisorEffect,
   SupervisorInput,
 } from '../../../../runtime/supervisor/core/supervisor.ts'
+import { fc } from '../../../tools/property.ts'
 import { service } from '../services.ts'
 import { Machine, notRetryable, raised, retryable } from './machine.ts'
 
