@@ -165,6 +165,8 @@ const LEAVE_MS = 3000
 /** Members that are told of a departure each by itself. */
 const GOODBYES_MAX = 16
 const LAST_CALLS = 3
+/** To one node, in a round of gossip. */
+const PACKETS_PER_ROUND = 4
 const STALE_ANSWERS_MAX = 64
 /** From these versions on a peer answers pings on streams, sends nacks, reads checksums. */
 const PMAX_STREAM_PING = 3
@@ -1244,7 +1246,15 @@ export class Swim {
     const isTold = (member: Member): boolean =>
       member.name !== this.#name &&
       (isLive(member) || (member.state === 'dead' && nowMs - member.changedAtMs < gossipToTheDeadMs))
-    for (const member of this.#members.choose(gossipNodes, isTold)) this.#send(member.address, member.name, [])
+    for (const member of this.#members.choose(gossipNodes, isTold)) {
+      // What does not fit one packet would wait for the next round, and the one after it: when many join at once that takes long.
+      let untold = this.queueDepth
+      for (let packets = 0; packets < PACKETS_PER_ROUND && untold > 0; packets++) {
+        const told = this.#send(member.address, member.name, [])
+        if (told === 0) break
+        untold -= told
+      }
+    }
   }
 
   /** Queues what is said about a node, in place of what was said before. */
@@ -1252,8 +1262,8 @@ export class Swim {
     this.#broadcasts.queue(message.node, message)
   }
 
-  /** Sends parts, and as much of what is queued as fits with them. */
-  #send(to: Address, name: string | undefined, first: readonly Message[], probe?: number): void {
+  /** Sends parts, and as much of what is queued as fits with them. @returns how much of that went */
+  #send(to: Address, name: string | undefined, first: readonly Message[], probe?: number): number {
     const member = name === undefined ? undefined : this.#members.get(name)
     const limit = transmitLimit(this.#settings.retransmitMult, this.#members.count)
     let budget = this.#settings.packetBudgetBytes
@@ -1263,9 +1273,10 @@ export class Swim {
     // Foreign nodes do not know frames and would complain about each.
     const frames = member?.epoch === undefined ? [] : this.#frames.take(budget - told.bytes, limit)
     const parts = [...first, ...told.messages, ...frames]
-    if (parts.length === 0) return
+    if (parts.length === 0) return 0
     const withCrc = member !== undefined && member.versions[1] >= PMAX_CRC
     this.#out.push({ kind: 'send', to, parts, withCrc, ...(probe === undefined ? {} : { probe }) })
+    return parts.length - first.length
   }
 
   #pingTo(node: string, seqNo: number): Ping {

@@ -294,6 +294,26 @@ describe('gossip (§3.7)', () => {
     expect(hosts()).toEqual(['10.0.0.2', '10.0.0.5'])
   })
 
+  test.each([
+    [3, 1],
+    [9, 3],
+    [30, 4],
+  ])(
+    'of %i nodes, of which three fit a packet, %i packets go to each chosen one, and everything is told once',
+    (nodes, packets) => {
+      rig = new Rig({ settings: { gossipNodes: 1, packetBudgetBytes: 900 } })
+      for (let i = 1; i <= nodes; i++) rig.alive(`n${i}`, { address: at(1 + i), x: 'y'.repeat(180) })
+      rig.take()
+      rig.feed({ kind: 'gossip-tick' })
+      const sends = rig.all('send')
+      expect(sends).toHaveLength(packets)
+      expect(new Set(sends.map(({ to }) => to.host)).size).toBe(1)
+      const told = rig.sent('alive').map(({ node }) => node)
+      expect(new Set(told).size).toBe(told.length)
+      expect(told.length).toBeGreaterThanOrEqual(Math.min(nodes, 3 * packets))
+    },
+  )
+
   test('is silent when there is nothing to tell', () => {
     rig = new Rig()
     rig.feed({ kind: 'gossip-tick' })
