@@ -86,4 +86,4 @@ export const WORKLOADS = {
 }
 
 /** Of growth.mjs. */
-export const GROWTH_PARTS = ['processes', 'names', 'members', 'nodes', 'gossip']
+export const GROWTH_PARTS = ['processes', 'names', 'members', 'nodes', 'gossip', 'leading']

@@ -1,7 +1,7 @@
 // What more of something costs: processes of one node; names and memberships, as a node sees them that is outside the group and has none of its
 // own; nodes, real ones and simulated ones. One JSON line a figure: {subject, size, metric, value, unit}.
-// usage: node --expose-gc growth.mjs [processes names members nodes gossip]
-//        GROWTH_SIZES=100,1000 (of processes, names, members), GROWTH_NODES=3,12 (real), GROWTH_GOSSIP=3,30 (simulated)
+// usage: node --expose-gc growth.mjs [processes names members nodes gossip leading]
+//        GROWTH_SIZES=100,1000 (of processes, names, members), GROWTH_NODES=3,12 (real), GROWTH_GOSSIP=3,30 GROWTH_LEADING=3,30 (simulated)
 
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -127,16 +127,22 @@ async function nodes() {
   if (status !== 0) throw new Error(`cluster-idle ended with ${status}`)
 }
 
+/** @returns what `npm run sim` says */
+function simulated(...options) {
+  const args = ['run', '--silent', 'sim', '--', '--figures', ...options]
+  const { status, stdout } = spawnSync('npm', args, { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
+  if (status !== 0) throw new Error(`the simulator ended with ${status}`)
+  return stdout
+}
+
 async function gossip() {
   for (const size of sizes('GROWTH_GOSSIP', '3,30,300')) {
-    const args = ['run', '--silent', 'sim', '--', '--figures', '--nodes', String(size)]
-    const { status, stdout } = spawnSync('npm', args, { stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
-    if (status !== 0) throw new Error(`the simulator ended with ${status}`)
-    const [, joinS] = /all after ([\d.]+) s/.exec(stdout)
+    const said = simulated('--nodes', String(size))
+    const [, joinS] = /all after ([\d.]+) s/.exec(said)
     const [, packets, bytes, exchanges] = /second: ([\d.]+) datagrams, ([\d.]+) bytes[^,]*, ([\d.]+) exchanges/.exec(
-      stdout,
+      said,
     )
-    const [, deathS] = /known to all ([\d.]+) s/.exec(stdout)
+    const [, deathS] = /known to all ([\d.]+) s/.exec(said)
     emit('nodes in the simulator', size, 'all see all, started together', Number(joinS), 's')
     emit('nodes in the simulator', size, 'all know of a crash, median', Number(deathS), 's')
     emit('nodes in the simulator', size, 'datagrams of each', Number(packets), '1/s')
@@ -145,7 +151,22 @@ async function gossip() {
   }
 }
 
-const PARTS = { processes, names, members, nodes, gossip }
+/** What the leader has of others that rest: five servers vote, the rest are clients. */
+async function leading() {
+  for (const size of sizes('GROWTH_LEADING', '3,30,300')) {
+    const said = simulated('--protocol', 'state', '--nodes', String(size))
+    const [, renewals, received, sent, consensus] =
+      /second: ([\d.]+) sessions renewed, ([\d.]+) messages of nodes received, ([\d.]+) sent to them, ([\d.]+) of consensus/.exec(
+        said,
+      )
+    emit('the leader of nodes in the simulator', size, 'sessions renewed', Number(renewals), '1/s')
+    emit('the leader of nodes in the simulator', size, 'messages of nodes', Number(received), '1/s')
+    emit('the leader of nodes in the simulator', size, 'messages to nodes', Number(sent), '1/s')
+    emit('the leader of nodes in the simulator', size, 'messages of consensus sent', Number(consensus), '1/s')
+  }
+}
+
+const PARTS = { processes, names, members, nodes, gossip, leading }
 
 if (process.argv[2] === '--server') {
   const [name, address] = process.argv.slice(3)

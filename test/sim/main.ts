@@ -2,6 +2,7 @@
 //   npm run sim -- --seed 7 [--nodes 9] [--steps 200] [--wire] [--trace]    one world
 //   npm run sim -- --seeds 1000 [--seed FIRST] …                            many, on all cores
 //   npm run sim -- --figures --nodes 1000                                   joins, detection, dissemination, traffic
+//   npm run sim -- --protocol state --figures --nodes 300                   what leading costs while nobody asks for anything
 //   npm run sim -- --accuracy HOURS [--nodes 10]                            false deaths at 10 % loss (G2)
 //   npm run sim -- --protocol groups|names|crdt|kv [--seed N] [--seeds COUNT] [--minutes M] [--nodes N]   P, C and V of the specification
 //   npm run sim -- --protocol actors [--seed N] [--seeds COUNT] [--minutes M]           processes on several nodes: A1
@@ -25,6 +26,7 @@ import { runPgChaos } from './pg.ts'
 import { type RaftChaosOptions, RaftFailure, raftNodesOf, runRaftChaos } from './raft.ts'
 import { nodesOf, runSeed, runSeeds, type SeedFailure, type SeedOptions } from './seeds.ts'
 import { runStateChaos, StateFailure, stateNodesOf } from './state.ts'
+import { stateFigures } from './state-figures.ts'
 import { runStrongChaos } from './strong.ts'
 
 const { values } = parseArgs({
@@ -48,7 +50,8 @@ const world = worlds.find((name) => name === values.protocol)
 if (world === undefined) throw new Error(`--protocol ${values.protocol}: one of ${worlds.join(', ')}`)
 const first = count('seed', values.seed)
 
-if (values.figures) figures(count('nodes', values.nodes ?? '1000'), first)
+if (values.figures && world === 'state') console.log(await stateFigures(count('nodes', values.nodes ?? '300'), first))
+else if (values.figures) figures(count('nodes', values.nodes ?? '1000'), first)
 else if (values.accuracy !== undefined) {
   const { falseDeaths, text } = accuracy(
     count('accuracy', values.accuracy),

@@ -74,6 +74,8 @@ export class SimFabric {
   frozenUntilMs = 0
   #inbox: (() => void)[] = []
   onLog: (event: string) => void = () => {}
+  /** How many messages came, by what they ask for. */
+  readonly received = new Map<string, number>()
 
   constructor(world: World, network: AnyNetwork, options: SimFabricOptions) {
     this.name = options.name
@@ -120,13 +122,12 @@ export class SimFabric {
   look(view: View): void {
     const before = { ...this.view }
     Object.assign(this.view, view)
-    const isKnown = (list: readonly Run[], { name, epoch }: Run): boolean =>
-      list.some((each) => each.name === name && each.epoch === epoch)
+    if (isSame(before.linked, view.linked) && isSame(before.live, view.live)) return
     this.later(() => {
-      for (const node of before.linked) if (!isKnown(view.linked, node)) this.#link('down', node)
-      for (const node of view.linked) if (!isKnown(before.linked, node)) this.#link('up', node)
-      for (const node of before.live) if (!isKnown(view.live, node)) this.#live('left', node)
-      for (const node of view.live) if (!isKnown(before.live, node)) this.#live('joined', node)
+      for (const node of missing(before.linked, view.linked)) this.#link('down', node)
+      for (const node of missing(view.linked, before.linked)) this.#link('up', node)
+      for (const node of missing(before.live, view.live)) this.#live('left', node)
+      for (const node of missing(view.live, before.live)) this.#live('joined', node)
     })
   }
 
@@ -287,6 +288,8 @@ export class SimFabric {
     reply: (reply: FabricReply | undefined) => void,
   ): void {
     if (epoch !== 0 && epoch !== this.epoch) return
+    const [what] = method.split(' ') as [string]
+    this.received.set(what, (this.received.get(what) ?? 0) + 1)
     if (method.startsWith(GOSSIP))
       return this.#gossip.get(method.slice(GOSSIP.length) as GossipTopic)?.(body, undefined)
     if (method.startsWith(LANE)) {
@@ -322,6 +325,15 @@ export class SimFabric {
   #live(kind: 'joined' | 'left', node: LiveNode): void {
     for (const listener of this.#liveListeners) listener({ kind, node })
   }
+}
+
+const isSame = (a: readonly Run[], b: readonly Run[]): boolean =>
+  a.length === b.length && a.every(({ name, epoch }, i) => b[i]?.name === name && b[i]?.epoch === epoch)
+
+/** Of `a`, in its order, what is not in `b`. */
+function missing<T extends Run>(a: readonly T[], b: readonly Run[]): readonly T[] {
+  const known = new Set(b.map(({ name, epoch }) => `${epoch} ${name}`))
+  return a.filter(({ name, epoch }) => !known.has(`${epoch} ${name}`))
 }
 
 function added<T>(set: Set<T>, value: T): () => void {

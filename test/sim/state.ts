@@ -73,7 +73,7 @@ interface StateNode {
   readonly actors: readonly Actor[]
 }
 
-class StateWorld implements ActorWorld {
+export class StateWorld implements ActorWorld {
   readonly world: World
   readonly operations = new Set<KvOperation>()
   readonly counts: Record<string, number> = {}
