@@ -12,7 +12,7 @@ import type {
   Statement,
   TableNode,
 } from './ast.ts'
-import { ArithmeticError, arithmetic, isInteger, type Num, negate, toDouble } from './number.ts'
+import { ArithmeticError, arithmetic, bitwise, isInteger, type Num, negate, toDouble, toInteger } from './number.ts'
 import { FOR_ITERATOR, OP } from './opcodes.ts'
 import { parse } from './parser.ts'
 import { Proto } from './proto.ts'
@@ -23,6 +23,8 @@ const LIST_FLUSH = 50
 /** Instructions that a jump may pass. */
 const JUMP_MAX = 131_071
 const OPERATORS: readonly Binary[] = ['+', '-', '*', '%', '^', '/', '//', '&', '|', '~', '<<', '>>']
+const FIRST_BITWISE = OPERATORS.indexOf('&')
+const XOR = OPERATORS.indexOf('~')
 const DIVISIONS: ReadonlySet<Binary> = new Set(['%', '/', '//'])
 /** The most that a call may cost of the budget, whatever the function's length. */
 const CALL_COST_MAX = 16
@@ -952,16 +954,23 @@ function fold(node: Expression): (Expression & { kind: 'constant' }) | undefined
   const { line } = node
   if (node.kind === 'constant') return typeof node.value === 'string' ? undefined : node
   if (node.kind === 'paren') return fold(node.a)
-  if (node.kind === 'unary' && node.operator === '-') {
-    const a = fold(node.a)
-    return a === undefined ? undefined : checked(negate(a.value as Num), line)
+  if (node.kind === 'unary') {
+    const a = node.operator === '-' || node.operator === '~' ? fold(node.a) : undefined
+    if (a === undefined || node.operator === '-') return a && checked(negate(a.value as Num), line)
+    const whole = toInteger(a.value as Num)
+    return whole === undefined ? undefined : { kind: 'constant', value: bitwise(XOR, whole, -1), line }
   }
   if (node.kind !== 'binary') return undefined
   const index = OPERATORS.indexOf(node.operator)
-  if (index < 0 || index > 6) return undefined
+  if (index < 0) return undefined
   const a = fold(node.a)
   const b = a === undefined ? undefined : fold(node.b)
   if (a === undefined || b === undefined) return undefined
+  if (index >= FIRST_BITWISE) {
+    const [left, right] = [toInteger(a.value as Num), toInteger(b.value as Num)]
+    if (left === undefined || right === undefined) return undefined
+    return { kind: 'constant', value: bitwise(index, left, right), line }
+  }
   // As in the reference implementation, whose names of operands tell what was foretold.
   if (toDouble(b.value as Num) === 0 && DIVISIONS.has(node.operator)) return undefined
   try {
