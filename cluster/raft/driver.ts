@@ -298,8 +298,9 @@ export class RaftDriver implements Consensus {
   tellCommit(name: string): void {
     const { raft } = this.#sitting
     if (raft?.role !== 'leader') return
-    const peer = membersOf(raft.log.newest.configuration).find((server) => nameOf(server) === name)
-    if (peer !== undefined) this.#feed({ kind: 'tell-commit', peer })
+    // A name has two stores until the one that is gone has left the group.
+    const peers = membersOf(raft.log.newest.configuration).filter((server) => nameOf(server) === name)
+    for (const peer of peers) this.#feed({ kind: 'tell-commit', peer })
   }
 
   async changeMembership(change: ConfigurationChange): Promise<void> {

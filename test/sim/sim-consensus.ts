@@ -168,8 +168,8 @@ export class SimConsensus {
 
   tellCommit(name: string): void {
     const { configuration } = this.raft.log.newest
-    const peer = membersOf(configuration).find((server) => nameOf(server) === name)
-    if (peer !== undefined) this.feed({ kind: 'tell-commit', peer })
+    const peers = membersOf(configuration).filter((server) => nameOf(server) === name)
+    for (const peer of peers) this.feed({ kind: 'tell-commit', peer })
   }
 
   feed(input: RaftInput): void {
