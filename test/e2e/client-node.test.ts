@@ -1,46 +1,35 @@
 // A node outside the group of the servers takes locks and names and writes as a member does; and where no majority is reached, on a member
 // and on such a node alike, writes say so within their deadline, and what needs no majority goes on. cluster.md §1.2, §6.1, §7, §12 (5).
 
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { MemberRow } from '../../runtime/admin/shapes.ts'
 import { ask as askAdmin } from '../../runtime/cli/client.ts'
 import type { Order, Reply } from '../chaos/node.ts'
-import { Cli, type Program } from '../tools/cli.ts'
+import { Cli } from '../tools/cli.ts'
+import { DrivenNodes, PATIENCE } from '../tools/driven-nodes.ts'
 import { eventually } from '../tools/eventually.ts'
 
-/** Its processes do what they are told on standard input. */
 const APP = resolve(import.meta.dirname, '../chaos/app/app.yaml')
-/** What takes seconds on a quiet machine may take longer where others work as well. */
-const PATIENCE = { timeoutMs: 150_000 }
 const TEST_MS_MAX = 300_000
 /** Of a write that nobody gives another one. */
 const DEADLINE_MS = 10_000
 
-const SETTINGS = [
-  'cluster.enabled=true',
-  'cluster.session_ttl=3s',
-  'cluster.membership.bind_addr=127.0.0.1',
-  'cluster.membership.bind_port=0',
-  'cluster.membership.gossip_interval=50ms',
-  'cluster.raft.bootstrap_stability=1s',
-  'cluster.raft.heartbeat_timeout=1s',
-  'cluster.raft.election_timeout=1s',
-  'cluster.raft.commit_timeout=100ms',
-  'cluster.raft.leader_probe_interval=500ms',
-  'logger.format=json',
-  'node.data_dir=data',
-]
-
 let cli: Cli
-const nodes = new Map<string, Program>()
-let asked = 0
+let nodes: DrivenNodes<Reply>
+
+const ask = (node: string, order: Order, client?: string): Promise<Reply> => nodes.ask(node, order, client)
 
 beforeAll(async () => {
   cli = new Cli()
+  nodes = new DrivenNodes(cli, { app: APP, driver: 'chaos:driver', set: ['cluster.session_ttl=3s'] })
   const expected = 'cluster.raft.bootstrap_expect=3'
-  await start('a', expected)
-  await Promise.all([start('b', expected), start('c', expected), start('d', 'cluster.raft.role=client')])
+  await nodes.start('a', expected)
+  await Promise.all([
+    nodes.start('b', expected),
+    nodes.start('c', expected),
+    nodes.start('d', 'cluster.raft.role=client'),
+  ])
   await eventually(
     async () => expect(await ask('d', { op: 'put', key: 'k:1', value: 'first' })).not.toHaveProperty('err'),
     PATIENCE,
@@ -52,39 +41,10 @@ afterAll(async () => {
   await cli.close()
 })
 
-async function start(name: string, ...more: string[]): Promise<void> {
-  const seed = nodes.has('a') && name !== 'a' ? [`cluster.membership.join_addrs=${await gossipOf('a')}`] : []
-  const set = [...SETTINGS, `node.name=${name}`, ...seed, ...more]
-  const program = cli.start(['run', APP, ...set.flatMap((each) => ['--set', each]), '--exec', 'chaos:driver'])
-  nodes.set(name, program)
-  await ask(name, { op: 'ping' })
-}
-
-async function gossipOf(name: string): Promise<string> {
-  const rows = await askAdmin<MemberRow[]>(join(cli.dir, 'data', name, 'admin.sock'), '/v1/members')
-  return rows.find(({ local }) => local)?.addr ?? ''
-}
-
-/** What the process `client` of a node says to an order. */
-async function ask(node: string, order: Order, client = 'one'): Promise<Reply> {
-  const program = nodes.get(node) as Program
-  const id = ++asked
-  program.write(`${JSON.stringify({ ...order, c: client, id })}\n`)
-  const told = (): Reply | undefined => {
-    const lines = program.stdout.split('\n').slice(0, -1)
-    const answers = lines.map((line) => JSON.parse(line) as Reply)
-    return answers.find((each) => each['id'] === id)
-  }
-  return eventually(
-    () => told() ?? Promise.reject(new Error(`${node} does not answer ${JSON.stringify(order)}\n${program.stderr}`)),
-    PATIENCE,
-  )
-}
-
 const kindOf = ({ err }: Reply): string | undefined => err?.kind
 
 test('a node outside the group writes, locks and takes names as a member does', { timeout: TEST_MS_MAX }, async () => {
-  const rows = await askAdmin<MemberRow[]>(join(cli.dir, 'data/d/admin.sock'), '/v1/members')
+  const rows = await askAdmin<MemberRow[]>(nodes.socketOf('d'), '/v1/members')
   expect(rows.find(({ name }) => name === 'd')).toMatchObject({ role: 'client', suffrage: 'none' })
 
   const { version } = await ask('d', { op: 'put', key: 'k:2', value: 1 })

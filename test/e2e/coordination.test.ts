@@ -1,36 +1,26 @@
 // Locks and names as programs use them, on real nodes that are killed, stand still and change their leader: who waits is served in turn or
 // told that the wait is over, never both; nothing belongs to who is gone; watchers are told all of it in order. cluster.md §6, §7, §12.
 
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { LockRow, MemberRow, NameRow } from '../../runtime/admin/shapes.ts'
+import type { LockRow, NameRow } from '../../runtime/admin/shapes.ts'
 import { ask as askAdmin } from '../../runtime/cli/client.ts'
-import { Cli, type Program } from '../tools/cli.ts'
+import type { Order } from '../chaos/node.ts'
+import { Cli } from '../tools/cli.ts'
+import { DrivenNodes, PATIENCE } from '../tools/driven-nodes.ts'
 import { eventually } from '../tools/eventually.ts'
 
 const APP = resolve(import.meta.dirname, 'apps/coordination/app.yaml')
-/** What takes seconds on a quiet machine may take longer where others work as well. */
-const PATIENCE = { timeoutMs: 150_000 }
 const TEST_MS_MAX = 300_000
 const SERVERS = ['a', 'b', 'c']
 const NODES = [...SERVERS, 'd']
 
 const SETTINGS = [
-  'cluster.enabled=true',
   'cluster.session_ttl=4s',
-  'cluster.membership.bind_addr=127.0.0.1',
-  'cluster.membership.gossip_interval=50ms',
-  'cluster.raft.bootstrap_stability=1s',
-  'cluster.raft.heartbeat_timeout=1s',
-  'cluster.raft.election_timeout=1s',
-  'cluster.raft.commit_timeout=100ms',
-  'cluster.raft.leader_probe_interval=500ms',
   // A restart begins with a snapshot, not with all of the log.
   'cluster.raft.snapshot_threshold=16',
   'cluster.raft.snapshot_interval=1s',
   'cluster.raft.trailing_logs=4096',
-  'logger.format=json',
-  'node.data_dir=data',
 ]
 
 interface Failure {
@@ -41,6 +31,9 @@ interface Failure {
 
 interface Answer {
   readonly c: string
+  /** Of what was said without having been asked. */
+  readonly ev?: string
+  readonly reason?: string
   readonly pid: string
   readonly ok?: boolean
   readonly err?: Failure
@@ -61,20 +54,15 @@ interface Change {
   readonly pid?: string
 }
 
-interface Order {
-  readonly op: string
-  readonly [field: string]: unknown
-}
-
 let cli: Cli
-const nodes = new Map<string, Program>()
+let nodes: DrivenNodes<Answer>
 const stopped = new Set<string>()
-let asked = 0
 /** The highest token that anybody was given, of any lock. */
 let highest = 0
 
 beforeAll(async () => {
   cli = new Cli()
+  nodes = new DrivenNodes(cli, { app: APP, driver: 'coordination:driver', set: SETTINGS })
   await start('a')
   await Promise.all([start('b'), start('c'), start('d')])
   await group()
@@ -85,17 +73,9 @@ afterAll(async () => {
   await cli.close()
 })
 
-/** A node joins those that run; `d` is a client. */
-async function start(name: string): Promise<void> {
-  const others = [...nodes.keys()].filter((other) => other !== name)
-  const seeds = await Promise.all(others.map(gossipOf))
-  const joining = seeds.length === 0 ? [] : [`cluster.membership.join_addrs=${seeds.join(',')}`]
-  const role = SERVERS.includes(name) ? ['cluster.raft.bootstrap_expect=3'] : ['cluster.raft.role=client']
-  const set = [...SETTINGS, 'cluster.membership.bind_port=0', `node.name=${name}`, ...joining, ...role]
-  const program = cli.start(['run', APP, ...set.flatMap((each) => ['--set', each]), '--exec', 'coordination:driver'])
-  nodes.set(name, program)
-  await ask(name, { op: 'ping' })
-}
+/** Of them `d` is a client, and whoever else comes. */
+const start = (name: string): Promise<void> =>
+  nodes.start(name, SERVERS.includes(name) ? 'cluster.raft.bootstrap_expect=3' : 'cluster.raft.role=client')
 
 /** Until the group writes, and every node has a session. */
 async function group(): Promise<void> {
@@ -107,25 +87,13 @@ async function group(): Promise<void> {
   }
 }
 
-const socketOf = (name: string): string => join(cli.dir, 'data', name, 'admin.sock')
-
-async function gossipOf(name: string): Promise<string> {
-  const rows = await askAdmin<MemberRow[]>(socketOf(name), '/v1/members')
-  return rows.find(({ local }) => local)?.addr ?? ''
-}
-
 async function leader(): Promise<string> {
   return eventually(async () => {
     const name = [...nodes.keys()].find((each) => !stopped.has(each)) as string
-    const { leader } = await askAdmin<{ leader: string | null }>(socketOf(name), '/v1/raft')
+    const { leader } = await askAdmin<{ leader: string | null }>(nodes.socketOf(name), '/v1/raft')
     if (leader === null || leader === '' || !nodes.has(leader)) throw new Error('nobody leads')
     return leader
   }, PATIENCE)
-}
-
-async function kill(name: string): Promise<void> {
-  await nodes.get(name)?.kill()
-  nodes.delete(name)
 }
 
 /** It stands still. */
@@ -139,26 +107,9 @@ function go(name: string): void {
   nodes.get(name)?.signal('SIGCONT')
 }
 
-/** Lines that a node's clients have said. */
-function said(node: string): (Answer & { id?: number; ev?: string; reason?: string })[] {
-  const lines = nodes.get(node)?.stdout.split('\n').slice(0, -1) ?? []
-  return lines.map((line) => JSON.parse(line) as Answer)
-}
-
-function tell(node: string, order: Order, client: string): number {
-  const id = ++asked
-  nodes.get(node)?.write(`${JSON.stringify({ ...order, c: client, id })}\n`)
-  return id
-}
-
-/** What the process `client` of a node says to an order. */
-async function ask(node: string, order: Order, client = 'one'): Promise<Answer> {
-  const id = tell(node, order, client)
-  const answer = await eventually(() => {
-    const found = said(node).find((each) => each.id === id)
-    if (found !== undefined) return found
-    throw new Error(`${node} does not answer ${JSON.stringify(order)}\n${nodes.get(node)?.stderr}`)
-  }, PATIENCE)
+/** What the process `client` of a node says to an order that it can carry out. */
+async function ask(node: string, order: Order, client?: string): Promise<Answer> {
+  const answer = await nodes.ask(node, order, client)
   if (typeof answer.failed === 'string') throw new Error(`${node} ${JSON.stringify(order)}: ${answer.failed}`)
   return answer
 }
@@ -184,7 +135,7 @@ async function freed(name: string): Promise<void> {
 
 /** What names with a prefix stand for, as a node sees it. */
 async function known(node: string, prefix: string): Promise<string[]> {
-  const rows = await askAdmin<NameRow[]>(socketOf(node), `/v1/names?prefix=${encodeURIComponent(prefix)}`)
+  const rows = await askAdmin<NameRow[]>(nodes.socketOf(node), `/v1/names?prefix=${encodeURIComponent(prefix)}`)
   return rows.map(({ name, pid }) => `${name} ${pid}`).sort()
 }
 
@@ -230,7 +181,7 @@ test('who finds a lock held is told by whom and since when; nobody but the holde
   expect(await ask('a', { op: 'release', name: 'l1' })).toMatchObject({ released: false })
   expect(await ask('d', { op: 'release', name: 'l1' }, 'other')).toMatchObject({ released: false })
   expect(await ask('d', { op: 'held', name: 'l1' }, 'holder')).toMatchObject({ held: true })
-  const [row] = await askAdmin<LockRow[]>(socketOf('c'), '/v1/locks?prefix=l1')
+  const [row] = await askAdmin<LockRow[]>(nodes.socketOf('c'), '/v1/locks?prefix=l1')
   expect(row).toMatchObject({ name: 'l1', holder: pid, node: 'd', token })
   expect(await ask('d', { op: 'release', name: 'l1' }, 'holder')).toMatchObject({ released: true })
   expect(await ask('d', { op: 'release', name: 'l1' }, 'holder')).toMatchObject({ released: false })
@@ -242,13 +193,13 @@ test('who waits is served in the order of asking, and who ends meanwhile is pass
   const answers: Promise<Answer>[] = []
   for (const [at, node] of queue.entries()) {
     const order = { op: 'hold', name: 'l2', wait: '120s', time: '20ms' }
-    if (at === 2 || at === 4) tell(node, order, `w${at}`)
+    if (at === 2 || at === 4) nodes.tell(node, order, `w${at}`)
     else answers.push(ask(node, order, `w${at}`))
     await waiters('l2', at + 1)
   }
   // One fails, the other comes to its end.
-  tell('c', { op: 'die' }, 'w2')
-  tell('d', { op: 'quit' }, 'w4')
+  nodes.tell('c', { op: 'die' }, 'w2')
+  nodes.tell('d', { op: 'quit' }, 'w4')
   await waiters('l2', queue.length - 2)
   await ask('a', { op: 'release', name: 'l2' }, 'first')
   for (const answer of await Promise.all(answers)) {
@@ -286,11 +237,11 @@ test('the next is served when the holder, the thread of its host, or its node is
   await waiters('l4', 2)
   const last = ask('d', { op: 'acquire', name: 'l4', wait: '120s' }, 'last')
   await waiters('l4', 3)
-  tell('b', { op: 'die' }, 'dies')
+  nodes.tell('b', { op: 'die' }, 'dies')
   await granted(onThread)
   await ask('b', { op: 'hog' })
   await granted(onNode)
-  await kill('c')
+  await nodes.kill('c')
   await granted(last)
   expect(await ask('d', { op: 'release', name: 'l4' }, 'last')).toMatchObject({ released: true })
   await start('c')
@@ -307,7 +258,7 @@ test('a holder whose node stood still for too long is told that it has lost the 
   await granted(ask(other, { op: 'acquire', name, wait: '120s' }, 'next'))
   go(node)
   await eventually(() => {
-    const told = said(node).filter(({ c, ev }) => c === 'frozen' && ev === 'cancel')
+    const told = nodes.said(node).filter(({ c, ev }) => c === 'frozen' && ev === 'cancel')
     expect(told.map(({ reason }) => reason)).toEqual([`lock lost: ${name}`])
   }, PATIENCE)
   expect(await ask(node, { op: 'held', name }, 'frozen')).toMatchObject({ held: false })
@@ -328,15 +279,15 @@ test('tokens rise over a transfer, the death of the leader and a restart of all'
   }
   for (const node of NODES) await once(node)
   const first = await leader()
-  await askAdmin(socketOf(first), '/v1/cluster/transfer', { method: 'POST', body: {} })
+  await askAdmin(nodes.socketOf(first), '/v1/cluster/transfer', { method: 'POST', body: {} })
   for (const node of NODES) await once(node)
   const second = await leader()
-  await kill(second)
+  await nodes.kill(second)
   const others = NODES.filter((each) => each !== second)
   for (const node of others) await once(node)
   await start(second)
   await group()
-  for (const node of NODES) await kill(node)
+  for (const node of NODES) await nodes.kill(node)
   nodes.clear()
   await start('a')
   await Promise.all(['b', 'c', 'd'].map(start))
@@ -395,10 +346,13 @@ test('a process that ends while it is given names leaves none', slow, async () =
     const more = after === '' ? {} : { after }
     for (const node of NODES) {
       const order = { op: 'register_and_die', prefix: `${prefix}${node}/`, count: 20, scope, ...more }
-      tell(node, order, client)
+      nodes.tell(node, order, client)
     }
     for (const node of NODES) {
-      await eventually(() => expect(said(node).some(({ c, ev }) => c === client && ev === 'exit')).toBe(true), PATIENCE)
+      await eventually(
+        () => expect(nodes.said(node).some(({ c, ev }) => c === client && ev === 'exit')).toBe(true),
+        PATIENCE,
+      )
     }
   }
   for (const node of NODES) await eventually(async () => expect(await known(node, 'gone/')).toEqual([]), PATIENCE)

@@ -5,8 +5,7 @@ import fc from 'fast-check'
 
 const { PROPERTY_SEED = '1' } = process.env
 const seed = Number(PROPERTY_SEED)
-if (!Number.isSafeInteger(seed))
-  throw new Error(`PROPERTY_SEED is ${PROPERTY_SEED}: a whole number is needed`)
+if (!Number.isSafeInteger(seed)) throw new Error(`PROPERTY_SEED is ${PROPERTY_SEED}: a whole number is needed`)
 fc.configureGlobal({ seed })
 
 export { fc }

@@ -1,9 +1,11 @@
--- Hands orders to clients and prints what they say. One JSON object a line, both ways.
+-- Hands orders to clients and prints what they say. One JSON object a line, both ways. Of whatever app: clients are its entry `client`, on its
+-- host `clients` or the one that their first order names.
 
 local io = require("io")
 local json = require("json")
 
 local function main()
+    local namespace = process.id():match("^(.*):")
     local out, events = process.listen("out"), process.events()
     local clients, names = {}, {}
     local over = channel.new(1)
@@ -14,7 +16,8 @@ local function main()
         local pid = clients[order.c]
         if not pid then
             local err
-            pid, err = process.spawn_monitored("chaos:client", "chaos:clients", process.pid(), order.c)
+            local host = namespace .. ":" .. (order.host or "clients")
+            pid, err = process.spawn_monitored(namespace .. ":client", host, process.pid(), order.c)
             if not pid then
                 io.print((json.encode({ c = order.c, id = order.id, failed = err:message() })))
                 return
