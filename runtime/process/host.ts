@@ -20,6 +20,7 @@ import {
 } from './core/lifecycle.ts'
 import { Links } from './core/links.ts'
 import { Names, nameProblem } from './core/names.ts'
+import { ProcessTable } from './core/process-table.ts'
 import type {
   CaptureQuestion,
   ExitCounts,
@@ -35,7 +36,7 @@ import type {
   ToHost,
 } from './port.ts'
 import { NO_REPLY } from './port.ts'
-import type { Process, ProcessHost } from './process.ts'
+import type { Process, ProcessHost, Spawning } from './process.ts'
 import { Scheduler, type SchedulerDriver } from './scheduler.ts'
 
 export interface HostOptions {
@@ -63,16 +64,6 @@ interface Pending {
   ended: Done<Value> | undefined
 }
 
-interface Spawning {
-  /** The node's number for it; undefined when a process of this host asked. */
-  ref: number | undefined
-  request: SpawnRequest
-  /** Who spawns, if it lives here: it may end before the spawn is answered. */
-  spawner: Process | undefined
-  done: Done<string>
-  ended: Done<Value> | undefined
-}
-
 /** Arguments of one process; a script's stack has room for a million values. Other nodes and TypeScript may pass any number. */
 const ARGS_COUNT_MAX = 250_000
 
@@ -94,13 +85,12 @@ export abstract class Host implements ProcessHost {
   /** For a host elsewhere: what it may say to other nodes without waiting for an answer. */
   readonly #allowances = new Allowances()
   readonly #pids: PidMaker
-  readonly #processes = new Map<string, Process>()
+  readonly #processes = new ProcessTable<Process>()
   readonly #links = new Links()
   readonly #nameTable = new Names()
   /** Of scopes that are larger than the node: they come first (lua-core.md §10). */
   readonly #sharedNames = new Names()
   readonly #pending = new Map<number, Pending>()
-  readonly #spawning = new Map<string, Spawning>()
   /** Whoever waits for the end of a process with its result. */
   readonly #enders = new Map<string, Done<Value>>()
   /** Ends still to be told: a chain of linked processes falls one after the other, not one inside the other. */
@@ -133,8 +123,8 @@ export abstract class Host implements ProcessHost {
     return this.#processes.size
   }
 
-  processes(): Iterable<Process> {
-    return this.#processes.values()
+  processes(): readonly Process[] {
+    return this.#processes.list()
   }
 
   process(pid: string): Process | undefined {
@@ -203,9 +193,8 @@ export abstract class Host implements ProcessHost {
 
   /** Takes the process in and starts it. */
   protected launch(process: Process, { ref, request, done, ended }: Omit<Spawning, 'spawner'>): void {
-    const { pid } = process
-    this.#processes.set(pid, process)
-    this.#spawning.set(pid, { ref, request, spawner: this.#processes.get(request.from), done, ended })
+    this.#processes.add(process)
+    process.spawning = { ref, request, spawner: this.#processes.get(request.from), done, ended }
     for (const { topic, values } of request.messages) process.mailbox.deliver({ topic, from: '', values, arrival: 0 })
     if (request.name === undefined) this.#start(process, request)
     else this.#claimName(process, request, request.name)
@@ -272,17 +261,17 @@ export abstract class Host implements ProcessHost {
   }
 
   #forget(process: Process): Spawning | undefined {
-    const spawning = this.#spawning.get(process.pid)
-    this.#spawning.delete(process.pid)
-    this.#processes.delete(process.pid)
+    const { spawning } = process
+    process.spawning = undefined
+    this.#processes.remove(process)
     process.release()
     return spawning
   }
 
   loaded(process: Process): void {
-    const spawning = this.#spawning.get(process.pid)
+    const { spawning } = process
     if (spawning === undefined) return
-    this.#spawning.delete(process.pid)
+    process.spawning = undefined
     this.#figures.spawns++
     const { request, spawner, done, ended } = spawning
     // In place before the first instruction of the method: an immediate end is never missed.
@@ -308,10 +297,10 @@ export abstract class Host implements ProcessHost {
 
   ended(process: Process, outcome: Outcome): void {
     if (process.isEnded) return
-    if (this.#spawning.has(process.pid)) return this.loadFailed(process, outcome)
+    if (process.spawning !== undefined) return this.loadFailed(process, outcome)
     process.release()
     process.outcome = outcome
-    this.#processes.delete(process.pid)
+    this.#processes.remove(process)
     this.#ends.push({ process, outcome })
     if (this.#isTellingEnds) return
     this.#isTellingEnds = true
@@ -705,10 +694,9 @@ export abstract class Host implements ProcessHost {
   }
 
   #abandon(ref: number): void {
-    for (const [pid, spawning] of this.#spawning) {
-      const process = spawning.ref === ref ? this.#processes.get(pid) : undefined
-      const error = new ErrorValue('Canceled', 'the spawn was abandoned', true)
-      if (process !== undefined) this.kill(process, { ok: false, error })
+    for (const process of this.#processes.list()) {
+      if (process.spawning?.ref !== ref) continue
+      this.kill(process, { ok: false, error: new ErrorValue('Canceled', 'the spawn was abandoned', true) })
     }
     this.abandoned(ref)
   }
@@ -744,7 +732,7 @@ export abstract class Host implements ProcessHost {
   inspect({ countsMemory }: { countsMemory: boolean }): { processes: ProcessInfo[]; figures: HostFigures } {
     const now = this.env.nowMs()
     if (countsMemory) this.#countMemory()
-    const processes = [...this.#processes.values()].map((process) => ({
+    const processes = this.#processes.list().map((process) => ({
       pid: process.pid,
       entry: process.entryId,
       host: this.options.id,
@@ -773,8 +761,8 @@ export abstract class Host implements ProcessHost {
   /** Those that were never counted come first: a few that are large and busy do not hide the others. */
   #countMemory(): void {
     const allowance = { steps: COUNT_STEPS_MAX }
-    for (const process of this.#processes.values()) if (process.memory === null) process.countMemory(allowance)
-    for (const process of this.#processes.values()) process.countMemory(allowance)
+    for (const process of this.#processes.list()) if (process.memory === null) process.countMemory(allowance)
+    for (const process of this.#processes.list()) process.countMemory(allowance)
   }
 
   // ---- stopping
@@ -783,7 +771,7 @@ export abstract class Host implements ProcessHost {
     if (this.#stopping === undefined) {
       this.#stopping = { reason, isDone: false }
       const atMs = this.env.wallMs()
-      for (const process of this.#processes.values()) this.notify(process, { kind: 'cancel', from: '', reason, atMs })
+      for (const process of this.#processes.list()) this.notify(process, { kind: 'cancel', from: '', reason, atMs })
     }
     if (timeoutMs <= 0) this.#forceAll()
     else this.after(timeoutMs, () => this.#forceAll())
@@ -791,7 +779,7 @@ export abstract class Host implements ProcessHost {
   }
 
   #forceAll(): void {
-    for (const process of [...this.#processes.values()]) this.kill(process, terminated())
+    for (const process of this.#processes.list()) this.kill(process, terminated())
     this.#checkStopped()
   }
 
@@ -802,7 +790,7 @@ export abstract class Host implements ProcessHost {
   }
 
   close(): void {
-    for (const process of this.#processes.values()) process.release()
+    for (const process of this.#processes.list()) process.release()
     this.#processes.clear()
     this.scheduler.close()
     this.port.close()

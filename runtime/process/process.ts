@@ -1,8 +1,9 @@
 // What every process has, whether its code is Lua or TypeScript: an identity, a mailbox, options, an end.
 
-import type { TableValue } from '../base/value.ts'
-import type { Envelope, Identity, LifecycleEvent, Outcome, ProcessOptions } from '../services.ts'
+import type { TableValue, Value } from '../base/value.ts'
+import type { Answer, Envelope, Identity, LifecycleEvent, Outcome, ProcessOptions } from '../services.ts'
 import { Mailbox } from './core/mailbox.ts'
+import type { Tabled } from './core/process-table.ts'
 import type { Runnable } from './core/run-queue.ts'
 import type { ProcessInfo, SpawnRequest } from './port.ts'
 
@@ -27,7 +28,18 @@ export interface CountAllowance {
   steps: number
 }
 
-export abstract class Process implements Runnable {
+/** A spawn that is not answered yet. */
+export interface Spawning {
+  /** The node's number for it; undefined when a process of this host asked. */
+  readonly ref: number | undefined
+  readonly request: SpawnRequest
+  /** Who spawns, if it lives here: it may end before the spawn is answered. */
+  readonly spawner: Process | undefined
+  readonly done: (answer: Answer<string>) => void
+  readonly ended: ((answer: Answer<Value>) => void) | undefined
+}
+
+export abstract class Process implements Runnable, Tabled<Process> {
   readonly pid: string
   readonly host: ProcessHost
   readonly mailbox: Mailbox<Envelope, LifecycleEvent>
@@ -37,6 +49,11 @@ export abstract class Process implements Runnable {
   readonly attachments: TableValue | undefined
   readonly bornAtMs: number
   entryId: string
+  nextInBucket: Process | undefined = undefined
+  older: Process | undefined = undefined
+  younger: Process | undefined = undefined
+  /** Until its code is loaded: who waits for that. */
+  spawning: Spawning | undefined = undefined
   isQueued = false
   isEnded = false
   /** How it ended; undefined while it lives, and when its code could not be loaded. */
