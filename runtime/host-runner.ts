@@ -7,6 +7,7 @@ import { MoonmeshError, messageOf } from './base/errors.ts'
 import { ErrorValue } from './base/value.ts'
 import type { LuaSettings } from './lua/engines.ts'
 import type { CodeEntry } from './lua/sandbox.ts'
+import { isSource, WORKER } from './places.ts'
 import type { LuaHost, LuaHostOptions } from './process/lua-host.ts'
 import { type FromHost, inlinePorts, type Port, type ToHost } from './process/port.ts'
 import { ThreadPort } from './process/thread-port.ts'
@@ -115,7 +116,7 @@ export class HostRunner {
   }
 
   #startWorker(threads: number): Promise<void> {
-    if (import.meta.url.endsWith('.ts')) {
+    if (isSource) {
       throw new MoonmeshError(
         'Unavailable',
         'worker threads need the built package; run from dist/ or use host.workers: 0',
@@ -123,7 +124,7 @@ export class HostRunner {
     }
     const options: WorkerData = { ...this.#options(threads), lua: this.#context.lua }
     const { memoryBytesMax } = this.definition
-    const worker = new Worker(new URL('./process/worker.js', import.meta.url), {
+    const worker = new Worker(WORKER, {
       name: this.definition.id,
       workerData: options,
       ...(memoryBytesMax === undefined

@@ -56,6 +56,7 @@ import { type DirectoryState, NodeDirectory } from './node-dir.ts'
 import { type NodeEvent, NodeEvents, type NodeEventType } from './node-events.ts'
 import { registerNodeMetrics } from './node-metrics.ts'
 import { NodeServices } from './node-services.ts'
+import { isSource } from './places.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
 import { type CapturedHeader, decodeDocument, encodeDocument } from './process/document.ts'
 import {
@@ -1102,7 +1103,7 @@ export class Node {
     const runner = new HostRunner(
       {
         id: CONSOLE_HOST,
-        workerCountMax: import.meta.url.endsWith('.ts') ? 0 : 1,
+        workerCountMax: isSource ? 0 : 1,
         processCountMax: CONSOLE_PROCESSES_MAX,
         mailboxCountMax: MAILBOX_COUNT_MAX,
         memoryBytesMax: CONSOLE_MEMORY_BYTES_MAX,

@@ -10,6 +10,7 @@ import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { ErrorValue } from '../base/value.ts'
 import type { LuaSettings } from '../lua/engines.ts'
 import type { CodeEntry } from '../lua/sandbox.ts'
+import { WORKER } from '../places.ts'
 import { BASE_REQUEST, type FromHost, type ToHost } from '../process/port.ts'
 import { ThreadPort } from '../process/thread-port.ts'
 import type { WorkerData } from '../process/worker.ts'
@@ -144,7 +145,7 @@ class LoadingThread {
       onlyLoads: true,
       memoryBytesMax: SCRIPT_MIB_MAX * 2 ** 20,
     }
-    this.#worker = new Worker(new URL('../process/worker.js', import.meta.url), {
+    this.#worker = new Worker(WORKER, {
       name: HOST_ID,
       workerData,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },

@@ -246,7 +246,7 @@ mkdirSync(join(dir, '.runtime'), { recursive: true })
 async function makeBackup(file) {
   const [{ writeBackup }, { pack }, { encodeValue }] = await Promise.all(
     ['cluster/backup/wire/file.js', 'runtime/base/msgpack.js', 'runtime/store/values.js'].map(
-      (path) => import(`../../dist/${path}`),
+      (path) => import(`../../.modules/${path}`),
     ),
   )
   const bytes = (text) => Uint8Array.from(Buffer.from(text))

@@ -2,12 +2,12 @@
 // usage: node w11-node.mjs NAME PORT gossip|mesh SETTINGS-AS-JSON
 
 import { createInterface } from 'node:readline'
-import { Cluster } from '../../dist/cluster/cluster.js'
-import { clusterSettings } from '../../dist/cluster/config.js'
-import { defaultSwimSettings } from '../../dist/cluster/swim/core/settings.js'
-import { Gossip } from '../../dist/cluster/swim/driver.js'
-import { packetBudget } from '../../dist/cluster/swim/wire/packet.js'
-import { systemEnv } from '../../dist/runtime/driver.js'
+import { Cluster } from '../../.modules/cluster/cluster.js'
+import { clusterSettings } from '../../.modules/cluster/config.js'
+import { defaultSwimSettings } from '../../.modules/cluster/swim/core/settings.js'
+import { Gossip } from '../../.modules/cluster/swim/driver.js'
+import { packetBudget } from '../../.modules/cluster/swim/wire/packet.js'
+import { systemEnv } from '../../.modules/runtime/driver.js'
 
 const [name, port, parts, settings] = process.argv.slice(2)
 const envelope = {

@@ -81,7 +81,7 @@ export function plantedCopy(root: string, dir: string, name: string): string {
   if (plant === undefined)
     throw new Error(`no such bug: ${name}; there are ${PLANTS.map((each) => each.name).join(', ')}`)
   const copy = join(dir, 'planted')
-  cpSync(join(root, 'dist'), join(copy, 'dist'), { recursive: true })
+  cpSync(join(root, '.modules'), join(copy, 'dist'), { recursive: true })
   cpSync(join(root, 'package.json'), join(copy, 'package.json'))
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
   for (const { file, from, to } of plant.patches) {

@@ -13,7 +13,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
 
 /** Appends from many sides at once, votes, compacts and saves snapshots, and says what is durable. */
 const writer = `
-import { Store } from ${JSON.stringify(join(root, 'dist/cluster/raft/store.js'))}
+import { Store } from ${JSON.stringify(join(root, '.modules/cluster/raft/store.js'))}
 const store = await Store.open({ path: process.argv[1], retain: 2 })
 const { recovered, log, snapshots } = store
 let term = recovered.hardState.term

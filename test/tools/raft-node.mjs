@@ -3,10 +3,10 @@
 // usage: node raft-node.mjs NAME DATA-DIR|memory SETTINGS-AS-JSON
 
 import { createInterface } from 'node:readline'
-import { clusterSettings } from '../../dist/cluster/config.js'
-import { Cluster } from '../../dist/cluster/index.js'
-import { CHANNEL_CLASSES } from '../../dist/cluster/mesh/core/classes.js'
-import { systemEnv } from '../../dist/runtime/driver.js'
+import { clusterSettings } from '../../.modules/cluster/config.js'
+import { Cluster } from '../../.modules/cluster/index.js'
+import { CHANNEL_CLASSES } from '../../.modules/cluster/mesh/core/classes.js'
+import { systemEnv } from '../../.modules/runtime/driver.js'
 
 const [name, dataDir, settingsText = '{}'] = process.argv.slice(2)
 const { raft = {}, membership = {}, ...rest } = JSON.parse(settingsText)

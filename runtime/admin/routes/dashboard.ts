@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
+import { dashboardFile } from '../../places.ts'
 
 const FILES = [
   { path: '/', file: 'index.html', type: 'text/html; charset=utf-8' },
@@ -14,7 +15,7 @@ const POLICY =
 
 export async function dashboardRoutes(app: FastifyInstance): Promise<void> {
   for (const { path, file, type } of FILES) {
-    const text = await readFile(new URL(`../dashboard/${file}`, import.meta.url))
+    const text = await readFile(dashboardFile(file))
     app.get(path, (_request, reply) =>
       reply
         .header('content-security-policy', POLICY)
