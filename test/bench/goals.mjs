@@ -13,6 +13,15 @@ export const GOALS = [
   { workload: 'W3', metric: 'heap_per_idle_actor', limit: 2800 },
   { workload: 'W5', metric: 'geometric mean', ours: 'moonmesh, lua.jit: false', peer: PUC, factor: 1.3 },
   { workload: 'W5', metric: 'geometric mean', peer: PUC, factor: 0.8 },
+  {
+    workload: 'W5',
+    metric: 'geometric mean, warm',
+    ours: 'moonmesh, lua.jit: false',
+    peer: PUC,
+    theirs: 'geometric mean',
+    factor: 1.3,
+  },
+  { workload: 'W5', metric: 'geometric mean, warm', peer: PUC, theirs: 'geometric mean', factor: 0.8 },
   { workload: 'W6', metric: 'one_way_messages', ours: 'moonmesh/lua', peer: ERLANG, factor: 1 },
   { workload: 'W6', metric: 'round_trip_p50', ours: 'moonmesh/lua', peer: ERLANG, factor: 1.5 },
   { workload: 'W7', metric: 'lua_put_64_clients', peer: ETCD, theirs: 'put_64_clients', factor: 1 },
@@ -59,7 +68,7 @@ export const WORKLOADS = {
   W4: ['Ring', 'A token goes 500 times round a ring of 1,000 actors.'],
   W5: [
     'Lua',
-    'Six programs, each three times in a fresh machine: calls, arrays, strings, methods, a search, coroutines. Ours run inside an actor.',
+    'Six programs, each three times in a fresh machine: calls, arrays, strings, methods, a search, coroutines. Ours run inside an actor; `warm` is the median of the last three of fifteen runs, of a node that has been up for two seconds.',
   ],
   W6: [
     'Two nodes',

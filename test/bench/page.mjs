@@ -19,15 +19,15 @@ export function median(values) {
 export const short = (value) =>
   Math.abs(value) >= 100 ? Math.round(value).toLocaleString('en-US') : String(Number(value.toPrecision(3)))
 
-/** Of the tests of W5, for every system that ran all of them. */
-function geometricMeans(figures) {
+/** Of tests of W5, for every system that ran all of them. */
+function geometricMeans(metric, figures) {
   const ofPeer = new Map()
   for (const figure of figures) ofPeer.set(figure.peer, [...(ofPeer.get(figure.peer) ?? []), figure])
   const count = ofPeer.get(OURS)?.length ?? 0
   return [...ofPeer].flatMap(([peer, tests]) => {
     if (tests.length !== count) return []
     const mean = tests.reduce((product, test) => product * test.median, 1) ** (1 / count)
-    return [{ metric: 'geometric mean', peer, unit: 's', values: [mean], median: mean }]
+    return [{ metric, peer, unit: 's', values: [mean], median: mean }]
   })
 }
 
@@ -39,7 +39,15 @@ export function medians(measured) {
   const all = new Map()
   for (const [workload, { figures }] of Object.entries(measured)) {
     const rows = figures.map((figure) => ({ ...figure, median: median(figure.values) }))
-    if (workload === 'W5') rows.push(...geometricMeans(rows.filter(({ unit }) => unit === 's')))
+    if (workload === 'W5') {
+      const isWarm = ({ metric }) => metric.endsWith(', warm')
+      const tests = rows.filter(({ unit }) => unit === 's')
+      const first = geometricMeans(
+        'geometric mean',
+        tests.filter((test) => !isWarm(test)),
+      )
+      rows.push(...first, ...geometricMeans('geometric mean, warm', tests.filter(isWarm)))
+    }
     all.set(workload, rows)
   }
   return all
