@@ -16,7 +16,7 @@ export function isAllowed(call: Call, action: string, resource: string, facts?: 
 }
 
 /** The same, for what goes on after the call has returned. */
-export function mayDo(process: ScriptProcess, action: string, resource: string, facts: Facts = {}): boolean {
+export function mayDo(process: ScriptProcess, action: string, resource: string, facts?: Facts): boolean {
   // Most processes act for nobody in particular: nothing is allocated for them.
   if (process.identity === undefined) return !process.policies.isStrict
   return process.allowed(action, resource, record({ pid: process.pid, ...facts }))

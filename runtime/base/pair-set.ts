@@ -11,6 +11,10 @@ class Index<T> {
     return held instanceof Set ? held.has(partner) : held === partner
   }
 
+  knows(key: T): boolean {
+    return this.#partners.has(key)
+  }
+
   add(key: T, partner: T): void {
     const held = this.#partners.get(key)
     if (held === undefined) this.#partners.set(key, partner)
@@ -62,6 +66,11 @@ export class PairSet<T extends string> {
 
   has(left: T, right: T): boolean {
     return this.#forward.has(left, right)
+  }
+
+  /** Whether it is on either side of any pair. */
+  knows(item: T): boolean {
+    return this.#forward.knows(item) || this.#backward.knows(item)
   }
 
   /** False when there was no such pair. */

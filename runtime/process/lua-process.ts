@@ -76,6 +76,8 @@ class LuaFiber implements Fiber {
   /** Of one that waits: for what, if that can be said, and its place among those that wait. */
   waiting: Waiting | undefined = undefined
   waitNumber = 0
+  /** Of one that waits and is not the main one: its index among those. */
+  place = -1
   constructor(process: LuaProcess, thread: LuaThread, life: number, input: RunInput) {
     this.process = process
     this.thread = thread
@@ -157,8 +159,8 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
   #loading: Loading | undefined
   #libraries: Map<string, LuaValue> | undefined
   #timers: Set<OwnedTimer> | undefined
-  /** Fibers that wait, the main one excepted. */
-  #others: Set<LuaFiber> | undefined
+  /** Fibers that wait, the main one excepted, in any order. */
+  #others: LuaFiber[] | undefined
   #waitCount = 0
   #held: Set<string> | undefined
   /** Those who want to save the process and could not yet. */
@@ -548,8 +550,9 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     fiber.waiting = waiting
     fiber.waitNumber = this.#waitCount++
     if (fiber !== this.#main && kind !== 'never') {
-      this.#others ??= new Set()
-      this.#others.add(fiber)
+      this.#others ??= []
+      fiber.place = this.#others.length
+      this.#others.push(fiber)
     }
     if (kind !== 'never') this.#waitingCount++
     if (isBusy(kind)) this.#busyCount++
@@ -573,11 +576,21 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
     if (isBusy(fiber.waitsFor)) this.#busyCount--
     fiber.waitsFor = undefined
     fiber.waiting = undefined
-    this.#others?.delete(fiber)
+    if (fiber.place >= 0) this.#waitsNoMore(fiber)
     fiber.input = input
     if (fiber !== this.#current) return this.#enqueue(fiber)
     this.#isBlocked = false
     if (!this.#isRunning) this.#host.ready(this)
+  }
+
+  /** The last of those that wait takes its place. */
+  #waitsNoMore(fiber: LuaFiber): void {
+    const last = this.#others?.pop()
+    if (last !== undefined && last !== fiber) {
+      last.place = fiber.place
+      ;(this.#others as LuaFiber[])[fiber.place] = last
+    }
+    fiber.place = -1
   }
 
   #enqueue(fiber: LuaFiber): void {
@@ -848,7 +861,7 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
 
   /** A spawn or call on behalf of this process: it passes on its context and its identity. */
   requestFor(entryId: string, host: string, args: readonly Value[], options: SpawnOptions): SpawnRequest {
-    return {
+    const request: SpawnRequest = {
       host,
       entryId,
       args,
@@ -859,10 +872,11 @@ export class LuaProcess extends Process implements ScriptProcess, LibraryHolder 
       messages: options.messages ?? [],
       context: options.context === undefined ? this.context : mergeTables(this.context, options.context),
       identity: options.identity ?? this.identity,
-      ...(options.memoryLimitBytes === undefined ? {} : { memoryLimitBytes: options.memoryLimitBytes }),
       wantsEnd: false,
       allowsFunction: false,
     }
+    if (options.memoryLimitBytes !== undefined) request.memoryLimitBytes = options.memoryLimitBytes
+    return request
   }
   cancel(to: string, reason: string, done: Done<undefined>): void {
     this.#host.ask({ kind: 'cancel', to, from: this.pid, reason }, done as Done<Value | undefined>)

@@ -17,12 +17,14 @@ interface Notice {
 
 /** Ends of pairs that must be told elsewhere that their partner is gone. */
 interface Leftovers {
-  notices: Notice[]
+  readonly notices: readonly Notice[]
   /** Targets that the ended process monitored. */
-  unmonitor: string[]
+  readonly unmonitor: readonly string[]
   /** Partners of silently dissolved links: the process returned normally. */
-  unlink: string[]
+  readonly unlink: readonly string[]
 }
+
+const NOTHING_LEFT: Leftovers = { notices: [], unmonitor: [], unlink: [] }
 
 /** A monitor, and its number if it has one. */
 interface Watch {
@@ -150,6 +152,7 @@ export class Links {
 
   /** Takes the process out of every pair. Monitors hear of any end, links of a failure only; monitors come first. */
   exited(pid: string, failed: boolean): Leftovers {
+    if (!this.#monitors.knows(pid) && !this.#links.knows(pid) && !this.#unlinking.knows(pid)) return NOTHING_LEFT
     const notices: Notice[] = this.#takeWatchers(pid).map(({ watcher, id }) => ({
       kind: 'exit',
       to: watcher,

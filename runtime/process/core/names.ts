@@ -4,6 +4,7 @@
 import { toBytes, toText } from '../../base/bytes.ts'
 
 const BYTES_MAX = 255
+const NO_NAMES: readonly string[] = []
 
 /** Why a byte string cannot be a name (cluster.md §6.1), as text; undefined when it can. */
 export function nameProblem(name: string): string | undefined {
@@ -64,7 +65,8 @@ export class Names {
   }
 
   /** The names that the PID held. */
-  releaseAll(pid: string): string[] {
+  releaseAll(pid: string): readonly string[] {
+    if (!this.#names.has(pid)) return NO_NAMES
     const held = this.namesOf(pid)
     for (const name of held) this.#pids.delete(name)
     this.#names.delete(pid)
