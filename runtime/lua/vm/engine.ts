@@ -47,6 +47,8 @@ import { Box, CALLING, Closure, LuaError, Native, Root, SUSPENDING, typeName, ty
 const NO_VALUES: readonly LuaValue[] = []
 /** A process with a small limit may ask for so much in one turn: what it keeps is counted after it. */
 const TURN_BYTES_MAX = 64 * 1024 * 1024
+/** Registers of a new thread besides those of its function. */
+const ROOM = 12
 /** How far a chain of `__index` tables is followed. */
 const INDEX_HOPS_MAX = 100
 /** Begins what is said of the tables of modules. */
@@ -387,20 +389,20 @@ export class VmEngine implements Engine {
   /** What arrives counts as asked for by whoever runs next: that is its receiver, or one of few others. */
   #tableIn(value: TableValue): Table {
     const { machine } = this
-    const table = flatIn(value)
-    machine.allocated += table === undefined ? 0 : bytesOf(value)
-    return (
-      table ??
-      deepIn(value, (each) => {
-        machine.allocated += bytesOf(each)
-      })
-    )
+    const { form } = value
+    if (form instanceof Shape) {
+      machine.allocated += bytesOf(value)
+      return flatIn(form, value.values)
+    }
+    return deepIn(value, (each) => {
+      machine.allocated += bytesOf(each)
+    })
   }
 
   // ---- running
 
   newThread(fn: LuaFunction, isMain = false): LuaThread {
-    const root = new Root()
+    const root = new Root((fn as unknown) instanceof Closure ? (fn as unknown as Closure).proto.size + ROOM : ROOM)
     root.isRoot = true
     root.isMain = isMain
     // What a thread starts counts for the process that it is part of; a process that it starts is another one.
@@ -547,6 +549,9 @@ export class VmEngine implements Engine {
       machine.room(S, 2, input.values.length)
       const { values } = input
       for (let i = 0; i < values.length; i++) S[2 + i] = make(values[i])
+      const f = S[1]
+      // A process is made by calling its chunk and its method.
+      if (f instanceof Closure && f.proto.heat >= 0 && ++f.proto.heat > machine.callsUntilHot) machine.compile(f.proto)
       const results = machine.callAt(1, values.length)
       return results >= 0 ? machine.deliver(1, results) : results
     } catch (thrown) {
@@ -671,14 +676,30 @@ function bytesOf({ array, keys, values }: TableValue): number {
 
 const stringBytes = (value: Value): number => (typeof value === 'string' && value.length > 64 ? value.length : 0)
 
-/** Of what `flatOut` has made; undefined for others. */
-function flatIn({ form, values }: TableValue): Table | undefined {
-  if (!(form instanceof Shape)) return undefined
-  const slots: Val[] = [undefined]
-  for (let i = 0; i < values.length; i++) slots.push(scalarIn(values[i] as Exclude<Value, TableValue>))
+/** Of what `flatOut` has made: scalars. */
+function flatIn(shape: Shape, values: readonly Value[]): Table {
   const table = new Table()
-  table.shape = form
-  table.slots = slots
+  table.shape = shape
+  // An array that grew would have room for many.
+  switch (values.length) {
+    case 1:
+      table.slots = [undefined, scalarIn(values[0])]
+      break
+    case 2:
+      table.slots = [undefined, scalarIn(values[0]), scalarIn(values[1])]
+      break
+    case 3:
+      table.slots = [undefined, scalarIn(values[0]), scalarIn(values[1]), scalarIn(values[2])]
+      break
+    case 4:
+      table.slots = [undefined, scalarIn(values[0]), scalarIn(values[1]), scalarIn(values[2]), scalarIn(values[3])]
+      break
+    default: {
+      const slots: Val[] = [undefined]
+      for (let i = 0; i < values.length; i++) slots.push(scalarIn(values[i]))
+      table.slots = slots
+    }
+  }
   return table
 }
 
@@ -694,8 +715,11 @@ function deepIn(value: TableValue, visit: (source: TableValue) => void): Table {
   return root
 }
 
-const scalarIn = (value: Exclude<Value, TableValue>): Val =>
-  value instanceof ErrorValue ? new ErrorObject(value) : make(value)
+/** Of anything but a table. */
+function scalarIn(value: Value): Val {
+  if (typeof value === 'string') return value
+  return value instanceof ErrorValue ? new ErrorObject(value) : make(value as Exclude<Value, TableValue | ErrorValue>)
+}
 
 function partIn(value: Value, tables: Map<TableValue, Table>): Val {
   if (!(value instanceof TableValue)) return scalarIn(value)

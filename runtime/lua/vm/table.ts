@@ -100,6 +100,8 @@ const DICTIONARY = new Shape([''], new Map(), false)
 DICTIONARY.isDictionary = true
 
 const NO_VALUES: Val[] = [undefined]
+/** So many have no room to spare. */
+const FEW_SLOTS = 5
 
 /** Keys in order of arrival; a removed one stays, without a value, until the next growth. */
 class Hash {
@@ -216,8 +218,24 @@ export class Table {
   }
 
   addSlot(value: Val): void {
-    if (this.slots === NO_VALUES) this.slots = [undefined, value]
-    else this.slots.push(value)
+    const { slots } = this
+    // V8 gives an array that grows room for 16 more; most records have few fields, and each message is one or two of them.
+    switch (slots.length) {
+      case 1:
+        this.slots = [undefined, value]
+        break
+      case 2:
+        this.slots = [undefined, slots[1], value]
+        break
+      case 3:
+        this.slots = [undefined, slots[1], slots[2], value]
+        break
+      case 4:
+        this.slots = [undefined, slots[1], slots[2], slots[3], value]
+        break
+      default:
+        slots.push(value)
+    }
   }
 
   #becomeDictionary(key: string, value: Val): void {
@@ -550,7 +568,8 @@ export class Table {
     const list = this.cold ?? this.arr
     let bytes = TABLE_BYTES
     if (list !== NO_VALUES) bytes += ARRAY_BYTES + list.length * 8
-    if (slots !== NO_VALUES) bytes += ARRAY_BYTES + Math.max(slots.length, 17) * 8
+    if (slots !== NO_VALUES)
+      bytes += ARRAY_BYTES + (slots.length <= FEW_SLOTS ? slots.length : Math.max(slots.length, 17)) * 8
     if (hash !== undefined) bytes += 200 + hash.keys.length * 64
     return bytes
   }

@@ -111,6 +111,12 @@ export class Frame {
 export type Continuation = (machine: Machine, S: Val[], at: number, count: number, extra: Val) => number
 
 export const NO_ARGS: Val[] = []
+/** Registers of a coroutine at least, and the most that are given to a new one. */
+const SLOTS_MIN = 4
+const SLOTS_AT_ONCE = 64
+/** A copy of a part of it takes no more room than it has values; an array that grows takes half as much again, and 16. */
+const NO_SLOTS: Val[] = []
+for (let i = 0; i < SLOTS_AT_ONCE; i++) NO_SLOTS.push(undefined)
 /** Below the first call of every coroutine. */
 const BOTTOM = new Frame()
 
@@ -139,8 +145,9 @@ export class Coroutine {
   /** Set for threads that the scheduler runs. */
   isRoot = false
   isMain = false
-  constructor() {
-    this.S = [undefined, undefined, undefined, undefined]
+  /** @param slots registers that it will need at first */
+  constructor(slots = SLOTS_MIN) {
+    this.S = NO_SLOTS.slice(0, Math.max(SLOTS_MIN, slots))
     this.frames = [BOTTOM, new Frame()]
   }
 }
