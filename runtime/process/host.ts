@@ -91,6 +91,8 @@ export abstract class Host implements ProcessHost {
   /** Of scopes that are larger than the node: they come first (lua-core.md §10). */
   readonly #sharedNames = new Names()
   readonly #pending = new Map<number, Pending>()
+  /** Spawns that the node asked for and that are not answered yet, by its numbers. */
+  readonly #spawning = new Map<number, Process>()
   /** Whoever waits for the end of a process with its result. */
   readonly #enders = new Map<string, Done<Value>>()
   /** Ends still to be told: a chain of linked processes falls one after the other, not one inside the other. */
@@ -195,6 +197,7 @@ export abstract class Host implements ProcessHost {
   protected launch(process: Process, { ref, request, done, ended }: Omit<Spawning, 'spawner'>): void {
     this.#processes.add(process)
     process.spawning = { ref, request, spawner: this.#processes.get(request.from), done, ended }
+    if (ref !== undefined) this.#spawning.set(ref, process)
     for (const { topic, values } of request.messages) process.mailbox.deliver({ topic, from: '', values, arrival: 0 })
     if (request.name === undefined) this.#start(process, request)
     else this.#claimName(process, request, request.name)
@@ -261,17 +264,23 @@ export abstract class Host implements ProcessHost {
   }
 
   #forget(process: Process): Spawning | undefined {
-    const { spawning } = process
-    process.spawning = undefined
+    const spawning = this.#settle(process)
     this.#processes.remove(process)
     process.release()
     return spawning
   }
 
-  loaded(process: Process): void {
+  /** @returns the spawn that is about to be answered, once */
+  #settle(process: Process): Spawning | undefined {
     const { spawning } = process
-    if (spawning === undefined) return
     process.spawning = undefined
+    if (spawning?.ref !== undefined) this.#spawning.delete(spawning.ref)
+    return spawning
+  }
+
+  loaded(process: Process): void {
+    const spawning = this.#settle(process)
+    if (spawning === undefined) return
     this.#figures.spawns++
     const { request, spawner, done, ended } = spawning
     // In place before the first instruction of the method: an immediate end is never missed.
@@ -694,8 +703,8 @@ export abstract class Host implements ProcessHost {
   }
 
   #abandon(ref: number): void {
-    for (const process of this.#processes.list()) {
-      if (process.spawning?.ref !== ref) continue
+    const process = this.#spawning.get(ref)
+    if (process !== undefined) {
       this.kill(process, { ok: false, error: new ErrorValue('Canceled', 'the spawn was abandoned', true) })
     }
     this.abandoned(ref)
