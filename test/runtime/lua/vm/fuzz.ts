@@ -100,7 +100,10 @@ export const comparable = (text: string): string =>
     .replace(/(field|method|global) ''/g, '$1')
     .replace(/^(.*\n)\1{99,}/gm, '$1')
     .replace(/cannot resume dead/g, 'cannot resume non-suspended')
-    .replace(/(?:(?:t|prelude):\d+: )+(attempt to yield across a C-call boundary|invalid key to 'next'|table index is)/g, '$1')
+    .replace(
+      /(?:(?:t|prelude):\d+: )+(attempt to yield across a C-call boundary|invalid key to 'next'|table index is)/g,
+      '$1',
+    )
     .replace(/\(command line\):\d+: /g, '')
 
 /**
