@@ -770,8 +770,9 @@ export abstract class Host implements ProcessHost {
   /** Those that were never counted come first: a few that are large and busy do not hide the others. */
   #countMemory(): void {
     const allowance = { steps: COUNT_STEPS_MAX }
-    for (const process of this.#processes.list()) if (process.memory === null) process.countMemory(allowance)
-    for (const process of this.#processes.list()) process.countMemory(allowance)
+    const processes = this.#processes.list()
+    for (const process of processes) if (process.memory === null) process.countMemory(allowance)
+    for (const process of processes) process.countMemory(allowance)
   }
 
   // ---- stopping

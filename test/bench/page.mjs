@@ -79,7 +79,9 @@ export function verdicts(all) {
 const goalKey = ({ workload, metric, ours, peer }) =>
   `${workload} ${metric}${ours === undefined || ours === OURS ? '' : ` (${ours})`}${peer === undefined ? '' : ` ${peer.source}`}`
 
-const explained = (explanations, goal) => explanations[goalKey(goal)] ?? explanations[`${goal.workload} ${goal.metric}`]
+/** What is said of a figure is said of it when warm as well. */
+const explained = (explanations, goal) =>
+  explanations[goalKey(goal)] ?? explanations[`${goal.workload} ${goal.metric.replace(/, warm$/, '')}`]
 
 function wantedText({ own, other, limit, factor, peer }) {
   // Whether more is better is known by the unit.
