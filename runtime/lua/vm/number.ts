@@ -164,9 +164,13 @@ export function arithmetic(operation: number, a: Num, b: Num): Num {
   }
 }
 
-/** C knows that one to any power is one. */
-function power(x: number, y: number): number {
+/** C knows that one to any power is one, and `10^-5` better than V8 does. */
+export function power(x: number, y: number): number {
   if (y === 2) return x * x
+  if (y < 0 && Number.isInteger(y)) {
+    const whole = x ** -y
+    if (Number.isSafeInteger(whole)) return 1 / whole
+  }
   if (x === 1 || (x === -1 && (y === Number.POSITIVE_INFINITY || y === Number.NEGATIVE_INFINITY))) return 1
   return x ** y
 }

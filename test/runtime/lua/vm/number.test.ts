@@ -117,6 +117,18 @@ describe('texts', () => {
     ['1_000', undefined],
   ])('%o is %o (§3.1)', (text, expected) => expect(parseNumber(text)).toEqual(expected))
 
+  test('whole powers below one are as near as doubles are', () => {
+    for (const [x, y] of [
+      [10, -5],
+      [5, -4],
+      [3, -18],
+      [7, -2],
+      [-3, -3],
+    ] as const)
+      expect(arithmetic(4, x, y)).toBe(1 / x ** -y)
+    expect(arithmetic(4, 10, -5)).toBe(1e-5)
+  })
+
   test.each<[Num, string]>([
     [3, '3'],
     [new Float(3), '3'],
