@@ -451,6 +451,7 @@ export class VmEngine implements Engine {
       }
     }
     machine.allocated = 0
+    machine.giveBack()
     if (status === 'done' || status === 'error') account.remove(root)
     this.owner = undefined
     this.#account = undefined

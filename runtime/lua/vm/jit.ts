@@ -9,10 +9,38 @@
 // instruction, or the head of a loop.
 
 import { Float } from '../../base/value.ts'
+import { kill, use } from './liveness.ts'
+import type { Machine } from './machine.ts'
+import { float, power } from './number.ts'
 import { Cache, type Entry, type Proto } from './proto.ts'
 import { epoch, Table } from './table.ts'
-import { Box, Closure, NO_ARGS, type Val } from './value.ts'
+import { takesUnboxed, Unboxed } from './unboxed.ts'
+import { Box, CALLING, Closure, type Frame, NO_ARGS, SUSPENDING, type Val } from './value.ts'
 
+/** Why a function in JavaScript gives up: the slice has ended. */
+const SLICE = 1
+/** It was asked to, after a round. */
+const ROUND = 2
+/** The loop is over. */
+const LEFT = 3
+/** The instruction is done over by the machine's loop. */
+const AGAIN = 4
+
+/** @param pc where the frame goes on; below zero: it knows   @param why SLICE … AGAIN; 0: `pending` says it */
+function leave(machine: Machine, frame: Frame, pc: number, why: number): void {
+  machine.js--
+  if (pc >= 0) frame.pc = pc
+  if (why === SLICE) machine.pending = SUSPENDING
+  else if (why !== 0 && why !== ROUND) machine.pending = CALLING
+  if (why === LEFT) frame.heat = HEAT_LEFT
+  else if (why !== ROUND && machine.pending === CALLING) {
+    frame.heat = 0
+    ;(frame.fn as Closure).proto.unwound++
+  } else frame.heat = why === ROUND || machine.outcome === 'preempted' ? HEAT_MAX : 0
+}
+
+/** In a register whose float is kept apart. */
+const APART = new Box(undefined) as unknown as Val
 /** The function has written its registers back; `Machine.pending` says how to go on. */
 export const UNWIND = new Box(undefined) as unknown as Val
 /** No result, or several: they are in `Machine.many`. */
@@ -21,6 +49,8 @@ export const MULTI = new Box(undefined) as unknown as Val
 const PENDING_NAME = 'PENDING'
 /** Of a frame whose slice has ended in JavaScript: it goes back there with the next jump. */
 const HEAT_MAX = 2 ** 29
+/** Of a frame whose loop has ended in JavaScript: a loop around it goes there with its next jump. */
+export const HEAT_LEFT = 2 ** 28
 /** Functions with more instructions are left to the loop. */
 const CODE_MAX = 4000
 /** Blocks inside blocks of what is made. */
@@ -30,7 +60,60 @@ export const SPREAD_MAX = 200
 /** Calls inside calls on the JavaScript stack. */
 export const JS_DEPTH_MAX = 180
 
+const SAFE = Number.MAX_SAFE_INTEGER
+
 class Refused extends Error {}
+
+/** How an operand of arithmetic is written. */
+interface Operand {
+  readonly name: string
+  /** Where its float is, if it may be kept apart. */
+  readonly float: string | undefined
+  /** It is a constant. */
+  readonly isAlwaysApart: boolean
+  /** Conditions: 'true', 'false', or what is to be asked. */
+  readonly isNumber: string
+  readonly isSmall: string
+}
+
+/** Operations that are written in place, by their index. */
+const ARITHMETIC_SIGNS: Readonly<Record<number, string>> = {
+  0: '+',
+  1: '-',
+  2: '*',
+  3: '%',
+  5: '/',
+  7: '&',
+  8: '|',
+  9: '^',
+}
+
+/** The conjunction of conditions. */
+function all(...conditions: string[]): string {
+  if (conditions.includes('false')) return 'false'
+  return [...new Set(conditions)].filter((condition) => condition !== 'true').join('&&') || 'true'
+}
+
+const numbers = (x: Operand, y: Operand): string => all(x.isNumber, y.isNumber)
+
+/** The operand as any value. */
+const anyForm = ({ name, float, isAlwaysApart }: Operand): string =>
+  float === undefined || isAlwaysApart ? name : `${name}===APART?float(${float}):${name}`
+
+/**
+ * Both are numbers or floats kept apart, at least one of them so: the condition, and the two as numbers where it holds; undefined: that
+ * cannot be.
+ */
+function someApart(x: Operand, y: Operand): [condition: string, x: string, y: string] | undefined {
+  const isApart = ({ name, isAlwaysApart }: Operand): string => (isAlwaysApart ? 'true' : `${name}===APART`)
+  if (x.float === undefined) return y.float === undefined ? undefined : [all(isApart(y), x.isNumber), x.name, y.float]
+  if (y.float === undefined) return [all(isApart(x), y.isNumber), x.float, y.name]
+  if (x.name === y.name) return [isApart(x), x.float, y.float]
+  const either = ({ name, float }: Operand): string => `(${name}===APART?${float}:+${name})`
+  if (x.isAlwaysApart) return [`${isApart(y)}||${y.isNumber}`, x.float, either(y)]
+  if (y.isAlwaysApart) return [`${isApart(x)}||${x.isNumber}`, either(x), y.float]
+  return [`${isApart(x)}?${isApart(y)}||${y.isNumber}:${isApart(y)}&&${x.isNumber}`, either(x), either(y)]
+}
 
 /** @param loopStart the head of the loop to begin at; undefined: the function   @param pending the value PENDING of the machine   @returns undefined for a function that is not compiled */
 export function compileEntry(proto: Proto, loopStart: number | undefined, pending: Val): Entry | undefined {
@@ -55,6 +138,10 @@ export function compileEntry(proto: Proto, loopStart: number | undefined, pendin
       Closure,
       Box,
       Float,
+      float,
+      power,
+      leave,
+      APART,
       epoch,
       NO_ARGS,
     })
@@ -91,27 +178,40 @@ class Generator {
   readonly #merges = new Set<number>()
   readonly #header = new Set<string>()
   readonly #upvalues = new Set<number>()
+  readonly #unboxed: Unboxed
+  /** Registers that keep nothing apart, though they may. */
+  readonly #isPlain = new Set<number>()
+  readonly #row: Uint8Array
   #nesting = 0
   /** The register behind which open results stand. */
   #openFrom = 0
 
   readonly #isLoop: boolean
+  /** Behind what is translated: of a loop its last jump to the head. */
+  readonly #end: number
 
   constructor(proto: Proto, loopStart: number | undefined) {
     this.#proto = proto
     this.#start = loopStart ?? 0
     this.#isLoop = loopStart !== undefined
+    this.#end = loopStart === undefined ? proto.code.length : this.#loopEnd(loopStart)
+    this.#row = new Uint8Array(proto.size)
+    this.#findBlocks()
+    this.#analyse()
+    this.#unboxed = new Unboxed(proto, [...this.#blocks.values()], (block) => this.#instructions(block))
   }
 
   generate(): string {
     const { size, parameterCount, isVararg, cost } = this.#proto
-    this.#findBlocks()
-    this.#analyse()
     this.#tree(this.#start)
     const registers = Array.from({ length: size - 1 }, (_, i) => `r${i}`)
+    // Whatever leaves early does so in one place: what V8 has never seen happen it has not compiled either.
+    const body = `X:{${this.#out.join('\n')}}${this.#spill('p,q')}`
     const head = [...this.#header]
     const upvalues = [...this.#upvalues].map((i) => `const u${i}=up[${i}];`).join('')
     const parameters = registers.slice(0, parameterCount)
+    const apart = [...this.#unboxed.registers]
+    const floats = apart.length > 0 ? `let ${apart.map((r) => `d${r}=0`).join(',')};` : ''
     let prologue: string
     if (!this.#isLoop) {
       const rest = isVararg ? [...parameters, '...va'] : parameters
@@ -124,16 +224,19 @@ class Generator {
         `const co=m.co,S=co.S,frames=co.frames,d=co.depth+1;` +
         `if(d>=frames.length||base+${size + 8}>S.length)m.grow(co,base+${size + 8});` +
         `co.depth=d;m.js++;const fr=frames[d];fr.kind=0;fr.fn=fn;fr.base=base;fr.pc=0;fr.varargs=${isVararg ? 'va' : 'NO_ARGS'};` +
-        (locals.length > 0 ? `let ${locals.join(',')};` : '')
+        (locals.length > 0 ? `let ${locals.join(',')};` : '') +
+        floats
     } else {
       const loads = registers.map((name, i) => `${name}=S[base+${i}]`)
       prologue =
         `return(function(m,fn,base,fr){const co=m.co,S=co.S,d=co.depth;m.js++;` +
-        `let ${loads.join(',')};const va=fr.varargs;`
+        `let ${loads.join(',')};const va=fr.varargs;${floats}` +
+        apart.map((r) => `if(r${r} instanceof Float){d${r}=r${r}.value;r${r}=APART}`).join('')
     }
     return (
-      `"use strict";const {UNWIND,MULTI,${PENDING_NAME},Table,Closure,Box,epoch,NO_ARGS}=H;${head.join('')}\n` +
-      `${prologue}const up=fn.up;${upvalues}let ov=NO_ARGS,t;\n${this.#out.join('\n')}})`
+      `"use strict";const {UNWIND,MULTI,${PENDING_NAME},Table,Closure,Box,Float,float,power,leave,APART,epoch,NO_ARGS}=H;${head.join('')}\n` +
+      `${prologue}const up=fn.up;${upvalues}let ov=NO_ARGS,p=-1,q=0,t;\n` +
+      `${body}})`
     )
   }
 
@@ -179,10 +282,31 @@ class Generator {
     }
   }
 
+  #instructions({ start, end }: { readonly start: number; readonly end: number }): number[] {
+    const pcs: number[] = []
+    for (let pc = start; pc < end; pc += this.#length(pc)) pcs.push(pc)
+    return pcs
+  }
+
   #length(pc: number): number {
     const op = (this.#proto.code[pc] as number) & 255
     return op === 2 || op === 65 ? 2 : 1
   }
+
+  /** Lua's loops are one stretch of code; what a `goto` makes of it besides goes on in the machine's loop. */
+  #loopEnd(start: number): number {
+    const { code } = this.#proto
+    let end = start
+    for (let pc = start; pc < code.length; pc += this.#length(pc)) {
+      if (!this.#targets(pc)?.includes(start)) continue
+      const op = (code[pc] as number) & 255
+      // The jump behind a comparison belongs to it.
+      end = pc + (op >= 48 && op <= 56 ? 2 : 1)
+    }
+    return end
+  }
+
+  #isInside = (pc: number): boolean => pc >= this.#start && pc < this.#end
 
   #findBlocks(): void {
     const { code } = this.#proto
@@ -203,11 +327,11 @@ class Generator {
         const targets = this.#targets(pc)
         pc += this.#length(pc)
         if (targets !== undefined) {
-          block.successors = [...new Set(targets)]
+          block.successors = [...new Set(targets)].filter(this.#isInside)
           break
         }
-        if (leaders.has(pc)) {
-          block.successors = [pc]
+        if (leaders.has(pc) || !this.#isInside(pc)) {
+          block.successors = [pc].filter(this.#isInside)
           break
         }
       }
@@ -312,48 +436,90 @@ class Generator {
   }
 
   #branch(from: Block, to: number): void {
-    const target = this.#blocks.get(to) as Block
-    if (target.order <= from.order) this.#out.push(`continue H${to};`)
+    const target = this.#blocks.get(to)
+    if (target === undefined) this.#leave(to)
+    else if (target.order <= from.order) this.#out.push(`continue H${to};`)
     else if (this.#merges.has(to)) this.#out.push(`break M${to};`)
     else this.#tree(to)
   }
 
   #block(block: Block): void {
-    let pc = block.start
-    while (pc < block.end) {
+    this.#isPlain.clear()
+    for (const pc of this.#instructions(block)) {
       const targets = this.#targets(pc)
+      const op = (this.#proto.code[pc] as number) & 255
+      if (this.#isLoop && (op === 59 || op === 60 || op === 68 || op === 69)) {
+        this.#leave(pc)
+        return
+      }
+      const isAware = takesUnboxed(op)
+      if (!isAware) this.#takeTogether(pc)
       if (targets !== undefined) {
         this.#last(block, pc, targets)
         return
       }
       this.#plain(pc)
-      pc += this.#length(pc)
+      if (!isAware && !this.#unboxed.keeps(pc)) this.#notePlain(pc)
     }
-    this.#branch(block, block.successors[0] as number)
+    this.#branch(block, block.end)
+  }
+
+  /** Makes one value of a register that may keep a float apart. */
+  #together(register: number): void {
+    if (!this.#mayBeApart(register)) return
+    this.#out.push(`if(r${register}===APART)r${register}=float(d${register});`)
+    this.#isPlain.add(register)
+  }
+
+  #mayBeApart(register: number): boolean {
+    return this.#unboxed.registers.has(register) && !this.#isPlain.has(register)
+  }
+
+  /** Before an instruction that knows nothing of floats kept apart. */
+  #takeTogether(pc: number): void {
+    const row = this.#row.fill(0)
+    use(this.#proto, pc, row)
+    for (const r of this.#unboxed.registers) if (row[r] !== 0) this.#together(r)
+  }
+
+  /** After it: what it has written is no float kept apart. */
+  #notePlain(pc: number): void {
+    const row = this.#row.fill(1)
+    kill(this.#proto, pc, row)
+    for (const r of this.#unboxed.registers) if (row[r] === 0) this.#isPlain.add(r)
   }
 
   /** A jump backwards pays for what it repeats. */
   #pay(pc: number, target: number): void {
     const cost = pc + 1 - target
+    if (cost <= 0) return
+    const isOwn = this.#isLoop && target === this.#start && target !== 0
     const owed = target === 0 ? `0,${this.#proto.cost}` : ''
-    if (cost > 0)
-      this.#out.push(`if((m.budget-=${cost})<0&&m.exhausted(${owed})){fr.pc=${target};m.pending=-2;${this.#spill()}}`)
+    const isOver = isOwn ? 'm.roundIsLast()' : `m.exhausted(${owed})`
+    this.#out.push(`if((m.budget-=${cost})<0&&${isOver}){p=${target};q=${isOwn ? ROUND : SLICE};break X}`)
   }
 
-  /** Gives up. @param count registers that are in use: those above belong to the callee */
-  #spill(count = this.#proto.size - 1): string {
+  /**
+   * Gives up: the registers, and how to go on.
+   * @param how where, and why: LEFT, ROUND, SLICE; `-1,0`: the frame and the machine know
+   * @param count registers that are in use: those above belong to the callee
+   */
+  #spill(how = '-1,0', count = this.#proto.size - 1): string {
     const registers = Array.from({ length: count }, (_, i) => `r${i}`)
-    const list = ['m', 'co', 'fr', 'base', ...registers].join(',')
+    const { registers: unboxed } = this.#unboxed
+    const floats = [...unboxed].filter((r) => r < count).map((r) => `d${r}`)
+    const list = ['', ...registers, ...floats].join(',')
+    const value = (i: number): string => (unboxed.has(i) ? `r${i}===APART?float(d${i}):r${i}` : `r${i}`)
     this.#header.add(
-      `function spill${count}(${list}){const S=co.S;${registers.map((name, i) => `S[base+${i}]=${name};`).join('')}` +
-        `m.js--;if(m.pending===-1){fr.heat=0;fr.fn.proto.unwound++}else fr.heat=m.outcome==='preempted'?${HEAT_MAX}:0;return UNWIND}`,
+      `function spill${count}(m,co,fr,base,p,q${list}){const S=co.S;` +
+        `${registers.map((_, i) => `S[base+${i}]=${value(i)};`).join('')}leave(m,fr,p,q);return UNWIND}`,
     )
-    return `return spill${count}(${list});`
+    return `return spill${count}(m,co,fr,base,${how}${list});`
   }
 
   /** What is between `if` and `else` of a slow way. */
   #slow(pc: number, call: string, target: string): string {
-    return `{fr.pc=${pc + 1};t=${call};if(t===PENDING){${this.#spill()}}${target}}`
+    return `{fr.pc=${pc + 1};t=${call};if(t===PENDING)break X;${target}}`
   }
 
   #constant(index: number): string {
@@ -397,8 +563,11 @@ class Generator {
       case 61: {
         const at = `r${a}`
         const step = `r${a + 2}`
+        const by = this.#knownStep(targets[0] as number, a + 2)
+        const isWithin =
+          by === undefined ? `(${step}>0?t<=r${a + 1}:t>=r${a + 1})` : by > 0 ? `t<=r${a + 1}` : `t>=r${a + 1}`
         out.push(
-          `if(typeof ${step}==='number'){t=${at}+${step};t=(${step}>0?t<=r${a + 1}:t>=r${a + 1})?(${at}=r${a + 3}=t,true):false}` +
+          `if(typeof ${step}==='number'){t=${at}+${by ?? step};t=${isWithin}?(${at}=r${a + 3}=t,true):false}` +
             `else{S[base+${a}]=${at};S[base+${a + 1}]=r${a + 1};S[base+${a + 2}]=${step};t=m.forNext(S,base+${a});${at}=S[base+${a}];r${a + 3}=S[base+${a + 3}]}`,
         )
         out.push('if(t){')
@@ -434,6 +603,23 @@ class Generator {
     out.push('}')
   }
 
+  /** What a numeric loop steps by, if it is written out: the loop is made ready right before it begins. */
+  #knownStep(start: number, register: number): number | undefined {
+    const { code, constants } = this.#proto
+    const i = code[start - 2] as number
+    // The second word of a LOADKX may look like a LOADK.
+    const isLoad = (i & 255) === 1 && ((i >>> 8) & 255) === register && ((code[start - 3] as number) & 255) !== 2
+    const by = isLoad ? constants[i >>> 16] : undefined
+    return typeof by === 'number' && by !== 0 && (by | 0) === by ? by : undefined
+  }
+
+  /** A loop is over, or its function. The machine's loop goes on there. */
+  #leave(pc: number): void {
+    // There it would begin the function once more.
+    if (pc === 0) throw new Refused()
+    this.#out.push(`p=${pc};q=${LEFT};break X;`)
+  }
+
   /** Both ways of a condition whose `if(…){` stands there. @param isInverted whether the jump is taken when it does not hold */
   #fork(block: Block, pc: number, targets: readonly number[], isInverted: boolean): void {
     const [taken, fallThrough] = targets as [number, number]
@@ -452,11 +638,11 @@ class Generator {
 
   #compare(op: number, pc: number, b: number, c: number): void {
     const out = this.#out
-    const x = `r${b}`
     const isConstant = op >= 51
-    const y = isConstant ? this.#constant(c) : `r${c}`
     if (op === 48 || op === 51) {
       const constant = this.#proto.constants[c]
+      const x = `r${b}`
+      const y = isConstant ? this.#constant(c) : `r${c}`
       if (isConstant && typeof constant === 'string') out.push(`if(${x}===${y}){`)
       else {
         const mayDiffer =
@@ -472,10 +658,17 @@ class Generator {
     const isLess = op === 49 || op === 52
     const isGreater = op === 54
     const sign = isLess ? '<' : isGreater ? '>' : op === 55 ? '>=' : '<='
-    const isOrdinary = isConstant && typeof this.#proto.constants[c] === 'number' ? '' : `&&typeof ${y}==='number'`
+    const left = this.#operand(b)
+    const right = isConstant ? this.#constantOperand(c) : this.#operand(c)
     const swapped = op === 54 || op === 55
-    const call = `m.${isLess || isGreater ? 'less' : 'lessOrEqual'}(${swapped ? `${y},${x}` : `${x},${y}`})`
-    out.push(`if(typeof ${x}==='number'${isOrdinary})t=${x}${sign}${y};else${this.#slow(pc, call, '')}if(t){`)
+    const [first, second] = swapped ? [right, left] : [left, right]
+    const call = `m.${isLess || isGreater ? 'less' : 'lessOrEqual'}(${anyForm(first)},${anyForm(second)})`
+    const apart = someApart(left, right)
+    out.push(
+      `if(${numbers(left, right)})t=${left.name}${sign}${right.name};` +
+        (apart === undefined ? '' : `else if(${apart[0]})t=${apart[1]}${sign}${apart[2]};`) +
+        `else${this.#slow(pc, call, '')}if(t){`,
+    )
   }
 
   // ---- calls
@@ -500,7 +693,7 @@ class Generator {
 
   #call(pc: number, a: number, b: number, c: number): void {
     const out = this.#out
-    out.push(`fr.pc=${pc + 1};${this.#callText(a, b)}if(t===UNWIND){${this.#spill(a)}}`)
+    out.push(`fr.pc=${pc + 1};${this.#callText(a, b)}if(t===UNWIND){${this.#spill('-1,0', a)}}`)
     if (c === 0) {
       out.push('ov=t===MULTI?m.many:[t];')
       this.#openFrom = a
@@ -516,7 +709,7 @@ class Generator {
   #tailCall(pc: number, a: number, b: number): void {
     this.#out.push(
       `fr.pc=${pc + 1};${this.#callText(a, b)}` +
-        `if(t===UNWIND){if(m.co===co&&co.depth>d){m.dropFrame(co,d);m.js--;return UNWIND}${this.#spill(a)}}` +
+        `if(t===UNWIND){if(m.co===co&&co.depth>d){m.dropFrame(co,d);m.js--;return UNWIND}${this.#spill('-1,0', a)}}` +
         `co.depth=d-1;m.js--;return t;`,
     )
   }
@@ -548,7 +741,7 @@ class Generator {
         `if(${f}===m.ipairsNative&&typeof ${control}==='number'&&${control}>=0&&${list} instanceof Table&&(t=${list}.arr[${control}+1])!==undefined){${key}=${control}+1;${value}t;${others}}` +
         `else if(${f}===m.nextNative&&m.step(${list},${control})){${key}=m.stepKey;${value}m.stepValue;${others}}else{` +
         `t=${f} instanceof Closure&&${f}.proto.entry!==undefined?${f}.proto.entry(m,${f},base+${a + 4},${list},${control}):${call};` +
-        `if(t===UNWIND){${this.#spill(a + 3)}}if(t===MULTI){t=m.many;${several}}else{${key}=t;${one}}}`,
+        `if(t===UNWIND){${this.#spill('-1,0', a + 3)}}if(t===MULTI){t=m.many;${several}}else{${key}=t;${one}}}`,
     )
   }
 
@@ -575,43 +768,104 @@ class Generator {
     )
   }
 
-  #arithmetic(op: number, pc: number, a: number, x: string, y: string, constant: Val | undefined): void {
-    const isSmallY = typeof constant === 'number' && (constant | 0) === constant
-    const numbers = `typeof ${x}==='number'${typeof constant === 'number' ? '' : `&&typeof ${y}==='number'`}`
-    const small = isSmallY ? `(${x}|0)===${x}` : `(${x}|0)===${x}&&(${y}|0)===${y}`
-    const done = `r${a}=t;`
-    const slow = `else${this.#slow(pc, `m.arith(${op},${x},${y})`, done)}`
+  /** A register that is read as a number. */
+  #operand(register: number): Operand {
+    const name = `r${register}`
+    return {
+      name,
+      float: this.#mayBeApart(register) ? `d${register}` : undefined,
+      isAlwaysApart: false,
+      isNumber: `typeof ${name}==='number'`,
+      isSmall: `(${name}|0)===${name}`,
+    }
+  }
+
+  #constantOperand(index: number): Operand {
+    const value = this.#proto.constants[index]
+    const name = this.#constant(index)
+    if (value instanceof Float) {
+      const text = Object.is(value.value, -0) || value.value < 0 ? `(-${-value.value})` : String(value.value)
+      return { name, float: text, isAlwaysApart: true, isNumber: 'false', isSmall: 'false' }
+    }
+    return {
+      name,
+      float: undefined,
+      isAlwaysApart: false,
+      isNumber: String(typeof value === 'number'),
+      isSmall: String(typeof value === 'number' && (value | 0) === value),
+    }
+  }
+
+  #arithmetic(op: number, pc: number, a: number, x: Operand, y: Operand): void {
+    const out = this.#out
+    const small = all(x.isSmall, y.isSmall)
+    const both = numbers(x, y)
+    // Where the result is kept apart it is so if it is a float.
+    const keeps = this.#unboxed.keeps(pc)
+    const done = `break A${pc};`
+    const float = (text: string): string =>
+      keeps ? `d${a}=${text};r${a}=APART;${done}` : `r${a}=float(${text});${done}`
+    const fraction = keeps ? `d${a}=t;r${a}=APART;${done}` : `r${a}=t;${done}`
+    const ways: string[] = []
+    const way = (condition: string, then: string): void => {
+      if (condition !== 'false') ways.push(`if(${condition}){${then}}`)
+    }
+    const apart = op < 6 && op !== 3 ? someApart(x, y) : undefined
+    const text = (p: string, q: string): string => (op === 4 ? `power(${p},${q})` : `${p}${ARITHMETIC_SIGNS[op]}${q}`)
     switch (op) {
       case 0:
-      case 1: {
-        const sign = op === 0 ? '+' : '-'
-        this.#out.push(
-          `if(${numbers}&&(t=${x}${sign}${y},(${small})||Math.floor(t)!==t))${done}else${this.#slow(pc, `m.${op === 0 ? 'add' : 'subtract'}(${x},${y})`, done)}`,
+      case 1:
+        way(
+          both,
+          `t=${text(x.name, y.name)};if(${small}){r${a}=t;${done}}if(Math.floor(t)!==t){${fraction}}` +
+            `if(t<=${SAFE}&&t>=-${SAFE}&&Math.floor(${x.name})===${x.name}&&Math.floor(${y.name})===${y.name}){r${a}=t;${done}}`,
         )
-        return
-      }
+        break
       case 2:
-        this.#out.push(
-          `if(${numbers}&&(t=${x}*${y},Math.floor(t)!==t||(t!==0&&(t|0)===t&&${small})))${done}else${this.#slow(pc, `m.multiply(${x},${y})`, done)}`,
+        way(
+          both,
+          `t=${text(x.name, y.name)};if(t!==0&&(t|0)===t&&${small}){r${a}=t;${done}}if(Math.floor(t)!==t){${fraction}}`,
         )
-        return
-      case 3:
-        this.#out.push(`if(${numbers}&&${small}&&${x}>=0&&${y}>0)r${a}=${x}%${y};${slow}`)
-        return
+        break
+      case 4:
       case 5:
-        this.#out.push(`if(${numbers}&&(t=${x}/${y},Math.floor(t)!==t))${done}${slow}`)
-        return
+        way(both, float(text(x.name, y.name)))
+        break
+      case 3:
+        way(all(both, small, `${x.name}>=0`, `${y.name}>0`), `r${a}=${text(x.name, y.name)};${done}`)
+        break
       case 6:
-        this.#out.push(`if(${numbers}&&${small}&&${y}>0)r${a}=Math.floor(${x}/${y});${slow}`)
-        return
+        way(all(both, small, `${y.name}>0`), `r${a}=Math.floor(${x.name}/${y.name});${done}`)
+        break
       case 7:
       case 8:
       case 9:
-        this.#out.push(`if(${numbers}&&${small})r${a}=${x}${op === 7 ? '&' : op === 8 ? '|' : '^'}${y};${slow}`)
-        return
-      default:
-        this.#out.push(this.#slow(pc, `m.arith(${op},${x},${y})`, done))
+        way(all(both, small), `r${a}=${text(x.name, y.name)};${done}`)
     }
+    if (apart !== undefined) way(apart[0], float(text(apart[1], apart[2])))
+    const call =
+      op < 3
+        ? `m.${['add', 'subtract', 'multiply'][op]}(${anyForm(x)},${anyForm(y)})`
+        : `m.arith(${op},${anyForm(x)},${anyForm(y)})`
+    const result = keeps ? `if(t instanceof Float){d${a}=t.value;r${a}=APART}else r${a}=t;` : `r${a}=t;`
+    out.push(`A${pc}:{${ways.join('else ')}${this.#slow(pc, call, result)}}`)
+    if (keeps) this.#isPlain.delete(a)
+    else this.#isPlain.add(a)
+  }
+
+  #negate(pc: number, a: number, x: Operand): void {
+    const keeps = this.#unboxed.keeps(pc)
+    const number = keeps
+      ? `{t=0-${x.name};if(Math.floor(t)!==t){d${a}=t;r${a}=APART}else r${a}=t}`
+      : `r${a}=0-${x.name};`
+    const apart = keeps ? `{d${a}=-${x.float};r${a}=APART}` : `r${a}=float(-${x.float});`
+    const result = keeps ? `if(t instanceof Float){d${a}=t.value;r${a}=APART}else r${a}=t;` : `r${a}=t;`
+    this.#out.push(
+      `if(${x.isNumber})${number}else ${x.float === undefined ? '' : `if(${x.name}===APART)${apart}else `}` +
+        this.#slow(pc, `m.unaryMinus(${anyForm(x)})`, result),
+    )
+    if (keeps) this.#isPlain.delete(a)
+    else this.#isPlain.add(a)
   }
 
   #plain(pc: number): void {
@@ -624,22 +878,25 @@ class Generator {
     const c = i >>> 24
     if (op >= 18 && op < 42) {
       const isConstant = op >= 30
-      const y = isConstant ? this.#constant(c) : `r${c}`
-      return this.#arithmetic(
-        isConstant ? op - 30 : op - 18,
-        pc,
-        a,
-        `r${b}`,
-        y,
-        isConstant ? this.#proto.constants[c] : undefined,
-      )
+      const y = isConstant ? this.#constantOperand(c) : this.#operand(c)
+      return this.#arithmetic(isConstant ? op - 30 : op - 18, pc, a, this.#operand(b), y)
     }
     switch (op) {
       case 0:
-        out.push(`r${a}=r${b};`)
+        if (!this.#unboxed.keeps(pc)) this.#together(b)
+        if (this.#mayBeApart(b)) {
+          out.push(`r${a}=r${b};d${a}=d${b};`)
+          this.#isPlain.delete(a)
+        } else {
+          out.push(`r${a}=r${b};`)
+          this.#isPlain.add(a)
+        }
         return
       case 1:
-        out.push(`r${a}=${this.#constant(i >>> 16)};`)
+        if (this.#unboxed.keeps(pc)) {
+          out.push(`d${a}=${this.#constantOperand(i >>> 16).float};r${a}=APART;`)
+          this.#isPlain.delete(a)
+        } else out.push(`r${a}=${this.#constant(i >>> 16)};`)
         return
       case 2:
         out.push(`r${a}=${this.#constant(code[pc + 1] as number)};`)
@@ -670,8 +927,11 @@ class Generator {
         return this.#getField(pc, `r${b}`, a, c, false)
       case 11:
         out.push(
-          `if(r${a} instanceof Table&&typeof r${b}==='number'&&r${b}>0&&r${b}<r${a}.arr.length&&(r${b}|0)===r${b}&&r${c}!==undefined&&r${a}.arr[r${b}]!==undefined)r${a}.arr[r${b}]=r${c};` +
-            `else${this.#slow(pc, `m.store(r${a},r${b},r${c})`, '')}`,
+          `A${pc}:{if(r${a} instanceof Table&&typeof r${b}==='number'&&r${b}>0&&(r${b}|0)===r${b}&&r${c}!==undefined){t=r${a}.arr;` +
+            `if(r${b}<t.length){if(t[r${b}]!==undefined){t[r${b}]=r${c};break A${pc}}}` +
+            // One more at the end of the list, unless its length is one at which the table looks for more.
+            `else if(r${b}===t.length&&(r${b}&(r${b}-1))!==0&&r${a}.meta===undefined&&r${a}.hash===undefined){t.push(r${c});m.allocated+=8;break A${pc}}}` +
+            `${this.#slow(pc, `m.store(r${a},r${b},r${c})`, '')}}`,
         )
         return
       case 12:
@@ -691,8 +951,7 @@ class Generator {
         out.push(`r${a}=new Box(r${a});`)
         return
       case 42:
-        out.push(`if(typeof r${b}==='number')r${a}=0-r${b};else${this.#slow(pc, `m.unaryMinus(r${b})`, `r${a}=t;`)}`)
-        return
+        return this.#negate(pc, a, this.#operand(b))
       case 43:
         out.push(
           `if(typeof r${b}==='number'&&(r${b}|0)===r${b})r${a}=~r${b};else${this.#slow(pc, `m.bitwiseNot(r${b})`, `r${a}=t;`)}`,
@@ -712,7 +971,7 @@ class Generator {
         // What has a metamethod is begun again in the loop.
         out.push(
           `t=m.join${parts.length === 2 ? `2(${parts.join(',')})` : `([${parts.join(',')}])`};` +
-            `if(t===undefined){fr.pc=${pc};m.pending=-1;${this.#spill()}}r${a}=t;`,
+            `if(t===undefined){p=${pc};q=${AGAIN};break X}r${a}=t;`,
         )
         return
       }

@@ -64,8 +64,8 @@ export class Liveness {
       for (let i = starts.length - 1; i >= 0; i--) {
         const pc = starts[i] as number
         this.#after(pc, row)
-        this.#kill(pc, row)
-        this.#use(pc, row)
+        kill(this.#proto, pc, row)
+        use(this.#proto, pc, row)
         const at = pc * size
         for (let r = 0; r < size; r++) {
           if (this.#before[at + r] === row[r]) continue
@@ -95,7 +95,7 @@ export class Liveness {
     if (NO_WAIT.has(op)) return undefined
     const row = new Uint8Array(size)
     this.#after(at, row)
-    this.#kill(at, row)
+    kill(this.#proto, at, row)
     if (op !== OP.CONCAT) return row
     const first = (i >>> 16) & 255
     if (typeof extra !== 'number' || !Number.isInteger(extra) || extra <= first || extra > i >>> 24) return undefined
@@ -105,10 +105,7 @@ export class Liveness {
 
   /** Of an instruction that takes as many values as there are: the first of their registers. */
   openFrom(pc: number): number | undefined {
-    const i = this.#proto.code[pc] as number
-    const op = i & 255
-    const takes = op === OP.CALL || op === OP.TAILCALL || op === OP.RETURN || op === OP.SETLIST
-    return takes && ((i >>> 16) & 255) === 0 ? (i >>> 8) & 255 : undefined
+    return openFrom(this.#proto.code[pc] as number)
   }
 
   /** Whether the instruction before `pc` keeps in its frame how a comparison is to be read. */
@@ -160,160 +157,166 @@ export class Liveness {
         return op >= OP.EQ && op <= OP.GEK ? [next, next + 1] : [next]
     }
   }
+}
 
-  /** Takes out what the instruction overwrites. */
-  #kill(pc: number, row: Uint8Array): void {
-    const i = this.#proto.code[pc] as number
-    const op = i & 255
-    const a = (i >>> 8) & 255
-    const b = (i >>> 16) & 255
-    switch (op) {
-      case OP.SETUP:
-      case OP.SETTABUP:
-      case OP.SETTABLE:
-      case OP.SETFIELD:
-      case OP.SETI:
-      case OP.SETBOX:
-      case OP.JMP:
-      case OP.TEST:
-      case OP.RETURN:
-      case OP.RETURN0:
-      case OP.RETURN1:
-      case OP.SETLIST:
-        return
-      case OP.LOADNIL:
-        row.fill(DEAD, a, a + b + 1)
-        return
-      case OP.SELF:
-        row.fill(DEAD, a, a + 2)
-        return
-      // Nothing stands above what a call leaves.
-      case OP.CALL:
-      case OP.TAILCALL:
-        row.fill(DEAD, a)
-        return
-      case OP.TFORCALL:
-        row.fill(DEAD, a + 3)
-        return
-      case OP.FORLOOP:
-        row.fill(DEAD, a, a + 4)
-        return
-      case OP.FORPREP:
-        row.fill(DEAD, a, a + 4)
-        return
-      case OP.TFORLOOP:
-        row.fill(DEAD, a + 2, a + 3)
-        return
-      case OP.VARARG:
-        row.fill(DEAD, a, b === 0 ? undefined : a + b - 1)
-        return
-      default:
-        if (op < OP.EQ || op > OP.GEK) row[a] = DEAD
-    }
-  }
+function openFrom(i: number): number | undefined {
+  const op = i & 255
+  const takes = op === OP.CALL || op === OP.TAILCALL || op === OP.RETURN || op === OP.SETLIST
+  return takes && ((i >>> 16) & 255) === 0 ? (i >>> 8) & 255 : undefined
+}
 
-  /** Puts in what the instruction asks for. */
-  #use(pc: number, row: Uint8Array): void {
-    const { code, protos } = this.#proto
-    const i = code[pc] as number
-    const op = i & 255
-    const a = (i >>> 8) & 255
-    const b = (i >>> 16) & 255
-    const c = i >>> 24
-    const open = this.openFrom(pc)
-    if (open !== undefined) {
-      row.fill(VALUE, op === OP.SETLIST ? a : open)
+/** Takes out what the instruction overwrites. */
+export function kill(proto: Proto, pc: number, row: Uint8Array): void {
+  const i = proto.code[pc] as number
+  const op = i & 255
+  const a = (i >>> 8) & 255
+  const b = (i >>> 16) & 255
+  switch (op) {
+    case OP.SETUP:
+    case OP.SETTABUP:
+    case OP.SETTABLE:
+    case OP.SETFIELD:
+    case OP.SETI:
+    case OP.SETBOX:
+    case OP.JMP:
+    case OP.TEST:
+    case OP.RETURN:
+    case OP.RETURN0:
+    case OP.RETURN1:
+    case OP.SETLIST:
       return
-    }
-    switch (op) {
-      case OP.LOADK:
-      case OP.LOADKX:
-      case OP.LOADNIL:
-      case OP.LOADBOOL:
-      case OP.GETUP:
-      case OP.GETTABUP:
-      case OP.NEWTABLE:
-      case OP.JMP:
-      case OP.RETURN0:
-      case OP.VARARG:
-        return
-      case OP.MOVE:
-      case OP.GETFIELD:
-      case OP.GETI:
-      case OP.SELF:
-      case OP.UNM:
-      case OP.BNOT:
-      case OP.NOT:
-      case OP.LEN:
-        row[b] = VALUE
-        return
-      case OP.SETUP:
-      case OP.NEWBOX:
-      case OP.TEST:
-      case OP.RETURN1:
-        row[a] = VALUE
-        return
-      case OP.SETTABUP:
-        row[c] = VALUE
-        return
-      case OP.GETTABLE:
-        row[b] = VALUE
-        row[c] = VALUE
-        return
-      case OP.SETTABLE:
-        row[a] = VALUE
-        row[b] = VALUE
-        row[c] = VALUE
-        return
-      case OP.SETFIELD:
-      case OP.SETI:
-        row[a] = VALUE
-        row[c] = VALUE
-        return
-      case OP.GETBOX:
-        row[b] = BOX
-        return
-      case OP.SETBOX:
-        row[a] = BOX
-        row[b] = VALUE
-        return
-      case OP.CONCAT:
-        row.fill(VALUE, b, c + 1)
-        return
-      case OP.EQ:
-      case OP.LT:
-      case OP.LE:
-        row[b] = VALUE
-        row[c] = VALUE
-        return
-      case OP.CALL:
-      case OP.TAILCALL:
-        row.fill(VALUE, a, a + b)
-        return
-      case OP.RETURN:
-        row.fill(VALUE, a, a + b - 1)
-        return
-      case OP.FORLOOP:
-        row[a] = LOOP
-        row.fill(LOOP_REST, a + 1, a + 3)
-        return
-      case OP.FORPREP:
-      case OP.TFORCALL:
-        row.fill(VALUE, a, a + 3)
-        return
-      case OP.TFORLOOP:
-        row[a + 3] = VALUE
-        return
-      case OP.SETLIST:
-        row.fill(VALUE, a, a + b + 1)
-        return
-      case OP.CLOSURE:
-        for (const { register } of protos[i >>> 16]?.upvalues ?? []) if (register >= 0) row[register] = BOX
-        return
-      default:
-        // Arithmetic, and comparisons with a constant.
-        row[b] = VALUE
-        if (op >= OP.ADD && op < OP.ADDK) row[c] = VALUE
-    }
+    case OP.LOADNIL:
+      row.fill(DEAD, a, a + b + 1)
+      return
+    case OP.SELF:
+      row.fill(DEAD, a, a + 2)
+      return
+    // Nothing stands above what a call leaves.
+    case OP.CALL:
+    case OP.TAILCALL:
+      row.fill(DEAD, a)
+      return
+    case OP.TFORCALL:
+      row.fill(DEAD, a + 3)
+      return
+    case OP.FORLOOP:
+      row.fill(DEAD, a, a + 4)
+      return
+    case OP.FORPREP:
+      row.fill(DEAD, a, a + 4)
+      return
+    case OP.TFORLOOP:
+      row.fill(DEAD, a + 2, a + 3)
+      return
+    case OP.VARARG:
+      row.fill(DEAD, a, b === 0 ? undefined : a + b - 1)
+      return
+    default:
+      if (op < OP.EQ || op > OP.GEK) row[a] = DEAD
+  }
+}
+
+/** Puts in what the instruction asks for. */
+export function use(proto: Proto, pc: number, row: Uint8Array): void {
+  const { code, protos } = proto
+  const i = code[pc] as number
+  const op = i & 255
+  const a = (i >>> 8) & 255
+  const b = (i >>> 16) & 255
+  const c = i >>> 24
+  const open = openFrom(i)
+  if (open !== undefined) {
+    row.fill(VALUE, op === OP.SETLIST ? a : open)
+    return
+  }
+  switch (op) {
+    case OP.LOADK:
+    case OP.LOADKX:
+    case OP.LOADNIL:
+    case OP.LOADBOOL:
+    case OP.GETUP:
+    case OP.GETTABUP:
+    case OP.NEWTABLE:
+    case OP.JMP:
+    case OP.RETURN0:
+    case OP.VARARG:
+      return
+    case OP.MOVE:
+    case OP.GETFIELD:
+    case OP.GETI:
+    case OP.SELF:
+    case OP.UNM:
+    case OP.BNOT:
+    case OP.NOT:
+    case OP.LEN:
+      row[b] = VALUE
+      return
+    case OP.SETUP:
+    case OP.NEWBOX:
+    case OP.TEST:
+    case OP.RETURN1:
+      row[a] = VALUE
+      return
+    case OP.SETTABUP:
+      row[c] = VALUE
+      return
+    case OP.GETTABLE:
+      row[b] = VALUE
+      row[c] = VALUE
+      return
+    case OP.SETTABLE:
+      row[a] = VALUE
+      row[b] = VALUE
+      row[c] = VALUE
+      return
+    case OP.SETFIELD:
+    case OP.SETI:
+      row[a] = VALUE
+      row[c] = VALUE
+      return
+    case OP.GETBOX:
+      row[b] = BOX
+      return
+    case OP.SETBOX:
+      row[a] = BOX
+      row[b] = VALUE
+      return
+    case OP.CONCAT:
+      row.fill(VALUE, b, c + 1)
+      return
+    case OP.EQ:
+    case OP.LT:
+    case OP.LE:
+      row[b] = VALUE
+      row[c] = VALUE
+      return
+    case OP.CALL:
+    case OP.TAILCALL:
+      row.fill(VALUE, a, a + b)
+      return
+    case OP.RETURN:
+      row.fill(VALUE, a, a + b - 1)
+      return
+    case OP.FORLOOP:
+      row[a] = LOOP
+      row.fill(LOOP_REST, a + 1, a + 3)
+      return
+    case OP.FORPREP:
+    case OP.TFORCALL:
+      row.fill(VALUE, a, a + 3)
+      return
+    case OP.TFORLOOP:
+      row[a + 3] = VALUE
+      return
+    case OP.SETLIST:
+      row.fill(VALUE, a, a + b + 1)
+      return
+    case OP.CLOSURE:
+      for (const { register } of protos[i >>> 16]?.upvalues ?? []) if (register >= 0) row[register] = BOX
+      return
+    default:
+      // Arithmetic, and comparisons with a constant.
+      row[b] = VALUE
+      if (op >= OP.ADD && op < OP.ADDK) row[c] = VALUE
   }
 }

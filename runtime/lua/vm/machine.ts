@@ -4,7 +4,7 @@
 
 import { ErrorValue, Float } from '../../base/value.ts'
 import { ErrorObject, HostObject } from '../engine.ts'
-import { compileEntry, JS_DEPTH_MAX, MULTI, SPREAD_MAX, UNWIND } from './jit.ts'
+import { compileEntry, HEAT_LEFT, JS_DEPTH_MAX, MULTI, SPREAD_MAX, UNWIND } from './jit.ts'
 import {
   ArithmeticError,
   arithmetic,
@@ -125,6 +125,8 @@ const REENTRY_MAX = JS_DEPTH_MAX - 60
 const LOOP_COST = 4
 /** A frame whose loop cannot be in JavaScript has so many rounds before anybody asks again. */
 const HEAT_NEVER = -(2 ** 30)
+/** What a loop may spend at first when it has just been made into JavaScript. */
+const TRIAL_BUDGET = 1000
 /** A loop that is not, or cannot be, in JavaScript. */
 const COLD = 1
 /** An instruction is done. */
@@ -1029,6 +1031,10 @@ export class Machine {
    * @returns whether the loop is to be left
    */
   exhausted(unpaid = 0, owed = 0): boolean {
+    if (this.held > 0) {
+      this.giveBack()
+      if (this.budget >= 0) return false
+    }
     if (this.barrierDepth === 0) {
       if (this.anotherSlice(unpaid, owed)) return false
       this.outcome = 'preempted'
@@ -1039,6 +1045,27 @@ export class Machine {
       throw new LuaError(this.where(1) + text, true)
     }
     return false
+  }
+
+  /** Of the budget what is kept back while a loop is tried. */
+  held = 0
+
+  giveBack(): void {
+    this.budget += this.held
+    this.held = 0
+  }
+
+  /** The budget is used up after a round of a loop in JavaScript. @returns whether the loop is to be left; `pending` says how to go on then */
+  roundIsLast(): boolean {
+    if (this.held > 0) {
+      this.giveBack()
+      if (this.budget >= 0) {
+        this.pending = CALLING
+        return true
+      }
+    }
+    this.pending = SUSPENDING
+    return this.exhausted()
   }
 
   // ---- running
@@ -1813,9 +1840,19 @@ export class Machine {
         frame.heat = HEAT_NEVER
         return COLD
       }
+      // Behind a loop that was hot comes another: it has yet to show that it is. One around it is.
+      if (frame.heat >= HEAT_LEFT && frame.heat < 2 * HEAT_LEFT && !isAround(proto, pc)) {
+        frame.heat = 0
+        return COLD
+      }
       entry = compileEntry(proto, pc, PENDING)
       proto.loops.set(pc, entry)
       if (entry === undefined) return COLD
+      // It is left once soon, and begun again: what V8 compiles then knows the way out, and does not have to be thrown away for it.
+      if (this.held === 0 && this.budget > TRIAL_BUDGET) {
+        this.held = this.budget - TRIAL_BUDGET
+        this.budget = TRIAL_BUDGET
+      }
     }
     const { S } = co
     this.#ensure(S, base + proto.size + 8)
@@ -1981,23 +2018,38 @@ export class Machine {
   }
 
   add(a: Val, b: Val): Val {
+    if (typeof a === 'number' && typeof b === 'number') {
+      const result = a + b
+      if (Number.isSafeInteger(result) && Number.isSafeInteger(a) && Number.isSafeInteger(b)) return result
+      return this.arith(0, a, b)
+    }
     const x = typeof a === 'number' ? a : a instanceof Float ? a.value : undefined
     const y = typeof b === 'number' ? b : b instanceof Float ? b.value : undefined
-    if (x === undefined || y === undefined || (x === a && y === b)) return this.arith(0, a, b)
+    if (x === undefined || y === undefined) return this.arith(0, a, b)
     return float(x + y)
   }
 
   subtract(a: Val, b: Val): Val {
+    if (typeof a === 'number' && typeof b === 'number') {
+      const result = a - b
+      if (Number.isSafeInteger(result) && Number.isSafeInteger(a) && Number.isSafeInteger(b)) return result
+      return this.arith(1, a, b)
+    }
     const x = typeof a === 'number' ? a : a instanceof Float ? a.value : undefined
     const y = typeof b === 'number' ? b : b instanceof Float ? b.value : undefined
-    if (x === undefined || y === undefined || (x === a && y === b)) return this.arith(1, a, b)
+    if (x === undefined || y === undefined) return this.arith(1, a, b)
     return float(x - y)
   }
 
   multiply(a: Val, b: Val): Val {
+    if (typeof a === 'number' && typeof b === 'number') {
+      const result = a * b
+      if (Number.isSafeInteger(result) && Number.isSafeInteger(a) && Number.isSafeInteger(b)) return result + 0
+      return this.arith(2, a, b)
+    }
     const x = typeof a === 'number' ? a : a instanceof Float ? a.value : undefined
     const y = typeof b === 'number' ? b : b instanceof Float ? b.value : undefined
-    if (x === undefined || y === undefined || (x === a && y === b)) return this.arith(2, a, b)
+    if (x === undefined || y === undefined) return this.arith(2, a, b)
     return float(x * y)
   }
 
@@ -2069,6 +2121,12 @@ function isReplaced(co: Coroutine, depth: number): boolean {
   if (depth >= co.depth || co.frames[depth + 1]?.kind !== LUA) return false
   const { kind, fn, pc } = co.frames[depth] as Frame
   return kind === LUA && ((fn as Closure).proto.code[pc - 1] as number) % 256 === 59
+}
+
+/** Whether the loop that begins there has one in it, or behind it, that is in JavaScript. */
+function isAround(proto: Proto, pc: number): boolean {
+  for (const start of proto.loops.keys()) if (start > pc) return true
+  return false
 }
 
 function newCache(proto: Proto, pc: number): Cache {

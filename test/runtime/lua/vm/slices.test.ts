@@ -55,7 +55,7 @@ function runWith(mode: Mode, budget: number, most: number) {
 }
 
 describe.each(MODES)('%s', (mode) => {
-  test.each([17, 40, 1000])(
+  test.each([17, 40, 1000, 3001])(
     'slices of %i instructions',
     (budget) => {
       const left = runWith(mode, budget, 1)
