@@ -4,7 +4,7 @@ import { format } from './format.ts'
 import { type Natives, natives, positionArgument, stringArgument, textOf } from './library.ts'
 import { type Machine, STRING_BYTES_MAX } from './machine.ts'
 import { pack, packSize, unpack } from './pack.ts'
-import { isPlain, Matcher, PatternError } from './patterns.ts'
+import { type Pattern, PatternError } from './patterns.ts'
 import { Table } from './table.ts'
 import { Closure, Native, typeName, type Val } from './value.ts'
 
@@ -13,15 +13,18 @@ const BYTES_MAX = 900_000
 /** Bytes of a string by which its value is asked as often as by another. */
 const SINGLES = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte))
 
-/** @returns what `use` does, with mistakes in patterns as errors of the function, and steps paid from the budget */
-function matching<T>(m: Machine, matcher: Matcher, use: () => T): T {
+/** A mistake in a pattern is an error of the function that was given it. */
+const reported = (m: Machine, error: unknown): unknown => (error instanceof PatternError ? m.error(error.text) : error)
+
+/** The first match as `Pattern.find` gives it, its steps paid from the budget. */
+function findOne(m: Machine, pattern: Pattern, source: string, from: number, except: number): number {
+  pattern.steps = 0
   try {
-    return use()
+    return pattern.find(source, from, except)
   } catch (error) {
-    if (error instanceof PatternError) throw m.error(error.text)
-    throw error
+    throw reported(m, error)
   } finally {
-    m.budget -= matcher.steps >> 3
+    m.budget -= pattern.steps >> 3
   }
 }
 
@@ -30,20 +33,22 @@ function pushCaptures(
   m: Machine,
   S: Val[],
   at: number,
-  matcher: Matcher,
-  from: number,
-  to: number,
+  pattern: Pattern,
+  source: string,
+  end: number,
   hasWhole: boolean,
 ): number {
-  const count = matcher.level === 0 && hasWhole ? 1 : matcher.level
-  m.room(S, at, count)
-  for (let i = 0; i < count; i++) S[at + i] = matcher.capture(i, from, to)
-  return count
+  m.room(S, at, pattern.level)
+  try {
+    return pattern.push(S, at, source, end, hasWhole)
+  } catch (error) {
+    throw reported(m, error)
+  }
 }
 
 function search(m: Machine, S: Val[], at: number, count: number, isFind: boolean): number {
   const source = stringArgument(m, S, at, count, 1)
-  const pattern = stringArgument(m, S, at, count, 2)
+  const text = stringArgument(m, S, at, count, 2)
   let from = positionArgument(m, S, at, count, 3, 1)
   if (from < 0) from = Math.max(1, source.length + from + 1)
   else if (from === 0) from = 1
@@ -51,82 +56,84 @@ function search(m: Machine, S: Val[], at: number, count: number, isFind: boolean
     S[at] = undefined
     return 1
   }
-  const plain = S[at + 4]
-  if (isFind && ((plain !== undefined && plain !== false && count >= 4) || isPlain(pattern))) {
-    const found = source.indexOf(pattern, from - 1)
-    if (found < 0) {
-      S[at] = undefined
-      return 1
-    }
-    S[at] = found + 1
-    S[at + 1] = found + pattern.length
-    return 2
-  }
-  const matcher = new Matcher(source, pattern)
-  return matching(m, matcher, () => {
-    const isAnchored = pattern.charCodeAt(0) === 94
-    for (let s = from - 1; s <= source.length; s++) {
-      matcher.reset()
-      const end = matcher.match(s, isAnchored ? 1 : 0)
-      if (end >= 0) {
-        if (!isFind) return pushCaptures(m, S, at, matcher, s, end, true)
-        const captures = pushCaptures(m, S, at + 2, matcher, s, end, false)
-        S[at] = s + 1
-        S[at + 1] = end
-        return captures + 2
+  if (isFind) {
+    const plain = S[at + 4]
+    if ((plain !== undefined && plain !== false && count >= 4) || m.patterns.of(text).isPlain) {
+      const found = source.indexOf(text, from - 1)
+      if (found < 0) {
+        S[at] = undefined
+        return 1
       }
-      if (isAnchored) break
+      S[at] = found + 1
+      S[at + 1] = found + text.length
+      return 2
     }
+  }
+  const pattern = m.patterns.of(text)
+  const end = findOne(m, pattern, source, from - 1, -1)
+  if (end < 0) {
     S[at] = undefined
     return 1
-  })
+  }
+  if (!isFind) return pushCaptures(m, S, at, pattern, source, end, true)
+  const captures = pushCaptures(m, S, at + 2, pattern, source, end, false)
+  S[at] = pattern.begin + 1
+  S[at + 1] = end
+  return captures + 2
 }
 
 function gsub(m: Machine, S: Val[], at: number, count: number): number {
   const source = stringArgument(m, S, at, count, 1)
-  const pattern = stringArgument(m, S, at, count, 2)
+  const text = stringArgument(m, S, at, count, 2)
   const replacement = S[at + 3]
   const template = count >= 3 ? textOf(replacement) : undefined
-  const isCall = replacement instanceof Closure || replacement instanceof Native
   const limit = positionArgument(m, S, at, count, 4, source.length + 1)
-  if (template === undefined && !(replacement instanceof Table) && !isCall) {
+  if (
+    template === undefined &&
+    !(replacement instanceof Table || replacement instanceof Closure || replacement instanceof Native)
+  ) {
     throw m.argumentError(3, 'string/function/table expected')
   }
-  const isAnchored = pattern.charCodeAt(0) === 94
-  const matcher = new Matcher(source, pattern)
+  const pattern = m.patterns.of(text)
   const isLiteral = template !== undefined && !template.includes('%')
   let out = ''
   let copied = 0
   let done = 0
   let size = 0
-  let s = 0
   let last = -1
-  matching(m, matcher, () => {
-    while (done < limit) {
-      matcher.reset()
-      const end = matcher.match(s, isAnchored ? 1 : 0)
-      if (end >= 0 && end !== last) {
-        done++
-        let value: Val
-        if (isLiteral) value = template
-        else if (template !== undefined) value = expand(m, template, matcher, source, s, end)
-        else if (replacement instanceof Table) value = lookUp(m, replacement, matcher.capture(0, s, end))
-        else value = callBack(m, S, replacement as Closure | Native, matcher, s, end)
-        if (value !== undefined && value !== false) {
-          const text = typeof value === 'string' ? value : textOf(value)
-          if (text === undefined) throw m.error(`invalid replacement value (a ${typeName(value)})`)
-          out += source.slice(copied, s) + text
-          size += s - copied + text.length
-          if (size > STRING_BYTES_MAX) throw m.error('resulting string too large')
-          copied = end
-        }
-        s = end
-        last = end
-      } else if (s < source.length) s++
-      else break
-      if (isAnchored) break
+  // What the function is called for may look for the same pattern.
+  let steps = 0
+  try {
+    for (let from = 0; done < limit; ) {
+      pattern.steps = steps
+      const end = pattern.find(source, from, last)
+      steps = pattern.steps
+      if (end < 0) break
+      const { begin } = pattern
+      done++
+      let value: Val
+      if (isLiteral) value = template
+      else if (template !== undefined) value = expand(m, template, pattern, source, end)
+      else if (replacement instanceof Table) value = lookUp(m, replacement, pattern.capture(0, source, end))
+      else value = callBack(m, S, replacement as Closure | Native, pattern, source, end)
+      if (value !== undefined && value !== false) {
+        const text = typeof value === 'string' ? value : textOf(value)
+        if (text === undefined) throw m.error(`invalid replacement value (a ${typeName(value)})`)
+        out += source.slice(copied, begin) + text
+        size += begin - copied + text.length
+        if (size > STRING_BYTES_MAX) throw m.error('resulting string too large')
+        copied = end
+      }
+      from = end
+      last = end
+      if (pattern.isAnchored) break
     }
-  })
+  } catch (error) {
+    if (error instanceof PatternError) steps = pattern.steps
+    throw reported(m, error)
+  } finally {
+    m.budget -= steps >> 3
+  }
   m.checkLength(size + source.length - copied)
   S[at] = out + source.slice(copied)
   S[at + 1] = done
@@ -138,15 +145,15 @@ function lookUp(m: Machine, table: Table, key: Val): Val {
   return value !== undefined || table.meta === undefined ? value : m.sync(() => m.index(table, key))
 }
 
-function callBack(m: Machine, S: Val[], f: Closure | Native, matcher: Matcher, from: number, to: number): Val {
+function callBack(m: Machine, S: Val[], f: Closure | Native, pattern: Pattern, source: string, end: number): Val {
   const free = m.freeAt
-  m.room(S, free, matcher.level + 2)
+  m.room(S, free, pattern.level + 2)
   S[free] = f
-  const captures = pushCaptures(m, S, free + 1, matcher, from, to, true)
+  const captures = pattern.push(S, free + 1, source, end, true)
   return m.callSync(free, captures) > 0 ? S[m.resultAt] : undefined
 }
 
-function expand(m: Machine, template: string, matcher: Matcher, source: string, from: number, to: number): string {
+function expand(m: Machine, template: string, pattern: Pattern, source: string, end: number): string {
   let out = ''
   let copied = 0
   for (let at = template.indexOf('%'); at >= 0; at = template.indexOf('%', copied)) {
@@ -155,7 +162,7 @@ function expand(m: Machine, template: string, matcher: Matcher, source: string, 
     copied = at + 2
     if (next === 37) out += '%'
     else if (next >= 48 && next <= 57) {
-      out += next === 48 ? source.slice(from, to) : String(matcher.capture(next - 49, from, to))
+      out += next === 48 ? source.slice(pattern.begin, end) : String(pattern.capture(next - 49, source, end))
     } else throw m.error("invalid use of '%' in replacement string")
   }
   return out + template.slice(copied)
@@ -171,40 +178,33 @@ function gmatch(m: Machine, S: Val[], at: number, count: number): number {
 
 /** What `string.gmatch` gives. */
 export class GlobalMatch extends Native {
-  source = ''
-  pattern = ''
+  source: string
+  pattern: string
   /** Where it looks next. */
   from = 0
   /** Where the last match ended; -1: there was none. */
   last = -1
-  #matcher: Matcher
   constructor(source: string, pattern: string) {
-    super('for iterator', (m, S, at) => matching(m, this.#matcher, () => this.#next(m, S, at)))
-    this.#matcher = this.begin(source, pattern)
-  }
-
-  begin(source: string, pattern: string): Matcher {
+    super('for iterator', nextMatch)
     this.source = source
     this.pattern = pattern
-    this.#matcher = new Matcher(source, pattern)
-    return this.#matcher
   }
+}
 
-  #next(m: Machine, S: Val[], at: number): number {
-    const matcher = this.#matcher
-    matcher.steps = 0
-    for (; this.from <= this.source.length; this.from++) {
-      matcher.reset()
-      const end = matcher.match(this.from, 0)
-      // No match is empty where the one before it ended.
-      if (end < 0 || end === this.last) continue
-      const begin = this.from
-      this.from = end
-      this.last = end
-      return pushCaptures(m, S, at, matcher, begin, end, true)
-    }
+function nextMatch(m: Machine, S: Val[], at: number): number {
+  const state = m.native as GlobalMatch
+  const { source, pattern: text } = state
+  // Here a caret is a character as any other.
+  const pattern = m.patterns.of(text.charCodeAt(0) === 94 ? `%${text}` : text)
+  // No match is empty where the one before it ended.
+  const end = findOne(m, pattern, source, state.from, state.last)
+  if (end < 0) {
+    state.from = source.length + 1
     return 0
   }
+  state.from = end
+  state.last = end
+  return pushCaptures(m, S, at, pattern, source, end, true)
 }
 
 function rep(m: Machine, S: Val[], at: number, count: number): number {

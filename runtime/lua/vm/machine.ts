@@ -24,6 +24,7 @@ import {
   toNumber,
 } from './number.ts'
 import { FOR_ITERATOR, OP } from './opcodes.ts'
+import { Patterns } from './patterns.ts'
 import type { Cache, Entry, Proto } from './proto.ts'
 import { Cache as NewCache } from './proto.ts'
 import { epoch, Table } from './table.ts'
@@ -151,6 +152,7 @@ export class Machine {
   barrierDepth = 0
   stringMeta: Table | undefined = undefined
   readonly classMetas = new Map<string, Table>()
+  readonly patterns = new Patterns((bytes) => this.allocate(bytes))
   /** The stack of the error that nobody catches. */
   traceback = ''
   /** What a script sees of an exception that is no error of its own. */

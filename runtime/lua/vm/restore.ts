@@ -368,10 +368,10 @@ export class Restorer {
 
   #globalMatch(node: GlobalMatch): void {
     this.#count(4, 'an iterator')
-    const source = this.#text()
-    node.begin(source, this.#text())
-    node.from = this.#integer(0, source.length + 1)
-    node.last = this.#integer(-1, source.length)
+    node.source = this.#text()
+    node.pattern = this.#text()
+    node.from = this.#integer(0, node.source.length + 1)
+    node.last = this.#integer(-1, node.source.length)
   }
 
   #table(table: Table): void {
