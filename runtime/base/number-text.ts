@@ -2,6 +2,8 @@
 // between two others up, C to the even one; all else is the same digits in another dress.
 
 const WHOLE_MAX = 2 ** 53
+/** Numbers of so many digits are all different. */
+const EXACT_DIGITS = 15
 /** From here on toFixed writes an exponent. */
 const FIXED_MAX = 1e21
 
@@ -42,6 +44,8 @@ export function generalText(value: number, precision: number, keepsZeros = false
   const special = notFinite(value)
   if (special !== undefined) return special
   const count = Math.max(1, precision)
+  const usual = keepsZeros ? undefined : usualText(value, count)
+  if (usual !== undefined) return usual
   const { sign, digits, exponent } = decimal(value, count - 1)
   const kept = keepsZeros ? digits : digits.replace(/0+$/, '') || '0'
   if (exponent < -4 || exponent >= count) return sign + withExponent(kept, exponent, keepsZeros)
@@ -49,6 +53,23 @@ export function generalText(value: number, precision: number, keepsZeros = false
   const whole = kept.slice(0, exponent + 1).padEnd(exponent + 1, '0')
   const fraction = kept.slice(exponent + 1)
   return sign + whole + (fraction === '' && !keepsZeros ? '' : `.${fraction}`)
+}
+
+/** `%.Ng` of a number that is neither large nor small, nor lies in the middle; undefined: it may be another. */
+function usualText(value: number, count: number): string | undefined {
+  const size = Math.abs(value)
+  if (!(size >= 1e-4 && size < 1e15)) return undefined
+  if (count <= EXACT_DIGITS) {
+    // What tells it from other numbers in fewer digits is the nearest in more of them, too.
+    const shortest = String(value)
+    if (shortest.length <= count) return shortest
+  }
+  const text = value.toPrecision(count)
+  const point = text.indexOf('.')
+  if (point < 0 || text.includes('e') || isHalf(size, text.length - point - 1)) return undefined
+  let end = text.length
+  while (text.charCodeAt(end - 1) === 48) end--
+  return text.slice(0, end - 1 === point ? point : end)
 }
 
 /** `%a`, with as many digits as there are unless `precision` says how many. */

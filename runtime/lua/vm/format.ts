@@ -10,49 +10,103 @@ import { typeName, type Val } from './value.ts'
 
 const DIRECTIVE = /^([-+ #0]*)(\d*)(?:\.(\d*))?/
 
-export function format(m: Machine, S: Val[], at: number, count: number): string {
-  const template = stringArgument(m, S, at, count, 1)
-  let out = ''
-  let from = 0
-  let index = 1
-  for (;;) {
-    const percent = template.indexOf('%', from)
-    if (percent < 0) return out + template.slice(from)
-    out += template.slice(from, percent)
-    const next = template[percent + 1]
-    if (next === '%') {
-      out += '%'
+/** Texts for `string.format` of one machine that are kept, and how long they may be. */
+const KEPT_MAX = 200
+const KEPT_LENGTH_MAX = 100
+
+/** A part of a text: one directive, and what stands before it. */
+class Piece implements Directive {
+  /** The text up to the directive. */
+  readonly literal: string
+  /** Where the next piece begins. */
+  readonly end: number
+  readonly flags: string
+  readonly width: number
+  readonly precision: number | undefined
+  /** Empty: there is no directive any more. */
+  readonly kind: string
+  /** Neither flags nor width nor precision. */
+  readonly isBare: boolean
+  /** What is wrong with the directive. */
+  readonly mistake: string | undefined
+
+  constructor(template: string, start: number) {
+    let from = start
+    let literal = ''
+    let percent = template.indexOf('%', from)
+    while (percent >= 0 && template.charCodeAt(percent + 1) === 37) {
+      literal += template.slice(from, percent + 1)
       from = percent + 2
-      continue
+      percent = template.indexOf('%', from)
     }
-    if (++index > count) throw m.argumentError(index, 'no value')
-    if (next === 'd' || next === 's') {
-      // By far the most frequent.
-      const value = S[at + index]
-      if (next === 's' ? typeof value === 'string' : typeof value === 'number' && Number.isSafeInteger(value)) {
-        out += value as string
-        from = percent + 2
-        m.checkLength(out.length)
-        continue
-      }
+    this.literal = literal + (percent < 0 ? template.slice(from) : template.slice(from, percent))
+    if (percent < 0) {
+      this.end = template.length
+      this.flags = ''
+      this.width = 0
+      this.precision = undefined
+      this.kind = ''
+      this.isBare = true
+      this.mistake = undefined
+      return
     }
     const match = DIRECTIVE.exec(template.slice(percent + 1, percent + 40)) as RegExpExecArray
     const [whole, flags = '', width = '', precision] = match
-    if (flags.length > 5) throw m.error('invalid format (repeated flags)')
-    if (width.length > 2 || (precision ?? '').length > 2) throw m.error('invalid format (width or precision too long)')
+    this.end = percent + 2 + whole.length
+    this.flags = flags
+    this.width = Number(width)
+    this.precision = precision === undefined ? undefined : Number(precision)
     const kind = template[percent + 1 + whole.length] ?? ''
-    const directive = {
-      flags,
-      width: Number(width),
-      precision: precision === undefined ? undefined : Number(precision),
-      kind,
+    this.kind = kind === '' ? '\0' : kind
+    this.isBare = whole === ''
+    this.mistake =
+      flags.length > 5
+        ? 'invalid format (repeated flags)'
+        : width.length > 2 || (precision ?? '').length > 2
+          ? 'invalid format (width or precision too long)'
+          : 'cdiouxXaAeEfFgGqs'.includes(this.kind)
+            ? undefined
+            : `invalid option '%${shownByte(kind)}' to 'format'`
+  }
+}
+
+/** The texts that one machine has formatted, as pieces, so far as they were needed. */
+export class Templates {
+  readonly #kept = new Map<string, Piece[]>()
+
+  of(text: string): Piece[] {
+    let pieces = this.#kept.get(text)
+    if (pieces === undefined) {
+      pieces = []
+      if (text.length > KEPT_LENGTH_MAX) return pieces
+      if (this.#kept.size >= KEPT_MAX) this.#kept.delete(this.#kept.keys().next().value as string)
+      this.#kept.set(text, pieces)
     }
-    if (!'cdiouxXaAeEfFgGqs'.includes(kind) || kind === '') {
-      throw m.error(`invalid option '%${shownByte(kind)}' to 'format'`)
-    }
-    out += write(m, S, at, count, index, directive)
-    m.checkLength(out.length)
-    from = percent + 2 + whole.length
+    return pieces
+  }
+}
+
+export function format(m: Machine, S: Val[], at: number, count: number): string {
+  const template = stringArgument(m, S, at, count, 1)
+  const pieces = m.templates.of(template)
+  let out = ''
+  let from = 0
+  for (let i = 0; ; i++) {
+    if (i === pieces.length) pieces.push(new Piece(template, from))
+    const piece = pieces[i] as Piece
+    const { kind } = piece
+    out += piece.literal
+    if (kind === '') return out
+    const index = i + 2
+    if (index > count) throw m.argumentError(index, 'no value')
+    if (piece.mistake !== undefined) throw m.error(piece.mistake)
+    const value = S[at + index]
+    // By far the most frequent.
+    if (piece.isBare && typeof value === 'string' && kind === 's') out += value
+    else if (piece.isBare && typeof value === 'number' && kind === 'd' && Number.isSafeInteger(value)) out += value
+    else out += write(m, S, at, count, index, piece)
+    if (out.length > 64) m.checkLength(out.length)
+    from = piece.end
   }
 }
 
@@ -66,11 +120,7 @@ function write(m: Machine, S: Val[], at: number, count: number, index: number, d
   const { flags, width, precision, kind } = directive
   switch (kind) {
     case 'c':
-      return padded(
-        String.fromCharCode(Number(BigInt.asUintN(8, BigInt(integerArgument(m, S, at, count, index))))),
-        flags,
-        width,
-      )
+      return padded(character(integerArgument(m, S, at, count, index)), flags, width)
     case 's': {
       const text = toText(m, S[at + index])
       if (flags === '' && width === 0 && precision === undefined) return text
@@ -92,9 +142,16 @@ function write(m: Machine, S: Val[], at: number, count: number, index: number, d
   }
 }
 
+function character(code: number | bigint): string {
+  const isSmall = typeof code === 'number' && (code | 0) === code
+  return String.fromCharCode(isSmall ? code & 255 : Number(BigInt.asUintN(8, BigInt(code))))
+}
+
 /** A fraction is cut (lua-core.md §2.1). */
 function wholeText(m: Machine, S: Val[], at: number, count: number, index: number, directive: Directive): string {
   const number: Num = numberArgument(m, S, at, count, index)
+  if (typeof number === 'number' && Number.isSafeInteger(number))
+    return withDigits(String(Math.abs(number)), signOf(number < 0, directive.flags), directive)
   const double = toDouble(number)
   if (!Number.isFinite(double)) throw m.argumentError(index, 'number has no integer representation')
   const whole = typeof number === 'bigint' ? number : BigInt(Math.trunc(double))
@@ -105,7 +162,7 @@ function wholeText(m: Machine, S: Val[], at: number, count: number, index: numbe
 function unsignedText(value: number | bigint, directive: Directive): string {
   const { flags, kind } = directive
   const radix = kind === 'o' ? 8 : kind === 'u' ? 10 : 16
-  let digits = BigInt.asUintN(64, BigInt(value)).toString(radix)
+  let digits = (typeof value === 'number' && value >= 0 ? value : BigInt.asUintN(64, BigInt(value))).toString(radix)
   if (kind === 'X') digits = digits.toUpperCase()
   if (flags.includes('#') && radix === 8) {
     // The precision is made large enough for a leading zero.
@@ -132,15 +189,22 @@ function quoted(m: Machine, S: Val[], at: number, index: number): string {
   const given = S[at + index]
   const value = given instanceof ErrorObject ? given.error.message : given
   if (typeof value === 'string') {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must be written as numbers
-    const body = value.replace(/["\\\n\r\0]|[\x01-\x1f\x7f]/g, (each, offset: number) => {
-      if (each === '"' || each === '\\') return `\\${each}`
-      if (each === '\n') return '\\\n'
-      const code = each.charCodeAt(0)
-      const follows = value.charCodeAt(offset + 1)
-      return follows >= 48 && follows <= 57 ? `\\${String(code).padStart(3, '0')}` : `\\${code}`
-    })
-    return `"${body}"`
+    let body = ''
+    let copied = 0
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i)
+      if (code >= 32 && code !== 34 && code !== 92 && code !== 127) continue
+      body += value.slice(copied, i)
+      copied = i + 1
+      if (code === 34) body += '\\"'
+      else if (code === 92) body += '\\\\'
+      else if (code === 10) body += '\\\n'
+      else {
+        const follows = i + 1 < value.length ? value.charCodeAt(i + 1) : 0
+        body += follows >= 48 && follows <= 57 ? `\\${String(code).padStart(3, '0')}` : `\\${code}`
+      }
+    }
+    return `"${body}${value.slice(copied)}"`
   }
   if (value === undefined || typeof value === 'boolean') return String(value ?? 'nil')
   if (isInteger(value)) return value === -(2n ** 63n) ? '0x8000000000000000' : String(value)

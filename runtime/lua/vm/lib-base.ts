@@ -242,13 +242,21 @@ export function baseLibrary(): Natives {
 function inBase(text: string, base: number): Val {
   const match = /^[ \t-\r]*([+-]?)([0-9a-zA-Z]+)[ \t-\r]*$/.exec(text)
   if (match === null) return undefined
-  let value = 0n
-  for (const digit of match[2] as string) {
-    const number = Number.parseInt(digit, 36)
-    if (number >= base) return undefined
-    value = BigInt.asUintN(64, value * BigInt(base) + BigInt(number))
+  const digits = match[2] as string
+  const isNegative = match[1] === '-'
+  let small = 0
+  for (let i = 0; i < digits.length; i++) {
+    const code = digits.charCodeAt(i) | 32
+    const digit = code < 97 ? code - 48 : code - 87
+    if (digit >= base) return undefined
+    small = small * base + digit
   }
-  return wrap(match[1] === '-' ? -value : value)
+  if (Number.isSafeInteger(small)) return isNegative ? 0 - small : small
+  let value = 0n
+  for (const digit of digits) {
+    value = BigInt.asUintN(64, value * BigInt(base) + BigInt(Number.parseInt(digit, base)))
+  }
+  return wrap(isNegative ? -value : value)
 }
 
 // ---- coroutines

@@ -10,6 +10,8 @@ import { Closure, Native, typeName, type Val } from './value.ts'
 
 /** Results of `string.byte`. */
 const BYTES_MAX = 900_000
+/** So many bytes are joined one by one. */
+const SHORT = 32
 /** Bytes of a string by which its value is asked as often as by another. */
 const SINGLES = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte))
 
@@ -231,6 +233,13 @@ function changeCase(text: string, isUp: boolean): string {
     : text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
 }
 
+function reversed(text: string): string {
+  if (text.length > SHORT) return Buffer.from(text, 'latin1').reverse().toString('latin1')
+  let out = ''
+  for (let i = text.length - 1; i >= 0; i--) out += text[i]
+  return out
+}
+
 export function stringLibrary(): Natives {
   const library = natives('string.', {
     len(m, S, at, count) {
@@ -265,7 +274,7 @@ export function stringLibrary(): Natives {
     reverse(m, S, at, count) {
       const text = stringArgument(m, S, at, count, 1)
       m.checkLength(text.length)
-      S[at] = text.split('').reverse().join('')
+      S[at] = reversed(text)
       return 1
     },
     byte(m, S, at, count) {

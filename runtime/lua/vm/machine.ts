@@ -4,6 +4,7 @@
 
 import { ErrorValue, Float } from '../../base/value.ts'
 import { ErrorObject, HostObject } from '../engine.ts'
+import { Templates } from './format.ts'
 import { compileEntry, HEAT_LEFT, JS_DEPTH_MAX, MULTI, SPREAD_MAX, UNWIND } from './jit.ts'
 import {
   ArithmeticError,
@@ -152,6 +153,7 @@ export class Machine {
   barrierDepth = 0
   stringMeta: Table | undefined = undefined
   readonly classMetas = new Map<string, Table>()
+  readonly templates = new Templates()
   readonly patterns = new Patterns((bytes) => this.allocate(bytes))
   /** The stack of the error that nobody catches. */
   traceback = ''

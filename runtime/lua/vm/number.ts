@@ -55,25 +55,65 @@ export function toInteger(value: Val): number | bigint | undefined {
 }
 
 const SPACES = ' \t\n\v\f\r'
+/** So many digits are a safe integer. */
+const SAFE_DIGITS = 15
 
 /** @returns undefined for a text that is no number */
 export function parseNumber(text: string): Num | undefined {
-  let start = 0
-  let end = text.length
+  const { length } = text
+  if (length === 0) return undefined
   // Long texts are no numbers; they may be ropes that nobody needs to look at.
-  if (end > 2000 || end === 0) return end === 0 ? undefined : parseNumber(trimmed(text))
+  if (length > 2000) return parseNumber(trimmed(text))
+  const first = text.charCodeAt(0)
+  // Neither digit, sign, point nor space.
+  if (first > 57) return undefined
+  if (length <= SAFE_DIGITS) {
+    const usual = usualNumber(text)
+    if (usual !== undefined) return usual
+  }
+  let start = 0
+  let end = length
   while (start < end && SPACES.includes(text[start] as string)) start++
   while (end > start && SPACES.includes(text[end - 1] as string)) end--
-  const body = start === 0 && end === text.length ? text : text.slice(start, end)
-  const small = /^[+-]?\d{1,15}$/.test(body)
-  if (small) return Number(body) + 0
-  if (/^[+-]?\d+$/.test(body)) {
-    const value = BigInt(body[0] === '+' ? body.slice(1) : body)
-    if (value >= -(2n ** 63n) && value < 2n ** 63n) return wrap(value)
-    return float(Number(body))
+  const body = start === 0 && end === length ? text : text.slice(start, end)
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(body)) return parseHex(body)
+  if (!/^[+-]?\d+$/.test(body)) return float(Number(body))
+  if (body.length <= SAFE_DIGITS) return Number(body) + 0
+  const value = BigInt(body[0] === '+' ? body.slice(1) : body)
+  return value >= -(2n ** 63n) && value < 2n ** 63n ? wrap(value) : float(Number(body))
+}
+
+/** Of a short text of digits, with a point among them or a minus before them, or `0x` and few digits; undefined: it may be another number. */
+function usualNumber(text: string): Num | undefined {
+  const { length } = text
+  const from = text.charCodeAt(0) === 45 ? 1 : 0
+  let value = 0
+  let digits = 0
+  let point = -1
+  for (let i = from; i < length; i++) {
+    const code = text.charCodeAt(i)
+    if (code >= 48 && code <= 57) {
+      value = value * 10 + code - 48
+      digits++
+    } else if (code === 46 && point < 0) point = i
+    else if ((code | 32) === 120 && i === 1 && value === 0 && digits === 1) return smallHex(text)
+    else return undefined
   }
-  if (/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(body)) return float(Number(body))
-  return parseHex(body)
+  if (digits === 0) return undefined
+  if (point >= 0) return float(Number(text))
+  return from === 0 ? value : 0 - value
+}
+
+/** Of digits behind `0x`. */
+function smallHex(text: string): number | undefined {
+  let value = 0
+  for (let i = 2; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    const digit = code <= 57 ? code - 48 : (code | 32) - 87
+    if (digit < 0 || digit > 15 || (code > 57 && digit < 10)) return undefined
+    value = value * 16 + digit
+  }
+  return text.length > 2 && text.length <= 14 ? value : undefined
 }
 
 function trimmed(text: string): string {
