@@ -4,7 +4,7 @@ import { format } from './format.ts'
 import { type Natives, natives, positionArgument, stringArgument, textOf } from './library.ts'
 import { type Machine, STRING_BYTES_MAX } from './machine.ts'
 import { pack, packSize, unpack } from './pack.ts'
-import { type Pattern, PatternError } from './patterns.ts'
+import type { Pattern } from './patterns.ts'
 import { Table } from './table.ts'
 import { Closure, Native, typeName, type Val } from './value.ts'
 
@@ -15,37 +15,12 @@ const SHORT = 32
 /** Bytes of a string by which its value is asked as often as by another. */
 const SINGLES = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte))
 
-/** A mistake in a pattern is an error of the function that was given it. */
-const reported = (m: Machine, error: unknown): unknown => (error instanceof PatternError ? m.error(error.text) : error)
-
 /** The first match as `Pattern.find` gives it, its steps paid from the budget. */
 function findOne(m: Machine, pattern: Pattern, source: string, from: number, except: number): number {
   pattern.steps = 0
-  try {
-    return pattern.find(source, from, except)
-  } catch (error) {
-    throw reported(m, error)
-  } finally {
-    m.budget -= pattern.steps >> 3
-  }
-}
-
-/** Leaves the captures from `S[at]` on. */
-function pushCaptures(
-  m: Machine,
-  S: Val[],
-  at: number,
-  pattern: Pattern,
-  source: string,
-  end: number,
-  hasWhole: boolean,
-): number {
-  m.room(S, at, pattern.level)
-  try {
-    return pattern.push(S, at, source, end, hasWhole)
-  } catch (error) {
-    throw reported(m, error)
-  }
+  const end = pattern.find(source, from, except)
+  m.budget -= pattern.steps >> 3
+  return end
 }
 
 function search(m: Machine, S: Val[], at: number, count: number, isFind: boolean): number {
@@ -77,8 +52,8 @@ function search(m: Machine, S: Val[], at: number, count: number, isFind: boolean
     S[at] = undefined
     return 1
   }
-  if (!isFind) return pushCaptures(m, S, at, pattern, source, end, true)
-  const captures = pushCaptures(m, S, at + 2, pattern, source, end, false)
+  if (!isFind) return pattern.push(S, at, source, end, true)
+  const captures = pattern.push(S, at + 2, source, end, false)
   S[at] = pattern.begin + 1
   S[at + 1] = end
   return captures + 2
@@ -103,11 +78,12 @@ function gsub(m: Machine, S: Val[], at: number, count: number): number {
   let done = 0
   let size = 0
   let last = -1
-  // What the function is called for may look for the same pattern.
   let steps = 0
   try {
     for (let from = 0; done < limit; ) {
+      // The function may have looked for the same pattern. A search that fails has paid for all.
       pattern.steps = steps
+      steps = 0
       const end = pattern.find(source, from, last)
       steps = pattern.steps
       if (end < 0) break
@@ -130,9 +106,6 @@ function gsub(m: Machine, S: Val[], at: number, count: number): number {
       last = end
       if (pattern.isAnchored) break
     }
-  } catch (error) {
-    if (error instanceof PatternError) steps = pattern.steps
-    throw reported(m, error)
   } finally {
     m.budget -= steps >> 3
   }
@@ -149,7 +122,7 @@ function lookUp(m: Machine, table: Table, key: Val): Val {
 
 function callBack(m: Machine, S: Val[], f: Closure | Native, pattern: Pattern, source: string, end: number): Val {
   const free = m.freeAt
-  m.room(S, free, pattern.level + 2)
+  m.room(S, free, 1)
   S[free] = f
   const captures = pattern.push(S, free + 1, source, end, true)
   return m.callSync(free, captures) > 0 ? S[m.resultAt] : undefined
@@ -206,7 +179,7 @@ function nextMatch(m: Machine, S: Val[], at: number): number {
   }
   state.from = end
   state.last = end
-  return pushCaptures(m, S, at, pattern, source, end, true)
+  return pattern.push(S, at, source, end, true)
 }
 
 function rep(m: Machine, S: Val[], at: number, count: number): number {

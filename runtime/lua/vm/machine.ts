@@ -154,7 +154,7 @@ export class Machine {
   stringMeta: Table | undefined = undefined
   readonly classMetas = new Map<string, Table>()
   readonly templates = new Templates()
-  readonly patterns = new Patterns((bytes) => this.allocate(bytes))
+  readonly patterns = new Patterns(this)
   /** The stack of the error that nobody catches. */
   traceback = ''
   /** What a script sees of an exception that is no error of its own. */

@@ -2,7 +2,8 @@
 // back. Steps are counted as the reference takes them, one for each item at each place, skipped places included: a pattern that explodes ends
 // as an error.
 
-import type { Val } from './value.ts'
+import type { Machine } from './machine.ts'
+import type { LuaError, Val } from './value.ts'
 
 const CAPTURES_MAX = 32
 /** Choices inside choices. */
@@ -114,14 +115,6 @@ for (const [letter, bit] of Object.entries(CLASS_BITS)) {
   BIT_OF[letter.toUpperCase().charCodeAt(0)] = bit << OPPOSITE
 }
 
-/** A mistake in a pattern, for the function that was given it to report. */
-export class PatternError {
-  readonly text: string
-  constructor(text: string) {
-    this.text = text
-  }
-}
-
 /** Where the bytes of a class end that begin at `from`. */
 function runEnd(source: string, table: Int32Array, offset: number, bit: number, from: number): number {
   const { length } = source
@@ -168,7 +161,7 @@ export class Pattern {
   level = 0
   /** What matches took so far. */
   steps = 0
-  readonly #allocate: (bytes: number) => void
+  readonly #machine: Machine
   readonly #scratch: Int32Array
   #code = NO_CODE
   #table = CLASSES
@@ -190,19 +183,19 @@ export class Pattern {
   /** Steps of a place where it is not so. */
   #firstSteps = 0
 
-  /** @param scratch shared by patterns that match one at a time   @param allocate is told how many bytes an unusually long pattern takes */
-  constructor(text: string, scratch: Int32Array, allocate: (bytes: number) => void) {
+  /** @param scratch shared by patterns that match one at a time */
+  constructor(text: string, scratch: Int32Array, machine: Machine) {
     this.text = text
     this.isPlain = !SPECIAL.test(text)
     this.isAnchored = text.charCodeAt(0) === CARET
     this.#at = this.isAnchored ? 1 : 0
     this.#scratch = scratch
-    this.#allocate = allocate
+    this.#machine = machine
   }
 
   /**
    * Looks for the first match that begins at `from` or behind it and does not end at `except`.
-   * @returns where it ends, which is where `begin` says that it began; -1: there is none   @throws PatternError
+   * @returns where it ends; `begin` says where it began; -1: there is none   @throws LuaError, with `steps` paid
    */
   find(source: string, from: number, except: number): number {
     if (this.#size === 0) this.#extend()
@@ -220,6 +213,11 @@ export class Pattern {
         }
         this.steps += (first - s) * this.#firstSteps
         s = first
+        if (s === length) {
+          this.steps += this.#firstSteps
+          if (this.steps > STEPS_MAX) throw this.#endless(this.steps)
+          return -1
+        }
       }
       const end = this.#match(source, s)
       if (end >= 0 && end !== except) {
@@ -231,9 +229,10 @@ export class Pattern {
     return -1
   }
 
-  /** Leaves the captures from `S[at]` on, or the whole match when there are none and it is asked for. */
+  /** Leaves the captures from `S[at]` on, or the whole match when there are none and it is asked for. @throws LuaError */
   push(S: Val[], at: number, source: string, end: number, hasWhole: boolean): number {
     const { level } = this
+    this.#machine.room(S, at, level)
     if (level === 0 && hasWhole) {
       S[at] = source.slice(this.begin, end)
       return 1
@@ -242,10 +241,10 @@ export class Pattern {
     return level
   }
 
-  /** Capture `index`; the whole match is the only one of a pattern without any. */
+  /** Capture `index`; the whole match is the only one of a pattern without any. @throws LuaError */
   capture(index: number, source: string, end: number): Val {
     if (index < this.level) return this.#captured(index, source)
-    if (index !== 0) throw new PatternError(`invalid capture index %${index + 1}`)
+    if (index !== 0) throw this.#machine.error(`invalid capture index %${index + 1}`)
     return source.slice(this.begin, end)
   }
 
@@ -254,15 +253,19 @@ export class Pattern {
     const start = this.#starts[index] as number
     if (kind === TEXT) return source.slice(start, this.#ends[index])
     if (kind === POSITION) return start + 1
-    throw new PatternError('unfinished capture')
+    throw this.#machine.error('unfinished capture')
   }
 
-  #fail(text: string, steps: number): PatternError {
-    this.steps = steps
-    return new PatternError(text)
+  #fail(text: string, steps: number): LuaError {
+    this.#machine.budget -= steps >> 3
+    return this.#machine.error(text)
   }
 
-  /** @returns where the match that begins at `from` ends; -1: none   @throws PatternError */
+  #endless(steps: number): LuaError {
+    return this.#fail('pattern too complex (the match takes too long)', steps)
+  }
+
+  /** @returns where the match that begins at `from` ends; -1: none   @throws LuaError */
   #match(source: string, from: number): number {
     const stack = this.#scratch
     const starts = this.#starts
@@ -276,7 +279,7 @@ export class Pattern {
     let depth = 1
     let top = 0
     for (;;) {
-      if (++steps > STEPS_MAX) throw this.#fail('pattern too complex (the match takes too long)', steps)
+      if (++steps > STEPS_MAX) throw this.#endless(steps)
       const a = code[at + 1] as number
       const b = code[at + 2] as number
       // What matches goes on with `continue`.
@@ -436,7 +439,7 @@ export class Pattern {
     const size = (isFirst ? 0 : this.#size - 1) + Math.min(this.text.length - this.#at, ITEMS_AT_ONCE) + 2
     if (size * WORDS > this.#code.length) {
       const code = new Int32Array(isFirst ? size * WORDS : size * 2 * WORDS)
-      if (!isFirst) this.#allocate(code.byteLength)
+      if (!isFirst) this.#machine.allocate(code.byteLength)
       code.set(this.#code)
       this.#code = code
     }
@@ -590,7 +593,7 @@ export class Pattern {
       this.#tableEnd += 256
       if (this.#tableEnd > this.#table.length) {
         const table = new Int32Array(this.#table.length * 2)
-        this.#allocate(table.byteLength)
+        this.#machine.allocate(table.byteLength)
         table.set(this.#table)
         this.#table = table
       }
@@ -647,13 +650,13 @@ const NO_CODE = new Int32Array(0)
 
 /** The patterns of one machine: those that come again are known already. */
 export class Patterns {
-  readonly #allocate: (bytes: number) => void
+  readonly #machine: Machine
   readonly #kept = new Map<string, Pattern>()
   readonly #scratch = new Int32Array((DEPTH_MAX + 1) * WORDS)
   #last: Pattern | undefined = undefined
 
-  constructor(allocate: (bytes: number) => void) {
-    this.#allocate = allocate
+  constructor(machine: Machine) {
+    this.#machine = machine
   }
 
   of(text: string): Pattern {
@@ -661,7 +664,7 @@ export class Patterns {
     if (last !== undefined && last.text === text) return last
     let pattern = this.#kept.get(text)
     if (pattern === undefined) {
-      pattern = new Pattern(text, this.#scratch, this.#allocate)
+      pattern = new Pattern(text, this.#scratch, this.#machine)
       if (text.length > KEPT_LENGTH_MAX) return pattern
       if (this.#kept.size >= KEPT_MAX) this.#kept.delete(this.#kept.keys().next().value as string)
       this.#kept.set(text, pattern)
