@@ -239,22 +239,34 @@ export function baseLibrary(): Natives {
   }
 }
 
+const isSpace = (code: number): boolean => code === 32 || (code >= 9 && code <= 13)
+
+/** What a byte is as a digit; too large for any base: it is none. */
+function digitOf(code: number): number {
+  if (code <= 57) return code < 48 ? 99 : code - 48
+  const letter = code | 32
+  return letter >= 97 && letter <= 122 ? letter - 87 : 99
+}
+
 function inBase(text: string, base: number): Val {
-  const match = /^[ \t-\r]*([+-]?)([0-9a-zA-Z]+)[ \t-\r]*$/.exec(text)
-  if (match === null) return undefined
-  const digits = match[2] as string
-  const isNegative = match[1] === '-'
+  let start = 0
+  let end = text.length
+  while (start < end && isSpace(text.charCodeAt(start))) start++
+  while (end > start && isSpace(text.charCodeAt(end - 1))) end--
+  const sign = start < end ? text.charCodeAt(start) : 0
+  const isNegative = sign === 45
+  if (isNegative || sign === 43) start++
+  if (start === end) return undefined
   let small = 0
-  for (let i = 0; i < digits.length; i++) {
-    const code = digits.charCodeAt(i) | 32
-    const digit = code < 97 ? code - 48 : code - 87
+  for (let i = start; i < end; i++) {
+    const digit = digitOf(text.charCodeAt(i))
     if (digit >= base) return undefined
     small = small * base + digit
   }
   if (Number.isSafeInteger(small)) return isNegative ? 0 - small : small
   let value = 0n
-  for (const digit of digits) {
-    value = BigInt.asUintN(64, value * BigInt(base) + BigInt(Number.parseInt(digit, base)))
+  for (let i = start; i < end; i++) {
+    value = BigInt.asUintN(64, value * BigInt(base) + BigInt(digitOf(text.charCodeAt(i))))
   }
   return wrap(isNegative ? -value : value)
 }

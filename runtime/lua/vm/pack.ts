@@ -138,8 +138,18 @@ class Reader {
   }
 }
 
-function integerBytes(value: bigint, size: number, isLittle: boolean): string {
+function integerBytes(value: number | bigint, size: number, isLittle: boolean): string {
   let out = ''
+  if (typeof value === 'number') {
+    let rest = value
+    for (let i = 0; i < size; i++) {
+      const next = Math.floor(rest / 256)
+      const byte = String.fromCharCode(rest - next * 256)
+      out = isLittle ? out + byte : byte + out
+      rest = next
+    }
+    return out
+  }
   let rest = value
   for (let i = 0; i < size; i++) {
     const byte = String.fromCharCode(Number(rest & 255n))
@@ -171,17 +181,16 @@ export function pack(m: Machine, S: Val[], at: number, given: number): string {
     out += '\0'.repeat(padding)
     switch (kind) {
       case 'int': {
-        const value = BigInt(integerArgument(m, S, at, count, ++index))
-        const limit = 1n << BigInt(size * 8 - 1)
+        const value = integerArgument(m, S, at, count, ++index)
+        const limit = 2 ** (size * 8 - 1)
         if (size < 8 && (value < -limit || value >= limit)) throw m.argumentError(index, 'integer overflow')
         out += integerBytes(value, size, reader.isLittle)
         break
       }
       case 'uint': {
-        const value = BigInt(integerArgument(m, S, at, count, ++index))
-        if (size < 8 && BigInt.asUintN(64, value) >= 1n << BigInt(size * 8))
-          throw m.argumentError(index, 'unsigned overflow')
-        out += integerBytes(BigInt.asUintN(64, value), size, reader.isLittle)
+        const value = integerArgument(m, S, at, count, ++index)
+        if (size < 8 && (value < 0 || value >= 2 ** (size * 8))) throw m.argumentError(index, 'unsigned overflow')
+        out += integerBytes(value < 0 ? BigInt.asUintN(64, BigInt(value)) : value, size, reader.isLittle)
         break
       }
       case 'float':
@@ -200,7 +209,7 @@ export function pack(m: Machine, S: Val[], at: number, given: number): string {
           throw m.argumentError(index, 'string length does not fit in given size')
         }
         m.checkLength(out.length + text.length)
-        out += integerBytes(BigInt(text.length), size, reader.isLittle) + text
+        out += integerBytes(text.length, size, reader.isLittle) + text
         break
       }
       case 'zero': {
