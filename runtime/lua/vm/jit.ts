@@ -62,6 +62,10 @@ export const JS_DEPTH_MAX = 180
 
 const SAFE = Number.MAX_SAFE_INTEGER
 
+/** What a loop is given whose function ends it with no value: to V8 a list with some, as it was before. */
+const NILS: Val[] = [undefined]
+while (NILS.length < 256) NILS.push(undefined)
+
 class Refused extends Error {}
 
 /** How an operand of arithmetic is written. */
@@ -144,6 +148,7 @@ export function compileEntry(proto: Proto, loopStart: number | undefined, pendin
       APART,
       epoch,
       NO_ARGS,
+      NILS,
     })
   } catch (error) {
     // Where JavaScript may not be made from text, or does not take it, the loop does the work.
@@ -234,7 +239,7 @@ class Generator {
         apart.map((r) => `if(r${r} instanceof Float){d${r}=r${r}.value;r${r}=APART}`).join('')
     }
     return (
-      `"use strict";const {UNWIND,MULTI,${PENDING_NAME},Table,Closure,Box,Float,float,power,leave,APART,epoch,NO_ARGS}=H;${head.join('')}\n` +
+      `"use strict";const {UNWIND,MULTI,${PENDING_NAME},Table,Closure,Box,Float,float,power,leave,APART,epoch,NO_ARGS,NILS}=H;${head.join('')}\n` +
       `${prologue}const up=fn.up;${upvalues}let ov=NO_ARGS,p=-1,q=0,t;\n` +
       `${body}})`
     )
@@ -741,7 +746,7 @@ class Generator {
         `if(${f}===m.ipairsNative&&typeof ${control}==='number'&&${control}>=0&&${list} instanceof Table&&(t=${list}.arr[${control}+1])!==undefined){${key}=${control}+1;${value}t;${others}}` +
         `else if(${f}===m.nextNative&&m.step(${list},${control})){${key}=m.stepKey;${value}m.stepValue;${others}}else{` +
         `t=${f} instanceof Closure&&${f}.proto.entry!==undefined?${f}.proto.entry(m,${f},base+${a + 4},${list},${control}):${call};` +
-        `if(t===UNWIND){${this.#spill('-1,0', a + 3)}}if(t===MULTI){t=m.many;${several}}else{${key}=t;${one}}}`,
+        `if(t===UNWIND){${this.#spill('-1,0', a + 3)}}if(t===MULTI){t=m.many;if(t.length===0)t=NILS;${several}}else{${key}=t;${one}}}`,
     )
   }
 

@@ -110,7 +110,8 @@ export class Frame {
 /** What a native function does with the results of what it called; `extra` is the frame's. */
 export type Continuation = (machine: Machine, S: Val[], at: number, count: number, extra: Val) => number
 
-export const NO_ARGS: Val[] = []
+/** For V8 a list of the kind that registers are. */
+export const NO_ARGS: Val[] = [undefined].slice(1)
 /** Registers of a coroutine at least, and the most that are given to a new one. */
 const SLOTS_MIN = 4
 const SLOTS_AT_ONCE = 64
