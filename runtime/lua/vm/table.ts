@@ -19,8 +19,11 @@ const TRANSITIONS_MAX = 1024
 /** A list this long is looked at for being mostly empty; and each time it has doubled. */
 const SPARSE_CHECK_MIN = 64
 
-/** A list this long is given twice its room when that is full: what it costs is mostly new pages of memory, and fewer are thrown away. */
-const DOUBLED_MIN = 4096
+/**
+ * A list this long is given twice its room when that is full: what it costs is mostly new pages of memory, and fewer are thrown away. To V8 it
+ * has holes from then on, and what was compiled for lists without any is compiled again.
+ */
+const DOUBLED_MIN = 65_536
 /** V8 makes a dictionary of an array whose length is set beyond 2^25. */
 const DOUBLED_MAX = 2 ** 24
 
