@@ -106,6 +106,23 @@ const NO_VALUES: Val[] = [undefined]
 /** So many have no room to spare. */
 const FEW_SLOTS = 5
 
+/** Keys that a list is made of at once lie below 2 to this power. */
+const GATHERED_BITS = 26
+const GATHERED_MAX = 2 ** GATHERED_BITS
+
+const isListKey = (key: Val): key is number =>
+  typeof key === 'number' && key > 0 && key <= GATHERED_MAX && Math.floor(key) === key
+
+/** Of a whole number below 2^31. */
+const bits = (value: number): number => 32 - Math.clz32(value)
+
+/** A hash that has just got its 5th, 7th, 9th, 13th, 17th … key is looked at for a list. @param length of its keys, with the place that is not used */
+function isGatheringDue(length: number): boolean {
+  const keys = length - 2
+  const third = keys % 3 === 0 ? keys / 3 : keys
+  return keys >= 4 && (third & (third - 1)) === 0
+}
+
 /** Keys in order of arrival; a removed one stays, without a value, until the next growth. */
 class Hash {
   readonly map = new Map<Val, number>()
@@ -282,7 +299,41 @@ export class Table {
         return
       }
     }
+    const before = this.hash?.keys.length
     this.#setHash(hashNumber(key), value)
+    const { hash } = this
+    if (hash !== undefined && hash.keys.length !== before && isGatheringDue(hash.keys.length)) this.#gather(hash)
+  }
+
+  /** Of keys 1 to n, a power of two, more than half have values: they become the list, however they came (a list that is filled from 2, or from its end). */
+  #gather(hash: Hash): void {
+    const { length } = this.arr
+    // By the number of bits of the key below it: keys up to 2, to 4, to 8 …
+    const counts = new Int32Array(GATHERED_BITS + 1)
+    for (let i = 1; i < hash.keys.length; i++) {
+      const key = hash.keys[i]
+      if (isListKey(key) && hash.values[i] !== undefined) (counts[bits(key - 1)] as number)++
+    }
+    let end = 0
+    let total = length - 1
+    for (let b = 0; b <= GATHERED_BITS; b++) {
+      total += counts[b] as number
+      if (total * 2 > 2 ** b && (counts[b] as number) > 0) end = 2 ** b
+    }
+    if (end < length) return
+    const arr = this.arr === NO_VALUES ? [undefined as Val] : this.arr
+    for (let i = 1; i < hash.keys.length; i++) {
+      const key = hash.keys[i]
+      const value = hash.values[i]
+      if (!isListKey(key) || key > end || value === undefined) continue
+      while (arr.length <= key) arr.push(undefined)
+      arr[key] = value
+      hash.values[i] = undefined
+      hash.live--
+    }
+    this.arr = arr
+    if (hash.live === 0) this.hash = undefined
+    else this.#migrate(arr, this.#compact(hash))
   }
 
   /** Keys that were in the list stay known to `position`: what is traversed may be emptied. Slot 0 says how far it went. */

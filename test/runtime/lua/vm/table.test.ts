@@ -19,6 +19,7 @@ function pairs(table: Table): [Val, Val][] {
 describe('a table', () => {
   const keys = fc.oneof(
     fc.integer({ min: -2, max: 40 }),
+    fc.integer({ min: 1, max: 20 }),
     fc.constantFrom('a', 'b', 'c', 'd', 'e'),
     fc.constantFrom(0.5, true, 2 ** 60),
   )
@@ -44,6 +45,38 @@ describe('a table', () => {
         expect(naive.has(border + 1)).toBe(false)
       }),
     )
+  })
+
+  test.each([
+    ['from 2 on', Array.from({ length: 999 }, (_, i) => i + 2)],
+    ['from its end', Array.from({ length: 1000 }, (_, i) => 1000 - i)],
+    [
+      'odd keys first',
+      [...Array.from({ length: 500 }, (_, i) => 2 * i + 1), ...Array.from({ length: 500 }, (_, i) => 2 * i + 2)],
+    ],
+  ])('a list that is filled %s is a list', (_name, order) => {
+    const table = new Table()
+    table.setStr('name', 'x', true)
+    table.set(0, 'zero')
+    for (const key of order) table.set(key, key)
+    expect(table.arr.length).toBe(1001)
+    expect(table.length()).toBe(1000)
+    expect(table.hash?.live).toBe(1)
+    const found = pairs(table)
+    expect(found.slice(0, order.length)).toEqual([...order].sort((a, b) => a - b).map((key) => [key, key]))
+    expect(found.slice(order.length)).toEqual([
+      ['name', 'x'],
+      [0, 'zero'],
+    ])
+  })
+
+  test('few keys far from each other are no list', () => {
+    const table = new Table()
+    for (let i = 1; i <= 2000; i++) table.set(i * 3, i)
+    expect(table.arr.length).toBe(1)
+    for (let i = 1; i <= 2000; i++) table.set(2 ** 40 + i, i)
+    expect(table.arr.length).toBe(1)
+    expect(pairs(table).length).toBe(4000)
   })
 
   test('takes a float with a whole value for the integer', () => {
