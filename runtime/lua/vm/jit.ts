@@ -78,6 +78,10 @@ interface Operand {
   /** Conditions: 'true', 'false', or what is to be asked. */
   readonly isNumber: string
   readonly isSmall: string
+  /** Of a number: it is an integer. */
+  readonly isWhole: string
+  /** Of a constant: its value, if it is a small integer. */
+  readonly small: number | undefined
 }
 
 /** Operations that are written in place, by their index. */
@@ -782,6 +786,8 @@ class Generator {
       isAlwaysApart: false,
       isNumber: `typeof ${name}==='number'`,
       isSmall: `(${name}|0)===${name}`,
+      isWhole: `Math.floor(${name})===${name}&&${name}<=${SAFE}&&${name}>=-${SAFE}`,
+      small: undefined,
     }
   }
 
@@ -790,14 +796,25 @@ class Generator {
     const name = this.#constant(index)
     if (value instanceof Float) {
       const text = Object.is(value.value, -0) || value.value < 0 ? `(-${-value.value})` : String(value.value)
-      return { name, float: text, isAlwaysApart: true, isNumber: 'false', isSmall: 'false' }
+      return {
+        name,
+        float: text,
+        isAlwaysApart: true,
+        isNumber: 'false',
+        isSmall: 'false',
+        isWhole: 'false',
+        small: undefined,
+      }
     }
+    const small = typeof value === 'number' && (value | 0) === value ? value : undefined
     return {
       name,
       float: undefined,
       isAlwaysApart: false,
       isNumber: String(typeof value === 'number'),
-      isSmall: String(typeof value === 'number' && (value | 0) === value),
+      isSmall: String(small !== undefined),
+      isWhole: String(Number.isSafeInteger(value)),
+      small,
     }
   }
 
@@ -820,32 +837,51 @@ class Generator {
     switch (op) {
       case 0:
       case 1:
-        way(
-          both,
-          `t=${text(x.name, y.name)};if(${small}){r${a}=t;${done}}if(Math.floor(t)!==t){${fraction}}` +
-            `if(t<=${SAFE}&&t>=-${SAFE}&&Math.floor(${x.name})===${x.name}&&Math.floor(${y.name})===${y.name}){r${a}=t;${done}}`,
-        )
+      case 2: {
+        const sum = `t=${text(x.name, y.name)};`
+        // A product of zero may be minus zero.
+        const isZero = op === 2 ? 't!==0' : 'true'
+        const isSmall = op === 2 ? all(isZero, '(t|0)===t', small) : small
+        const isSafe = all(isZero, `t<=${SAFE}&&t>=-${SAFE}`, x.isWhole, y.isWhole)
+        const whole = isSafe === 'false' ? '' : `if(${isSafe}){r${a}=t;${done}}`
+        way(both, `${sum}if(${isSmall}){r${a}=t;${done}}if(Math.floor(t)!==t){${fraction}}${whole}`)
         break
-      case 2:
-        way(
-          both,
-          `t=${text(x.name, y.name)};if(t!==0&&(t|0)===t&&${small}){r${a}=t;${done}}if(Math.floor(t)!==t){${fraction}}`,
-        )
-        break
+      }
       case 4:
       case 5:
         way(both, float(text(x.name, y.name)))
         break
       case 3:
         way(all(both, small, `${x.name}>=0`, `${y.name}>0`), `r${a}=${text(x.name, y.name)};${done}`)
+        way(all(both, x.isWhole, y.isWhole, `${x.name}>=0`, `${y.name}>0`), `r${a}=${text(x.name, y.name)};${done}`)
         break
       case 6:
         way(all(both, small, `${y.name}>0`), `r${a}=Math.floor(${x.name}/${y.name});${done}`)
         break
       case 7:
+        // What is beyond 32 bits does not count where the mask has none there.
+        if (y.small !== undefined && y.small >= 0) {
+          way(all(both, x.isWhole), `r${a}=${x.name}&${y.name};${done}`)
+          break
+        }
+        if (y.name === String(2 ** 32 - 1)) {
+          way(all(both, x.isWhole), `r${a}=${x.name}>>>0;${done}`)
+          break
+        }
+        way(all(both, small), `r${a}=${text(x.name, y.name)};${done}`)
+        break
       case 8:
       case 9:
         way(all(both, small), `r${a}=${text(x.name, y.name)};${done}`)
+        break
+      case 10:
+        if (y.small === undefined || y.small < 0 || y.small > 52) break
+        way(all(both, x.isWhole), `t=${x.name}*${2 ** y.small};if(t<=${SAFE}&&t>=-${SAFE}){r${a}=t;${done}}`)
+        break
+      case 11:
+        if (y.small === undefined || y.small < 0 || y.small > 52) break
+        if (y.small < 32) way(all(both, small, `${x.name}>=0`), `r${a}=${x.name}>>>${y.small};${done}`)
+        way(all(both, x.isWhole, `${x.name}>=0`), `r${a}=Math.floor(${x.name}/${2 ** y.small});${done}`)
     }
     if (apart !== undefined) way(apart[0], float(text(apart[1], apart[2])))
     const call =

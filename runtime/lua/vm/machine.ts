@@ -842,6 +842,13 @@ export class Machine {
 
   /** `a op b`, an index of EVENTS. @returns the value, or PENDING */
   arith(operation: number, a: Val, b: Val): Val {
+    if (typeof a === 'number' && typeof b === 'number' && Number.isSafeInteger(a) && Number.isSafeInteger(b)) {
+      if (operation >= 7) return bitwise(operation, a, b)
+      if (operation === 3 && b > 0) {
+        const rest = a % b
+        return rest < 0 ? rest + b : rest + 0
+      }
+    }
     if (operation < 7) {
       const x = toNumber(a)
       const y = x === undefined ? undefined : toNumber(b)

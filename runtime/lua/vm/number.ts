@@ -288,6 +288,10 @@ export function bitwise(operation: number, a: number | bigint, b: number | bigin
         if (a >= 0 && b >= 0 && b < 32) return a >>> b
     }
   }
+  if (typeof a === 'number' && typeof b === 'number') {
+    const result = safeBitwise(operation, a, b)
+    if (result <= SAFE && result >= -SAFE) return result
+  }
   const x = BigInt(a)
   const y = BigInt(b)
   switch (operation) {
@@ -302,6 +306,19 @@ export function bitwise(operation: number, a: number | bigint, b: number | bigin
     default:
       return shifted(x, -y)
   }
+}
+
+const TWO_32 = 2 ** 32
+
+/** Of safe integers, by halves: the upper has the sign. Infinite where that is not enough. */
+function safeBitwise(operation: number, a: number, b: number): number {
+  if (operation === 10) return b >= 0 && b < 53 ? a * 2 ** b : Number.POSITIVE_INFINITY
+  if (operation === 11) return a >= 0 && b >= 0 && b < 53 ? Math.floor(a / 2 ** b) : Number.POSITIVE_INFINITY
+  const high = Math.floor(a / TWO_32)
+  const other = Math.floor(b / TWO_32)
+  if (operation === 7) return (high & other) * TWO_32 + ((a & b) >>> 0)
+  if (operation === 8) return (high | other) * TWO_32 + ((a | b) >>> 0)
+  return (high ^ other) * TWO_32 + ((a ^ b) >>> 0)
 }
 
 /** To the left; zeros come in on both sides. */

@@ -131,3 +131,53 @@ describe.each(MODES)('%s', (mode) => {
     expect(run(source, mode).printed).toBe(printed)
   })
 })
+
+/** Each operation with each pair of values, both in registers, and each constant on its right. */
+const EDGES =
+  `0 1 -1 3 -7 2147483647 2147483648 -2147483648 -2147483649 4294967295 4294967296 9007199254740991 9007199254740992
+-9007199254740991 -9007199254740993 math.maxinteger math.mininteger 0.5 -0.0 3.0 -2.5 2^53 1e300 1/0`.split(/\s+/)
+const BITWISE = ['&', '|', '~', '<<', '>>']
+const COMPARISONS = ['<', '<=', '==']
+const OPERATIONS = ['+', '-', '*', '%', '//', '/', ...BITWISE, ...COMPARISONS]
+const CONSTANTS = [
+  '1',
+  '-1',
+  '5',
+  '52',
+  '53',
+  '255',
+  '2147483648',
+  '4294967295',
+  '2147483647',
+  '0.5',
+  '2.0',
+  '-0.0',
+  '1e300',
+]
+
+test.each(OPERATIONS)('a %s b is in JavaScript what it is in the loop', (operation) => {
+  const isFine = (constant: string): boolean => !(BITWISE.includes(operation) && /[.e]/.test(constant))
+  const source = `
+  local edges = { ${EDGES.join(', ')} }
+  local function show(...)
+    local ok, value = ...
+    print(ok, value, math.type(value), value == 0 and 1 / value)
+  end
+  local function both(a, b) for _ = 1, 2 do a = a ${operation} b end return a end
+  local function once(a, b) local c = a ${operation} b return c end
+  for _, a in ipairs(edges) do
+    for _, b in ipairs(edges) do
+      show(pcall(once, a, b))
+      ${COMPARISONS.includes(operation) ? '' : 'show(pcall(both, a, b))'}
+    end
+    ${CONSTANTS.filter(isFine)
+      .map(
+        (constant) =>
+          `show(pcall(function(x) for _ = 1, 1 do local y = x ${operation} ${constant} x = y end return x end, a))`,
+      )
+      .join('\n    ')}
+  end`
+  const { printed } = run(source, 'loop')
+  expect(printed.split('\n').length).toBeGreaterThan(EDGES.length * EDGES.length)
+  for (const mode of ['compiled', 'slices'] as const) expect(run(source, mode).printed).toBe(printed)
+})
