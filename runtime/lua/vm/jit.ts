@@ -123,11 +123,16 @@ function someApart(x: Operand, y: Operand): [condition: string, x: string, y: st
   return [`${isApart(x)}?${isApart(y)}||${y.isNumber}:${isApart(y)}&&${x.isNumber}`, either(x), either(y)]
 }
 
-/** @param loopStart the head of the loop to begin at; undefined: the function   @param pending the value PENDING of the machine   @returns undefined for a function that is not compiled */
-export function compileEntry(proto: Proto, loopStart: number | undefined, pending: Val): Entry | undefined {
+/** @param loopStart the head of the loop to begin at; undefined: the function   @param pending the value PENDING of the machine   @param floats registers that hold floats now   @returns undefined for a function that is not compiled */
+export function compileEntry(
+  proto: Proto,
+  loopStart: number | undefined,
+  pending: Val,
+  floats: Iterable<number> = [],
+): Entry | undefined {
   if (proto.code.length > CODE_MAX) return undefined
   try {
-    const body = new Generator(proto, loopStart).generate()
+    const body = new Generator(proto, loopStart, floats).generate()
     const factory = new Function('K', 'P', 'C', 'H', body) as (K: unknown, P: unknown, C: unknown, H: unknown) => Entry
     const caches = (pc: number): Cache => {
       while (proto.caches.length <= pc) proto.caches.push(undefined)
@@ -199,7 +204,7 @@ class Generator {
   /** Behind what is translated: of a loop its last jump to the head. */
   readonly #end: number
 
-  constructor(proto: Proto, loopStart: number | undefined) {
+  constructor(proto: Proto, loopStart: number | undefined, floats: Iterable<number>) {
     this.#proto = proto
     this.#start = loopStart ?? 0
     this.#isLoop = loopStart !== undefined
@@ -207,7 +212,8 @@ class Generator {
     this.#row = new Uint8Array(proto.size)
     this.#findBlocks()
     this.#analyse()
-    this.#unboxed = new Unboxed(proto, [...this.#blocks.values()], (block) => this.#instructions(block))
+    const order = [...this.#blocks.values()].map((block) => this.#instructions(block))
+    this.#unboxed = new Unboxed(proto, order, floats)
   }
 
   generate(): string {
@@ -842,9 +848,7 @@ class Generator {
         // A product of zero may be minus zero.
         const isZero = op === 2 ? 't!==0' : 'true'
         const isSmall = op === 2 ? all(isZero, '(t|0)===t', small) : small
-        const isSafe = all(isZero, `t<=${SAFE}&&t>=-${SAFE}`, x.isWhole, y.isWhole)
-        const whole = isSafe === 'false' ? '' : `if(${isSafe}){r${a}=t;${done}}`
-        way(both, `${sum}if(${isSmall}){r${a}=t;${done}}if(Math.floor(t)!==t){${fraction}}${whole}`)
+        way(both, `${sum}if(${isSmall}){r${a}=t;${done}}if(Math.floor(t)!==t){${fraction}}`)
         break
       }
       case 4:
@@ -853,7 +857,6 @@ class Generator {
         break
       case 3:
         way(all(both, small, `${x.name}>=0`, `${y.name}>0`), `r${a}=${text(x.name, y.name)};${done}`)
-        way(all(both, x.isWhole, y.isWhole, `${x.name}>=0`, `${y.name}>0`), `r${a}=${text(x.name, y.name)};${done}`)
         break
       case 6:
         way(all(both, small, `${y.name}>0`), `r${a}=Math.floor(${x.name}/${y.name});${done}`)

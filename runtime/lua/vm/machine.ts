@@ -1856,7 +1856,7 @@ export class Machine {
         frame.heat = 0
         return COLD
       }
-      entry = compileEntry(proto, pc, PENDING)
+      entry = compileEntry(proto, pc, PENDING, floatsAmong(co.S, base, proto.size))
       proto.loops.set(pc, entry)
       if (entry === undefined) return COLD
       // It is left once soon, and begun again: what V8 compiles then knows the way out, and does not have to be thrown away for it.
@@ -2132,6 +2132,16 @@ function isReplaced(co: Coroutine, depth: number): boolean {
   if (depth >= co.depth || co.frames[depth + 1]?.kind !== LUA) return false
   const { kind, fn, pc } = co.frames[depth] as Frame
   return kind === LUA && ((fn as Closure).proto.code[pc - 1] as number) % 256 === 59
+}
+
+/** Of the registers of a frame those that hold floats. */
+function floatsAmong(S: readonly Val[], base: number, size: number): number[] {
+  const registers: number[] = []
+  for (let r = 0; r < size; r++) {
+    const value = S[base + r]
+    if (value instanceof Float || (typeof value === 'number' && !Number.isSafeInteger(value))) registers.push(r)
+  }
+  return registers
 }
 
 /** Whether the loop that begins there has one in it, or behind it, that is in JavaScript. */

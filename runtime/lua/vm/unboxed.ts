@@ -6,12 +6,7 @@ import { Float } from '../../base/value.ts'
 import { kill, use } from './liveness.ts'
 import { OP } from './opcodes.ts'
 import type { Proto } from './proto.ts'
-
-interface Stretch {
-  readonly start: number
-  /** Behind its last instruction. */
-  readonly end: number
-}
+import type { Val } from './value.ts'
 
 /** What asks for a register next. */
 const OTHERS = 0
@@ -40,11 +35,18 @@ export class Unboxed {
   readonly #results = new Set<number>()
   /** Registers that something reads as numbers. */
   readonly #operands = new Set<number>()
+  /** Registers that hold floats at some time, as far as the code or what they hold now tells. Code for integers alone is shorter. */
+  readonly #floats: Set<number>
 
-  constructor(proto: Proto, blocks: readonly Stretch[], starts: (block: Stretch) => number[]) {
+  /** @param order the instructions of each block   @param floats registers that hold floats at the beginning */
+  constructor(proto: Proto, order: readonly (readonly number[])[], floats: Iterable<number>) {
     const { code, size } = proto
     const never = new Set<number>()
-    const order = blocks.map(starts)
+    this.#floats = new Set(floats)
+    for (let before = -1; before < this.#floats.size; ) {
+      before = this.#floats.size
+      for (const pcs of order) for (const pc of pcs) this.#look(proto, code[pc] as number)
+    }
     for (const pcs of order) {
       for (const pc of pcs) {
         const i = code[pc] as number
@@ -74,13 +76,30 @@ export class Unboxed {
     return this.#results.has(pc)
   }
 
+  #look({ constants }: Proto, i: number): void {
+    const op = i & 255
+    const b = (i >>> 16) & 255
+    const c = i >>> 24
+    const isFloat = (value: Val): boolean =>
+      value instanceof Float || (typeof value === 'number' && !Number.isSafeInteger(value))
+    let is = false
+    if (op === OP.MOVE || op === OP.UNM) is = this.#floats.has(b)
+    else if (op === OP.LOADK) is = isFloat(constants[i >>> 16])
+    else if (isFloating(op)) {
+      const isConstant = op >= OP.ADDK
+      const operation = op - (isConstant ? OP.ADDK : OP.ADD)
+      is = operation > 2 || this.#floats.has(b) || (isConstant ? isFloat(constants[c]) : this.#floats.has(c))
+    }
+    if (is) this.#floats.add((i >>> 8) & 255)
+  }
+
   /** Backwards. */
   #visit(proto: Proto, pc: number, next: Uint8Array, row: Uint8Array, never: ReadonlySet<number>): void {
     const i = proto.code[pc] as number
     const op = i & 255
     const a = (i >>> 8) & 255
     const b = (i >>> 16) & 255
-    if (next[a] === ARITHMETIC && !never.has(a)) {
+    if (next[a] === ARITHMETIC && this.#floats.has(a) && !never.has(a)) {
       if (isFloating(op) || (op === OP.MOVE && this.registers.has(b))) {
         this.registers.add(a)
         this.#results.add(pc)
