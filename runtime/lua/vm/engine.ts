@@ -151,6 +151,7 @@ export class VmEngine implements Engine {
     this.#call = new VmCall(this, this.machine)
     const globals = baseLibrary()
     this.machine.nextNative = globals['next']
+    this.machine.selectNative = globals['select']
     this.machine.ipairsNative = ipairsIterator
     this.standardLibrary = {
       globals: { ...asModule(globals), _VERSION: 'Lua 5.3' },

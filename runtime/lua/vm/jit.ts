@@ -708,6 +708,15 @@ class Generator {
 
   #call(pc: number, a: number, b: number, c: number): void {
     const out = this.#out
+    // One value of `select(i, ...)`, or `select('#', ...)`.
+    const isSelect = b === 0 && c === 2 && this.#openFrom === a + 2
+    if (isSelect) {
+      const i = `r${a + 1}`
+      out.push(
+        `if(r${a}===m.selectNative&&(${i}==='#'||typeof ${i}==='number'&&${i}>0&&(${i}|0)===${i}))` +
+          `r${a}=${i}==='#'?ov.length:${i}<=ov.length?ov[${i}-1]:undefined;else{`,
+      )
+    }
     out.push(`fr.pc=${pc + 1};${this.#callText(a, b)}if(t===UNWIND){${this.#spill('-1,0', a)}}`)
     if (c === 0) {
       out.push('ov=t===MULTI?m.many:[t];')
@@ -718,6 +727,7 @@ class Generator {
       const one = Array.from({ length: c - 2 }, (_, k) => `r${a + 1 + k}=undefined;`).join('')
       out.push(`if(t===MULTI){t=m.many;${several}}else{r${a}=t;${one}}`)
     }
+    if (isSelect) out.push('}')
   }
 
   /** A call whose frame goes when it is unwound, so that tail calls may follow each other for ever. */

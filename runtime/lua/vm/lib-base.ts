@@ -9,7 +9,7 @@ import {
   toText,
   typeMismatch,
 } from './library.ts'
-import { type Machine, NESTING_MAX, PENDING } from './machine.ts'
+import { type Machine, move, NESTING_MAX, PENDING } from './machine.ts'
 import { isNumber, parseNumber, rawEqual, wrap } from './number.ts'
 import { epoch, Table } from './table.ts'
 import {
@@ -84,7 +84,7 @@ function protectedCall(m: Machine, at: number, count: number): number {
   try {
     m.co.protections++
     if (m.co.protections > PROTECTIONS_MAX) throw m.error('C stack overflow')
-    const results = m.callAt(at, count)
+    const results = m.callNow(at, count)
     if (results >= 0) m.co.protections--
     return results
   } catch (error) {
@@ -177,7 +177,7 @@ export function baseLibrary(): Natives {
         if (results < 0) return results
         m.co.depth--
         S[at] = true
-        S.copyWithin(at + 1, at + 2, at + 2 + results)
+        move(S, at + 2, at + 1, results)
         return results + 1
       },
       rawequal(m, S, at, count) {
@@ -209,7 +209,7 @@ export function baseLibrary(): Natives {
         if (index < 0) index += count
         else if (index > count) index = count
         if (index < 1) throw m.argumentError(1, 'index out of range')
-        S.copyWithin(at, at + 1 + index, at + 1 + count)
+        move(S, at + 1 + index, at, count - index)
         return count - index
       },
       tonumber(m, S, at, count) {

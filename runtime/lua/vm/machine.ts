@@ -402,6 +402,14 @@ export class Machine {
     const { S } = co
     const at = this.freeAt
     if (at + 6 > S.length) this.#ensure(S, at + 6)
+    if (handler instanceof Closure) {
+      const entry = this.entryOf(handler)
+      if (entry !== undefined) {
+        const value = count === 2 ? entry(this, handler, at + 1, a, b) : entry(this, handler, at + 1, a, b, c)
+        if (value === UNWIND) return PENDING
+        return value === MULTI ? this.many[0] : value
+      }
+    }
     S[at] = handler
     S[at + 1] = a
     S[at + 2] = b
@@ -410,6 +418,24 @@ export class Machine {
     if (results >= 0) return results > 0 ? S[at] : undefined
     this.pending = results
     return PENDING
+  }
+
+  /** As `callAt`, but a function that is in JavaScript runs at once. */
+  callNow(at: number, count: number): number {
+    const { S } = this.co
+    const f = S[at]
+    const entry = f instanceof Closure && count < SPREAD_MAX ? this.entryOf(f) : undefined
+    if (entry === undefined) return this.callAt(at, count)
+    const value = this.#compiled(entry, f as Closure, S, at + 1, count)
+    if (value === UNWIND) return this.pending
+    if (value !== MULTI) {
+      S[at] = value
+      return 1
+    }
+    const { many } = this
+    this.room(S, at, many.length)
+    for (let k = 0; k < many.length; k++) S[at + k] = many[k]
+    return many.length
   }
 
   /**
@@ -425,25 +451,7 @@ export class Machine {
     co.barriers++
     this.nativeTop = 0
     try {
-      const f = co.S[at]
-      let results: number
-      if (f instanceof Closure && f.proto.entry !== undefined && count < 4 && this.js <= REENTRY_MAX) {
-        const { S } = co
-        const value = this.#compiled(f.proto.entry, f, S, at + 1, count)
-        if (value === UNWIND) results = this.pending
-        else if (value === MULTI) {
-          const { many } = this
-          this.room(S, at, many.length)
-          for (let k = 0; k < many.length; k++) S[at + k] = many[k]
-          results = many.length
-        } else {
-          S[at] = value
-          results = 1
-        }
-      } else {
-        if (f instanceof Closure && f.proto.heat >= 0 && ++f.proto.heat > this.callsUntilHot) this.compile(f.proto)
-        results = this.callAt(at, count)
-      }
+      const results = this.callNow(at, count)
       if (results >= 0) {
         this.resultAt = at
         return results
@@ -549,7 +557,7 @@ export class Machine {
           if (frame.kind === HANDLER) n = 1
           if (base + n + 2 > S.length) this.#ensure(S, base + n + 2)
           if (frame.kind === HANDLER && count === 0) S[from] = undefined
-          S.copyWithin(base + 1, from, from + n)
+          move(S, from, base + 1, n)
           S[base] = frame.kind !== HANDLER
           from = base
           n++
@@ -1800,6 +1808,7 @@ export class Machine {
   many: Val[] = NO_ARGS
   ipairsNative: Native | undefined = undefined
   nextNative: Native | undefined = undefined
+  selectNative: Native | undefined = undefined
   stepKey: Val = undefined
   stepValue: Val = undefined
   /** Calls of a function before it is made into JavaScript. */
@@ -1808,6 +1817,12 @@ export class Machine {
   roundsUntilHot = 40
   /** Off: everything is done by the loop. */
   isCompiling = true
+
+  /** The function in JavaScript, if it has become one by being called so often, and may be called now. */
+  entryOf({ proto }: Closure): Entry | undefined {
+    if (proto.heat >= 0 && ++proto.heat > this.callsUntilHot) this.compile(proto)
+    return this.js <= REENTRY_MAX ? proto.entry : undefined
+  }
 
   compile(proto: Proto): void {
     proto.heat = -1
@@ -2148,6 +2163,12 @@ function floatsAmong(S: readonly Val[], base: number, size: number): number[] {
 function isAround(proto: Proto, pc: number): boolean {
   for (const start of proto.loops.keys()) if (start > pc) return true
   return false
+}
+
+/** Values within a stack. */
+export function move(S: Val[], from: number, to: number, count: number): void {
+  if (to < from) for (let k = 0; k < count; k++) S[to + k] = S[from + k]
+  else if (to > from) for (let k = count - 1; k >= 0; k--) S[to + k] = S[from + k]
 }
 
 function newCache(proto: Proto, pc: number): Cache {
