@@ -1866,11 +1866,9 @@ export class Machine {
         frame.heat = HEAT_NEVER
         return COLD
       }
-      // Behind a loop that was hot comes another: it has yet to show that it is. One around it is.
-      if (frame.heat >= HEAT_LEFT && frame.heat < 2 * HEAT_LEFT && !isAround(proto, pc)) {
-        frame.heat = 0
-        return COLD
-      }
+      // Behind a loop that was hot comes another: it has yet to show that it is, or that there is one around both.
+      const rounds = frame.heat - HEAT_LEFT
+      if (rounds >= 0 && rounds <= this.roundsUntilHot && !isAround(proto, pc)) return COLD
       entry = compileEntry(proto, pc, PENDING, floatsAmong(co.S, base, proto.size))
       proto.loops.set(pc, entry)
       if (entry === undefined) return COLD
