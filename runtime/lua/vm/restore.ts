@@ -498,7 +498,7 @@ export class Restorer {
     this.#charge(FRAME_BYTES)
     const count = reader.fields()
     const kind = this.#integer(0, NATIVE)
-    const distance = this.#integer(1, SLOTS_MAX)
+    const distance = this.#integer(kind === LUA ? 1 : 0, SLOTS_MAX)
     const frame = new Frame()
     frame.kind = kind
     const plan: FramePlan = { frame, distance, registers: [], open: [] }

@@ -74,6 +74,11 @@ const STORIES: Record<string, string> = {
     end
     print(coroutine.status(dead), coroutine.resume(dead)) print(coroutine.resume(fresh, 1, 2))
     print(coroutine.status(inner), pcall(outer))`,
+  'protected calls of functions without a local value, in their last statement': `
+    local function busy() local s = 0 for i = 1, 30 do s = s + i end return s end
+    local function first() return pcall(busy) end
+    local function second() return xpcall(busy, print) end
+    print(first()) print(second()) print(select("#", first(), second()))`,
   'metamethods, protected calls and handlers': `
     local mt = {} local function busy(n) local s = 0 for i = 1, n do s = s + i end return s end
     mt.__add = function(a, b) return busy(20) end mt.__concat = function(a, b) busy(5) return "cat" end
