@@ -19,10 +19,13 @@ import {
   NATIVE,
   Native,
   PCALL,
+  RESUMES,
   SUSPENDING,
   typeName,
   type Val,
+  WRAPS,
   XPCALL,
+  YIELDS,
 } from './value.ts'
 
 function anyArgument(m: Machine, count: number, index: number): void {
@@ -345,6 +348,7 @@ export class Wrap extends Native {
       throw m.error(results)
     })
     this.held = body
+    this.role = WRAPS
   }
 }
 
@@ -352,7 +356,7 @@ export class Wrap extends Native {
 const acrossCall = (m: Machine): LuaError => m.error('attempt to yield across a C-call boundary')
 
 export function coroutineLibrary(): Natives {
-  return natives('coroutine.', {
+  const library = natives('coroutine.', {
     create(m, S, at, count) {
       S[at] = newCoroutine(m, functionArgument(m, S, at, count, 1))
       return 1
@@ -397,4 +401,7 @@ export function coroutineLibrary(): Natives {
       return 1
     },
   })
+  ;(library['resume'] as Native).role = RESUMES
+  ;(library['yield'] as Native).role = YIELDS
+  return library
 }

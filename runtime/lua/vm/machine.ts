@@ -46,10 +46,13 @@ import {
   NO_ARGS,
   PASS,
   PCALL,
+  PLAIN,
   SUSPENDING,
   typeName,
   type Val,
+  WRAPS,
   XPCALL,
+  YIELDS,
 } from './value.ts'
 
 /** A JavaScript function waits for what has just been delivered. */
@@ -1473,7 +1476,10 @@ export class Machine {
               pc = 0
               continue
             }
-            const results = f instanceof Native ? this.#native(f, S, at, count) : this.callAt(at, count)
+            const results =
+              f instanceof Native
+                ? (f.role !== PLAIN && this.#switch(f, S, at, count)) || this.#native(f, S, at, count)
+                : this.callAt(at, count)
             if (results < 0) {
               if (results !== CALLING) return results
               continue frames
@@ -1976,7 +1982,10 @@ export class Machine {
 
   #nativeResult(f: Val, S: Val[], at: number, count: number): Val {
     S[at] = f
-    const results = f instanceof Native ? this.#native(f, S, at, count) : this.callAt(at, count)
+    const results =
+      f instanceof Native
+        ? (f.role !== PLAIN && this.#switch(f, S, at, count)) || this.#native(f, S, at, count)
+        : this.callAt(at, count)
     if (results === 1) return S[at]
     if (results < 0) {
       this.pending = results
@@ -1984,6 +1993,48 @@ export class Machine {
     }
     this.many = results === 0 ? NO_ARGS : S.slice(at, at + results)
     return MULTI
+  }
+
+  /**
+   * What `yield`, `resume` and the functions of `wrap` mostly do: they hand values from a Lua function to one that waits at a call.
+   * @returns how to go on, or 0: this is another case, for the function itself
+   */
+  #switch(f: Native, S: Val[], at: number, count: number): number {
+    const { co } = this
+    if (f.role === YIELDS) {
+      const to = co.resumer
+      if (to === undefined || co.barriers > 0) return 0
+      if (!this.#give(to, S, at + 1, count, !co.isWrapped)) return 0
+      co.status = 'suspended'
+      this.leave(co, to)
+      return CALLING
+    }
+    const isWrapped = f.role === WRAPS
+    const inner = isWrapped ? f.held : count > 0 ? S[at + 1] : undefined
+    if (!(inner instanceof Coroutine) || inner.status !== 'suspended' || inner.depth === 0 || inner.isRoot) return 0
+    const first = isWrapped ? 1 : 2
+    if (co.nesting >= NESTING_MAX || !this.#give(inner, S, at + first, count + 1 - first, false)) return 0
+    inner.isWrapped = isWrapped
+    inner.resumer = co
+    inner.nesting = co.nesting + 1
+    inner.status = 'running'
+    co.status = 'normal'
+    this.co = inner
+    return CALLING
+  }
+
+  /** Values become the results that an instruction CALL of another coroutine waits for. @returns whether it waits at one */
+  #give(to: Coroutine, S: Val[], at: number, count: number, isPrefixed: boolean): boolean {
+    const { kind, fn, base, pc } = to.frames[to.depth] as Frame
+    if (kind !== LUA) return false
+    const i = (fn as Closure).proto.code[pc - 1] as number
+    if ((i & 255) !== 58 || i >>> 24 === 0) return false
+    let register = base + ((i >>> 8) & 255)
+    const end = register + (i >>> 24) - 1
+    const target = to.S
+    if (isPrefixed && register < end) target[register++] = true
+    for (let k = 0; register < end; k++) target[register++] = k < count ? S[at + k] : undefined
+    return true
   }
 
   /** The next pair of a table, as `stepKey` and `stepValue`. @returns whether it was one that `next` takes */

@@ -59,6 +59,15 @@ export const CALLING = -1
 /** The thread waits for `Engine.run`. */
 export const SUSPENDING = -2
 
+/** What a native function is to coroutines: nothing special. */
+export const PLAIN = 0
+/** It is `coroutine.resume`. */
+export const RESUMES = 1
+/** It is what `coroutine.wrap` gives. */
+export const WRAPS = 2
+/** It is `coroutine.yield`. */
+export const YIELDS = 3
+
 export class Native {
   readonly name: string
   /** With the library it belongs to. */
@@ -66,6 +75,7 @@ export class Native {
   readonly code: NativeCode
   /** What lives as long as the function. */
   held: Val = undefined
+  role = PLAIN
   /** The count of memory that met it last. */
   seenIn = 0
   constructor(qualifiedName: string, code: NativeCode) {
