@@ -1,12 +1,12 @@
 // From the code of a hot function to JavaScript. What is made does the simple cases in place, keeps registers in variables, and calls other
 // such functions as JavaScript functions; its frames stand among the others all the same. Whatever it cannot do at once (a metamethod, a
-// coroutine, the end of the budget, too many calls inside calls) ends in the one way out: every function on the JavaScript stack writes its
+// yield, the end of the budget, too many calls inside calls) ends in the one way out: every function on the JavaScript stack writes its
 // registers back and returns UNWIND, and the loop of machine.ts goes on where it was. It comes back in at the head of a loop that stays hot.
 //
 // Nothing of a script's text stands in what is made: numbers that are written out by us, constants by index, everything else by name of ours.
 //
 // Structured code is made from the graph of jumps by N. Ramsey, "Beyond Relooper" (2022), which works for any beginning: the first
-// instruction, or the head of a loop.
+// instruction, the head of a loop, or what comes behind a call.
 
 import { Float } from '../../base/value.ts'
 import { kill, use } from './liveness.ts'
@@ -36,7 +36,10 @@ function leave(machine: Machine, frame: Frame, pc: number, why: number): void {
   else if (why !== ROUND && machine.pending === CALLING) {
     frame.heat = 0
     ;(frame.fn as Closure).proto.unwound++
-  } else frame.heat = why === ROUND || machine.outcome === 'preempted' ? HEAT_MAX : 0
+  } else {
+    const isPreempted = machine.pending === SUSPENDING && machine.outcome === 'preempted'
+    frame.heat = why === ROUND || isPreempted ? HEAT_MAX : 0
+  }
 }
 
 /** In a register whose float is kept apart. */
@@ -123,16 +126,22 @@ function someApart(x: Operand, y: Operand): [condition: string, x: string, y: st
   return [`${isApart(x)}?${isApart(y)}||${y.isNumber}:${isApart(y)}&&${x.isNumber}`, either(x), either(y)]
 }
 
-/** @param loopStart the head of the loop to begin at; undefined: the function   @param pending the value PENDING of the machine   @param floats registers that hold floats now   @returns undefined for a function that is not compiled */
+/**
+ * @param start the head of the loop to begin at, or the instruction behind a call; undefined: the function
+ * @param pending the value PENDING of the machine   @param floats registers that hold floats now
+ * @param isLoop the loop alone is made, not what comes behind it
+ * @returns undefined for a function that is not compiled
+ */
 export function compileEntry(
   proto: Proto,
-  loopStart: number | undefined,
+  start: number | undefined,
   pending: Val,
   floats: Iterable<number> = [],
+  isLoop = start !== undefined,
 ): Entry | undefined {
   if (proto.code.length > CODE_MAX) return undefined
   try {
-    const body = new Generator(proto, loopStart, floats).generate()
+    const body = new Generator(proto, start, isLoop, floats).generate()
     const factory = new Function('K', 'P', 'C', 'H', body) as (K: unknown, P: unknown, C: unknown, H: unknown) => Entry
     const caches = (pc: number): Cache => {
       while (proto.caches.length <= pc) proto.caches.push(undefined)
@@ -200,15 +209,17 @@ class Generator {
   /** The register behind which open results stand. */
   #openFrom = 0
 
+  readonly #isFunction: boolean
   readonly #isLoop: boolean
   /** Behind what is translated: of a loop its last jump to the head. */
   readonly #end: number
 
-  constructor(proto: Proto, loopStart: number | undefined, floats: Iterable<number>) {
+  constructor(proto: Proto, start: number | undefined, isLoop: boolean, floats: Iterable<number>) {
     this.#proto = proto
-    this.#start = loopStart ?? 0
-    this.#isLoop = loopStart !== undefined
-    this.#end = loopStart === undefined ? proto.code.length : this.#loopEnd(loopStart)
+    this.#start = start ?? 0
+    this.#isFunction = start === undefined
+    this.#isLoop = isLoop
+    this.#end = isLoop ? this.#loopEnd(this.#start) : proto.code.length
     this.#row = new Uint8Array(proto.size)
     this.#findBlocks()
     this.#analyse()
@@ -228,7 +239,7 @@ class Generator {
     const apart = [...this.#unboxed.registers]
     const floats = apart.length > 0 ? `let ${apart.map((r) => `d${r}=0`).join(',')};` : ''
     let prologue: string
-    if (!this.#isLoop) {
+    if (this.#isFunction) {
       const rest = isVararg ? [...parameters, '...va'] : parameters
       const locals = registers.slice(parameterCount)
       const args = isVararg ? `[${[...parameters, '...va'].join(',')}]` : `[${parameters.join(',')}]`
@@ -321,7 +332,7 @@ class Generator {
     return end
   }
 
-  #isInside = (pc: number): boolean => pc >= this.#start && pc < this.#end
+  #isInside = (pc: number): boolean => !this.#isLoop || (pc >= this.#start && pc < this.#end)
 
   #findBlocks(): void {
     const { code } = this.#proto

@@ -384,6 +384,7 @@ export function coroutineLibrary(): Natives {
       const to = co.resumer as Coroutine
       co.status = 'suspended'
       m.leave(co, to)
+      if (co === m.nested) return m.exit(co, S, at + 1, count)
       const top = m.transfer(S, at + 1, count, to, !co.isWrapped)
       return m.deliver(top, co.isWrapped ? count : count + 1)
     },

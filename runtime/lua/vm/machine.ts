@@ -27,7 +27,7 @@ import {
 import { FOR_ITERATOR, OP } from './opcodes.ts'
 import { Patterns } from './patterns.ts'
 import type { Cache, Entry, Proto } from './proto.ts'
-import { Cache as NewCache } from './proto.ts'
+import { Cache as NewCache, Place } from './proto.ts'
 import { epoch, Table } from './table.ts'
 import {
   BARRIER,
@@ -134,6 +134,8 @@ const HEAT_NEVER = -(2 ** 30)
 const TRIAL_BUDGET = 1000
 /** A loop that is not, or cannot be, in JavaScript. */
 const COLD = 1
+/** Instructions of one function that may become JavaScript, counted again for each call that it goes on behind. */
+const PLACES_CODE_MAX = 4000
 /** An instruction is done. */
 const DONE = 2
 
@@ -542,6 +544,7 @@ export class Machine {
           return EXITING
         }
         this.leave(co, to)
+        if (co === this.nested) return this.exit(co, S, from, n)
         from = this.transfer(S, from, n, to, !co.isWrapped)
         if (!co.isWrapped) n++
         continue
@@ -582,6 +585,24 @@ export class Machine {
           return EXITING
       }
     }
+  }
+
+  /** A function in JavaScript has resumed this coroutine and waits, in `#runNested`, for what it gives; of several the last. */
+  nested: Coroutine | undefined = undefined
+  /** What it has given, in the way of such functions. */
+  #given: Val
+
+  /** `nested` gives values and has been left. @returns EXITING */
+  exit(co: Coroutine, S: Val[], at: number, count: number): number {
+    if (co.isWrapped) {
+      if (count === 1) {
+        this.#given = S[at]
+        return EXITING
+      }
+      this.many = S.slice(at, at + count)
+    } else this.many = count === 0 ? [true] : count === 1 ? [true, S[at]] : [true, ...S.slice(at, at + count)]
+    this.#given = MULTI
+    return EXITING
   }
 
   /** Control goes from a coroutine back to whoever resumed it. */
@@ -1153,6 +1174,11 @@ export class Machine {
       if (to === undefined) throw error
       this.leave(co, to)
       if (!co.isWrapped && !(error.isFinal && this.barrierDepth > 0)) {
+        if (co === this.nested) {
+          this.many = [false, error.value]
+          this.#given = MULTI
+          return EXITING
+        }
         const top = this.#scratch(to)
         this.#ensure(to.S, top + 2)
         to.S[top] = false
@@ -1160,6 +1186,7 @@ export class Machine {
         return this.deliver(top, 2)
       }
       if (typeof error.value === 'string') error = new LuaError(this.where(1) + error.value, error.isFinal)
+      if (co === this.nested) throw error
     }
   }
 
@@ -1889,6 +1916,65 @@ export class Machine {
     return this.#left(entry(this, fn, base, frame), S, base)
   }
 
+  /** Goes on with a coroutine whose call has returned, in JavaScript if it often is there. @returns how to go on, or COLD */
+  #enterPlace(co: Coroutine): number {
+    const frame = co.frames[co.depth] as Frame
+    const { fn, base, pc } = frame
+    const { proto } = fn as Closure
+    const entry = proto.places[pc]?.entry ?? this.#placeEntry(co, frame)
+    if (entry === undefined) return COLD
+    const { S } = co
+    if (base + proto.size + 8 > S.length) this.#ensure(S, base + proto.size + 8)
+    return this.#left(entry(this, fn, base, frame), S, base)
+  }
+
+  #placeEntry(co: Coroutine, { fn, base, pc }: Frame): Entry | undefined {
+    if (pc === 0) return undefined
+    const { proto } = fn as Closure
+    const call = proto.code[pc - 1] as number
+    // Open results are not in registers.
+    if ((call & 255) !== 58 || call >>> 24 === 0) return undefined
+    const { places } = proto
+    let place = places[pc]
+    if (place === undefined) {
+      place = new Place()
+      while (places.length <= pc) places.push(undefined)
+      places[pc] = place
+    }
+    if (place.heat < 0 || ++place.heat <= this.callsUntilHot) return undefined
+    place.heat = -1
+    if (++proto.placeCount * proto.code.length <= PLACES_CODE_MAX)
+      place.entry = compileEntry(proto, pc, PENDING, floatsAmong(co.S, base, proto.size), false)
+    return place.entry
+  }
+
+  /** Runs a coroutine that a function in JavaScript has resumed, until it gives something. @returns what it gives, or UNWIND */
+  #runNested(inner: Coroutine): Val {
+    const { js, nested } = this
+    this.nested = inner
+    try {
+      let next = COLD
+      do {
+        this.js = js + LOOP_COST
+        try {
+          if (next === COLD) next = this.#enterPlace(inner)
+          if (next < 0 && next !== CALLING) break
+          next = this.#execute()
+        } catch (thrown) {
+          // If it has been left, this is an error of whoever resumed it.
+          if (inner.resumer === undefined) throw thrown
+          next = this.caught(thrown)
+        }
+      } while (next === CALLING)
+      if (next === EXITING) return this.#given
+      this.pending = next
+      return UNWIND
+    } finally {
+      this.js = js
+      this.nested = nested
+    }
+  }
+
   /** A function in JavaScript has returned, or given up. @returns how to go on */
   #left(value: Val, S: Val[], base: number): number {
     if (value === UNWIND) return this.pending
@@ -1982,17 +2068,26 @@ export class Machine {
 
   #nativeResult(f: Val, S: Val[], at: number, count: number): Val {
     S[at] = f
+    const { depth } = this.co
     const results =
       f instanceof Native
         ? (f.role !== PLAIN && this.#switch(f, S, at, count)) || this.#native(f, S, at, count)
         : this.callAt(at, count)
     if (results === 1) return S[at]
-    if (results < 0) {
-      this.pending = results
-      return UNWIND
-    }
+    if (results < 0) return this.#waitFor(results, S, depth)
     this.many = results === 0 ? NO_ARGS : S.slice(at, at + results)
     return MULTI
+  }
+
+  /** A native function, called at that depth, has no results yet. @returns those of a coroutine that it has resumed, or UNWIND */
+  #waitFor(started: number, S: Val[], depth: number): Val {
+    this.pending = started
+    if (started !== CALLING) return UNWIND
+    const { co } = this
+    const from = co.resumer
+    // Frames above it would stand between the two.
+    if (from === undefined || from.S !== S || from.depth !== depth || this.js > REENTRY_MAX) return UNWIND
+    return this.#runNested(co)
   }
 
   /**
@@ -2004,6 +2099,11 @@ export class Machine {
     if (f.role === YIELDS) {
       const to = co.resumer
       if (to === undefined || co.barriers > 0) return 0
+      if (co === this.nested) {
+        co.status = 'suspended'
+        this.leave(co, to)
+        return this.exit(co, S, at + 1, count)
+      }
       if (!this.#give(to, S, at + 1, count, !co.isWrapped)) return 0
       co.status = 'suspended'
       this.leave(co, to)

@@ -17,6 +17,13 @@ export class Cache {
   value: Val = undefined
 }
 
+/** An instruction behind a call at which coroutines wait. */
+export class Place {
+  /** How often one went on there; negative: it was made into JavaScript, or refused. */
+  heat = 0
+  entry: Entry | undefined = undefined
+}
+
 export type Entry = (...args: unknown[]) => Val
 
 export class Proto {
@@ -47,6 +54,10 @@ export class Proto {
   entry: Entry | undefined = undefined
   /** The same from the head of a loop on, by instruction; undefined: refused. */
   readonly loops = new Map<number, Entry | undefined>()
+  /** The same from behind a call on, by instruction. */
+  readonly places: (Place | undefined)[] = []
+  /** How many of them have become hot. */
+  placeCount = 0
   /** How often the JavaScript had to give up for something else than the end of the budget. */
   unwound = 0
 }

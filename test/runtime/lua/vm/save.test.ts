@@ -74,6 +74,22 @@ const STORIES: Record<string, string> = {
     end
     print(coroutine.status(dead), coroutine.resume(dead)) print(coroutine.resume(fresh, 1, 2))
     print(coroutine.status(inner), pcall(outer))`,
+  'coroutines that functions in JavaScript resume, one inside the other': `
+    local function tree(n) if n == 0 then return nil end return { l = tree(n - 1), v = n, r = tree(n - 1) } end
+    local function walk(t)
+      return coroutine.wrap(function()
+        if t == nil then return end
+        for v in walk(t.l) do coroutine.yield(v) end
+        coroutine.yield(t.v)
+        for v in walk(t.r) do coroutine.yield(v) end
+      end)
+    end
+    for _ = 1, 3 do local s = "" for v in walk(tree(4)) do s = s .. v end print(s) end
+    local function sums() local a, b = 0, 0.0 while true do local x, y = coroutine.yield(a, b) a = a + x b = b + y / 4 end end
+    local inner = coroutine.create(sums)
+    local outer = coroutine.wrap(function(x) for i = 1, 20 do x = coroutine.yield(select(2, coroutine.resume(inner, x, i))) end error("over") end)
+    local got = 0 for i = 1, 20 do got = got + outer(i) end
+    print(got, pcall(outer, 1), coroutine.status(inner), coroutine.resume(inner, 0.5, 2))`,
   'protected calls of functions without a local value, in their last statement': `
     local function busy() local s = 0 for i = 1, 30 do s = s + i end return s end
     local function first() return pcall(busy) end
