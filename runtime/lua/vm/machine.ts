@@ -1503,10 +1503,7 @@ export class Machine {
               pc = 0
               continue
             }
-            const results =
-              f instanceof Native
-                ? (f.role !== PLAIN && this.#switch(f, S, at, count)) || this.#native(f, S, at, count)
-                : this.callAt(at, count)
+            const results = f instanceof Native ? this.#callNative(f, S, at, count) : this.callAt(at, count)
             if (results < 0) {
               if (results !== CALLING) return results
               continue frames
@@ -2069,10 +2066,7 @@ export class Machine {
   #nativeResult(f: Val, S: Val[], at: number, count: number): Val {
     S[at] = f
     const { depth } = this.co
-    const results =
-      f instanceof Native
-        ? (f.role !== PLAIN && this.#switch(f, S, at, count)) || this.#native(f, S, at, count)
-        : this.callAt(at, count)
+    const results = f instanceof Native ? this.#callNative(f, S, at, count) : this.callAt(at, count)
     if (results === 1) return S[at]
     if (results < 0) return this.#waitFor(results, S, depth)
     this.many = results === 0 ? NO_ARGS : S.slice(at, at + results)
@@ -2088,6 +2082,15 @@ export class Machine {
     // Frames above it would stand between the two.
     if (from === undefined || from.S !== S || from.depth !== depth || this.js > REENTRY_MAX) return UNWIND
     return this.#runNested(co)
+  }
+
+  /** @returns as `callAt` */
+  #callNative(f: Native, S: Val[], at: number, count: number): number {
+    if (f.role !== PLAIN) {
+      const next = this.#switch(f, S, at, count)
+      if (next !== 0) return next
+    }
+    return this.#native(f, S, at, count)
   }
 
   /**
