@@ -1354,7 +1354,11 @@ export class Machine {
             // ADDK
             const x = S[base + ((i >>> 16) & 255)]
             const y = (i & 255) === 18 ? S[base + (i >>> 24)] : K[i >>> 24]
-            if (typeof x !== 'number' || typeof y !== 'number') break
+            if (typeof x !== 'number' || typeof y !== 'number') {
+              if (!(x instanceof Float) || typeof y !== 'number') break
+              S[base + ((i >>> 8) & 255)] = float(x.value + y)
+              continue
+            }
             const r = x + y
             if (!(((x | 0) === x && (y | 0) === y) || Math.floor(r) !== r)) break
             S[base + ((i >>> 8) & 255)] = r
