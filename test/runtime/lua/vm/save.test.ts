@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MoonmeshError } from '../../../../runtime/base/errors.ts'
-import { HostObject } from '../../../../runtime/lua/engine.ts'
+import { HostObject, LuaSyntaxError } from '../../../../runtime/lua/engine.ts'
+import { compile } from '../../../../runtime/lua/vm/compiler.ts'
 import { floats } from '../../../../runtime/lua/vm/number.ts'
 import { comparable } from './fuzz.ts'
 import { isInstalled, reference } from './lua53.ts'
@@ -21,12 +22,25 @@ afterAll(() => {
   floats.areShort = true
 })
 
+/** The first program from a seed on that can be compiled: some of them cannot, on purpose. */
+function programFrom(seed: number): string {
+  for (let n = seed; ; n += 1_000_000) {
+    const program = `do\n${PRELUDE}\nend\nreset()\n${new ProgramMaker(n).program()}`
+    try {
+      compile('t', program)
+      return program
+    } catch (error) {
+      if (!(error instanceof LuaSyntaxError)) throw error
+    }
+  }
+}
+
 /** The values of errors that nobody catches are shown in different ways. */
 const printedBy = (text: string): string => comparable(text).replace(/^error .*$/m, 'error')
 
 describe('a generated program that moves', () => {
   test.each(Array.from({ length: SEEDS }, (_, i) => i + 1))('seed %d', { timeout: 60_000 }, (seed) => {
-    const program = `do\n${PRELUDE}\nend\nreset()\n${new ProgramMaker(seed).program()}`
+    const program = programFrom(seed)
     const expected = run(program, 'loop').printed
     if (isInstalled) expect(printedBy(expected)).toBe(printedBy(reference([program])[0] ?? ''))
     for (const mode of [...MODES, 'changing'] as const) {
@@ -35,7 +49,8 @@ describe('a generated program that moves', () => {
       const moves = (): boolean => hops < HOPS_MAX && next(3) === 0 && ++hops > 0
       const modeOf = (hop: number) => (mode === 'changing' ? (MODES[hop % MODES.length] ?? 'loop') : mode)
       const moved = runMoving(program, modeOf, () => 1 + next(hops < HOPS_MAX ? 400 : 100_000), moves)
-      expect([mode, moved.printed]).toEqual([mode, expected])
+      // Addresses are others in another engine.
+      expect([mode, comparable(moved.printed)]).toEqual([mode, comparable(expected)])
     }
   })
 })
