@@ -36,7 +36,6 @@ import {
   Closure,
   type Continuation,
   Coroutine,
-  ENTRY,
   Frame,
   HANDLER,
   LUA,
@@ -44,7 +43,6 @@ import {
   NATIVE,
   Native,
   NO_ARGS,
-  PASS,
   PCALL,
   PLAIN,
   SUSPENDING,
@@ -187,7 +185,6 @@ export class Machine {
     let left = level
     for (let i = co.depth; i > 0; i--) {
       const frame = co.frames[i] as Frame
-      if (frame.kind === ENTRY || frame.kind === PASS) continue
       if (isReplaced(co, i)) continue
       if (--left > 0) continue
       if (frame.kind !== LUA) return ''
@@ -264,7 +261,7 @@ export class Machine {
     for (let co: Coroutine | undefined = from; co !== undefined; co = co.resumer) {
       for (let i = co.depth; i > 0; i--) {
         const frame = co.frames[i] as Frame
-        if (frame.kind === ENTRY || frame.kind === PASS || isReplaced(co, i)) continue
+        if (isReplaced(co, i)) continue
         if (frame.kind !== LUA) {
           const what =
             frame.kind === PCALL ? " 'pcall'" : frame.kind === XPCALL || frame.kind === HANDLER ? " 'xpcall'" : ''
@@ -553,9 +550,6 @@ export class Machine {
       switch (frame.kind) {
         case LUA:
           return this.#finish(frame, from, n)
-        case PASS:
-          co.depth--
-          break
         case PCALL:
         case XPCALL:
         case HANDLER: {
@@ -1165,7 +1159,7 @@ export class Machine {
           S[base + 1] = frame.kind === HANDLER ? 'error in error handling' : error.value
           return this.deliver(base, 2)
         }
-        if (frame.kind === BARRIER || frame.kind === ENTRY) throw error
+        if (frame.kind === BARRIER) throw error
         co.depth--
         if (frame.kind >= PCALL && frame.kind <= HANDLER) co.protections--
       }

@@ -85,14 +85,10 @@ export class Native {
   }
 }
 
-/** What a frame is, if not a Lua function's. */
+/** What a frame is: a Lua function's. Documents of saved processes tell the kinds by these numbers; 2 and 3 are not used. */
 export const LUA = 0
 /** Somebody in JavaScript waits for the results; it cannot be suspended. */
 export const BARRIER = 1
-/** Somebody in JavaScript waits for the results, and unwinds when the thread is suspended. */
-export const ENTRY = 2
-/** Hands results on. */
-export const PASS = 3
 export const PCALL = 4
 export const XPCALL = 5
 /** The handler of an xpcall that has failed. */
