@@ -16,14 +16,11 @@ const ASKED_MAX = 16
 const FIELDS_MAX = 100
 /** Kinds of tables that begin alike. */
 const TRANSITIONS_MAX = 1024
-/** A list this long is looked at for being mostly empty; and each time it has doubled. */
-const SPARSE_CHECK_MIN = 64
-
 /**
- * A list this long is given twice its room when that is full: what it costs is mostly new pages of memory, and fewer are thrown away. To V8 it
- * has holes from then on, and what was compiled for lists without any is compiled again.
+ * A list this long is looked at for being mostly empty, and given twice its room, and so each time it has doubled. What a long list costs is mostly
+ * new pages of memory, and fewer are thrown away so. To V8 it has holes from then on: code that fills one should see that before it is compiled.
  */
-const DOUBLED_MIN = 65_536
+const DOUBLED_MIN = 64
 /** V8 makes a dictionary of an array whose length is set beyond 2^25. */
 const DOUBLED_MAX = 2 ** 24
 
@@ -359,12 +356,12 @@ export class Table {
     if (arr === NO_VALUES) {
       this.arr = arr = [undefined, value]
     } else {
-      if (length >= SPARSE_CHECK_MIN && (length & (length - 1)) === 0) {
+      if (length >= DOUBLED_MIN && (length & (length - 1)) === 0) {
         if (this.#isSparse()) {
           this.#setHash(length, value)
           return
         }
-        if (length >= DOUBLED_MIN && length <= DOUBLED_MAX) {
+        if (length <= DOUBLED_MAX) {
           // V8 would add a half each time. It keeps the room when the length goes back.
           arr.length = length * 2
           arr.length = length
