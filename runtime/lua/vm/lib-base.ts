@@ -320,7 +320,7 @@ function resume(
     const results = m.callAt(1, count)
     return results < 0 ? results : m.deliver(1, results)
   } catch (error) {
-    return m.caught(error)
+    return m.caught(error, from)
   }
 }
 

@@ -1126,8 +1126,12 @@ export class Machine {
     }
   }
 
-  /** Finds who catches the error, and goes on there. @throws LuaError when that is somebody beyond this loop */
-  caught(thrown: unknown): number {
+  /**
+   * Finds who catches the error, and goes on there.
+   * @param below a coroutine of which functions in JavaScript may be running: its frames are theirs
+   * @throws LuaError when that is somebody beyond this loop, or in `below`
+   */
+  caught(thrown: unknown, below?: Coroutine): number {
     this.nativeTop = 0
     let error = this.asError(thrown)
     if (this.traceback === '' && !this.#isCaught()) this.traceback = this.tracebackOf(this.co)
@@ -1180,7 +1184,7 @@ export class Machine {
         return this.deliver(top, 2)
       }
       if (typeof error.value === 'string') error = new LuaError(this.where(1) + error.value, error.isFinal)
-      if (co === this.nested) throw error
+      if (co === this.nested || to === below) throw error
     }
   }
 

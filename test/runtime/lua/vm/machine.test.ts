@@ -124,6 +124,34 @@ describe.each(MODES)('%s', (mode) => {
       return sum`
     expect(results(source)).toEqual([5050])
   })
+
+  test('what a coroutine raises at once leaves alone what a function of JavaScript above it waits for', () => {
+    const source = `local function native(n) local p, q, r, s = 1, 2, 3, 4 local w = coroutine.wrap(error) w("x") return p, q, r, s end
+      local function lua(n) local p, q, r, s = 1, 2, 3, 4 coroutine.wrap(function() error("y") end)() return p, q, r, s end
+      local function deep(n)
+        local p, q, r, s = 1, 2, 3, 4
+        coroutine.wrap(function() local a, b = 7, 8 coroutine.wrap(error)("z") return a, b end)()
+        return p, q, r, s
+      end
+      local function resumed(n)
+        local p, q, r, s = 1, 2, 3, 4
+        local ok, e, more = coroutine.resume(coroutine.create(error), "w")
+        if ok or e ~= "w" or more ~= nil then return "results" end
+        coroutine.wrap(error)("x")
+        return p, q, r, s
+      end
+      local function handler(m, n, o, p) if n ~= nil or o ~= nil or p ~= nil then return "handler" end return m end
+      for i = 1, 100 do
+        for _, f in ipairs({ native, lua, deep, resumed }) do
+          local ok, e, x, y, z = pcall(f, i)
+          if ok or not string.find(e, "%l$") or x ~= nil or y ~= nil or z ~= nil then return "pcall", i end
+          ok, e, x, y, z = xpcall(f, handler, i)
+          if ok or e == "handler" or x ~= nil or y ~= nil or z ~= nil then return "xpcall", i end
+        end
+      end
+      return "whole"`
+    expect(results(source)).toEqual(['whole'])
+  })
 })
 
 describe('the compiler', () => {
