@@ -385,8 +385,13 @@ export function coroutineLibrary(): Natives {
       co.status = 'suspended'
       m.leave(co, to)
       if (co === m.nested) return m.exit(co, S, at + 1, count)
-      const top = m.transfer(S, at + 1, count, to, !co.isWrapped)
-      return m.deliver(top, co.isWrapped ? count : count + 1)
+      try {
+        const top = m.transfer(S, at + 1, count, to, !co.isWrapped)
+        return m.deliver(top, co.isWrapped ? count : count + 1)
+      } catch (error) {
+        // An error of who resumed it. What called `yield` may be a function in JavaScript, which lives on.
+        return m.caught(error)
+      }
     },
     status(m, S, at, count) {
       S[at] = statusOf(m, threadArgument(m, S, at, count))

@@ -125,6 +125,26 @@ describe.each(MODES)('%s', (mode) => {
     expect(results(source)).toEqual([5050])
   })
 
+  test('a coroutine keeps its registers when who resumed it fails with what it yields', () => {
+    const source = `local gen = coroutine.wrap(function()
+        local p, q = 10, 20
+        for i = 1, 1e9 do
+          p = p + 1
+          coroutine.yield({ p, q, i })
+        end
+      end)
+      local o = setmetatable({}, { __concat = gen })
+      local caught = 0
+      for i = 1, 60 do
+        local ok, e = pcall(function() return {} .. o .. "z" end)
+        if not ok and string.find(e, "attempt to concatenate a table value", 1, true) then caught = caught + 1 end
+        local t = gen()
+        if t[1] ~= 10 + 2 * i or t[2] ~= 20 or t[3] ~= 2 * i then return i, t[1], t[2], t[3] end
+      end
+      return caught`
+    expect(results(source)).toEqual([60])
+  })
+
   test('what a coroutine raises at once leaves alone what a function of JavaScript above it waits for', () => {
     const source = `local function native(n) local p, q, r, s = 1, 2, 3, 4 local w = coroutine.wrap(error) w("x") return p, q, r, s end
       local function lua(n) local p, q, r, s = 1, 2, 3, 4 coroutine.wrap(function() error("y") end)() return p, q, r, s end
