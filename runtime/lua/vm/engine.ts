@@ -553,7 +553,7 @@ export class VmEngine implements Engine {
       for (let i = 0; i < values.length; i++) S[2 + i] = make(values[i])
       const f = S[1]
       // A process is made by calling its chunk and its method.
-      if (f instanceof Closure && f.proto.heat >= 0 && ++f.proto.heat > machine.callsUntilHot) machine.compile(f.proto)
+      if (f instanceof Closure) machine.warm(f.proto)
       const results = machine.callAt(1, values.length)
       return results >= 0 ? machine.deliver(1, results) : results
     } catch (thrown) {

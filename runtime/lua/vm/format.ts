@@ -3,16 +3,13 @@
 import { hexText } from '../../base/number-text.ts'
 import { type Directive, floatText, padded, signOf } from '../directives.ts'
 import { ErrorObject } from '../engine.ts'
+import { Kept } from './kept.ts'
 import { integerArgument, numberArgument, stringArgument, toText } from './library.ts'
 import type { Machine } from './machine.ts'
 import { isInteger, type Num, toDouble } from './number.ts'
 import { typeName, type Val } from './value.ts'
 
 const DIRECTIVE = /^([-+ #0]*)(\d*)(?:\.(\d*))?/
-
-/** Texts for `string.format` of one machine that are kept, and how long they may be. */
-const KEPT_MAX = 200
-const KEPT_LENGTH_MAX = 100
 
 /** A part of a text: one directive, and what stands before it. */
 class Piece implements Directive {
@@ -71,20 +68,7 @@ class Piece implements Directive {
 }
 
 /** The texts that one machine has formatted, as pieces, so far as they were needed. */
-export class Templates {
-  readonly #kept = new Map<string, Piece[]>()
-
-  of(text: string): Piece[] {
-    let pieces = this.#kept.get(text)
-    if (pieces === undefined) {
-      pieces = []
-      if (text.length > KEPT_LENGTH_MAX) return pieces
-      if (this.#kept.size >= KEPT_MAX) this.#kept.delete(this.#kept.keys().next().value as string)
-      this.#kept.set(text, pieces)
-    }
-    return pieces
-  }
-}
+export const newTemplates = (): Kept<Piece[]> => new Kept(() => [])
 
 export function format(m: Machine, S: Val[], at: number, count: number): string {
   const template = stringArgument(m, S, at, count, 1)

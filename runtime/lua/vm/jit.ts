@@ -83,8 +83,8 @@ interface Operand {
   readonly isSmall: string
   /** Of a number: it is an integer. */
   readonly isWhole: string
-  /** Of a constant: its value, if it is a small integer. */
-  readonly small: number | undefined
+  /** Of a constant: its value, if it is an integer. */
+  readonly integer: number | undefined
 }
 
 /** Operations that are written in place, by their index. */
@@ -106,6 +106,10 @@ function all(...conditions: string[]): string {
 }
 
 const numbers = (x: Operand, y: Operand): string => all(x.isNumber, y.isNumber)
+
+/** Puts `t`, which a function of ours has given, into a register. @param keeps a float is kept apart */
+const resultOf = (register: number, keeps: boolean): string =>
+  keeps ? `if(t instanceof Float){d${register}=t.value;r${register}=APART}else r${register}=t;` : `r${register}=t;`
 
 /** The operand as any value. */
 const anyForm = ({ name, float, isAlwaysApart }: Operand): string =>
@@ -814,7 +818,7 @@ class Generator {
       isNumber: `typeof ${name}==='number'`,
       isSmall: `(${name}|0)===${name}`,
       isWhole: `Math.floor(${name})===${name}&&${name}<=${SAFE}&&${name}>=-${SAFE}`,
-      small: undefined,
+      integer: undefined,
     }
   }
 
@@ -830,18 +834,18 @@ class Generator {
         isNumber: 'false',
         isSmall: 'false',
         isWhole: 'false',
-        small: undefined,
+        integer: undefined,
       }
     }
-    const small = typeof value === 'number' && (value | 0) === value ? value : undefined
+    const integer = typeof value === 'number' && Number.isSafeInteger(value) ? value : undefined
     return {
       name,
       float: undefined,
       isAlwaysApart: false,
       isNumber: String(typeof value === 'number'),
-      isSmall: String(small !== undefined),
-      isWhole: String(Number.isSafeInteger(value)),
-      small,
+      isSmall: String(integer !== undefined && (integer | 0) === integer),
+      isWhole: String(integer !== undefined),
+      integer,
     }
   }
 
@@ -884,11 +888,11 @@ class Generator {
         break
       case 7:
         // What is beyond 32 bits does not count where the mask has none there.
-        if (y.small !== undefined && y.small >= 0) {
+        if (y.integer !== undefined && y.integer >= 0 && y.integer < 2 ** 31) {
           way(all(both, x.isWhole), `r${a}=${x.name}&${y.name};${done}`)
           break
         }
-        if (y.name === String(2 ** 32 - 1)) {
+        if (y.integer === 2 ** 32 - 1) {
           way(all(both, x.isWhole), `r${a}=${x.name}>>>0;${done}`)
           break
         }
@@ -899,23 +903,27 @@ class Generator {
         way(all(both, small), `r${a}=${text(x.name, y.name)};${done}`)
         break
       case 10:
-        if (y.small === undefined || y.small < 0 || y.small > 52) break
-        way(all(both, x.isWhole), `t=${x.name}*${2 ** y.small};if(t<=${SAFE}&&t>=-${SAFE}){r${a}=t;${done}}`)
+        if (y.integer === undefined || y.integer < 0 || y.integer > 52) break
+        way(all(both, x.isWhole), `t=${x.name}*${2 ** y.integer};if(t<=${SAFE}&&t>=-${SAFE}){r${a}=t;${done}}`)
         break
       case 11:
-        if (y.small === undefined || y.small < 0 || y.small > 52) break
-        if (y.small < 32) way(all(both, small, `${x.name}>=0`), `r${a}=${x.name}>>>${y.small};${done}`)
-        way(all(both, x.isWhole, `${x.name}>=0`), `r${a}=Math.floor(${x.name}/${2 ** y.small});${done}`)
+        if (y.integer === undefined || y.integer < 0 || y.integer > 52) break
+        if (y.integer < 32) way(all(both, small, `${x.name}>=0`), `r${a}=${x.name}>>>${y.integer};${done}`)
+        way(all(both, x.isWhole, `${x.name}>=0`), `r${a}=Math.floor(${x.name}/${2 ** y.integer});${done}`)
     }
     if (apart !== undefined) way(apart[0], float(text(apart[1], apart[2])))
     const call =
       op < 3
         ? `m.${['add', 'subtract', 'multiply'][op]}(${anyForm(x)},${anyForm(y)})`
         : `m.arith(${op},${anyForm(x)},${anyForm(y)})`
-    const result = keeps ? `if(t instanceof Float){d${a}=t.value;r${a}=APART}else r${a}=t;` : `r${a}=t;`
-    out.push(`A${pc}:{${ways.join('else ')}${this.#slow(pc, call, result)}}`)
-    if (keeps) this.#isPlain.delete(a)
-    else this.#isPlain.add(a)
+    out.push(`A${pc}:{${ways.join('else ')}${this.#slow(pc, call, resultOf(a, keeps))}}`)
+    this.#noteResult(a, keeps)
+  }
+
+  /** The register has been written. */
+  #noteResult(register: number, mayBeApart: boolean): void {
+    if (mayBeApart) this.#isPlain.delete(register)
+    else this.#isPlain.add(register)
   }
 
   #negate(pc: number, a: number, x: Operand): void {
@@ -924,13 +932,11 @@ class Generator {
       ? `{t=0-${x.name};if(Math.floor(t)!==t){d${a}=t;r${a}=APART}else r${a}=t}`
       : `r${a}=0-${x.name};`
     const apart = keeps ? `{d${a}=-${x.float};r${a}=APART}` : `r${a}=float(-${x.float});`
-    const result = keeps ? `if(t instanceof Float){d${a}=t.value;r${a}=APART}else r${a}=t;` : `r${a}=t;`
     this.#out.push(
       `if(${x.isNumber})${number}else ${x.float === undefined ? '' : `if(${x.name}===APART)${apart}else `}` +
-        this.#slow(pc, `m.unaryMinus(${anyForm(x)})`, result),
+        this.#slow(pc, `m.unaryMinus(${anyForm(x)})`, resultOf(a, keeps)),
     )
-    if (keeps) this.#isPlain.delete(a)
-    else this.#isPlain.add(a)
+    this.#noteResult(a, keeps)
   }
 
   #plain(pc: number): void {
@@ -949,18 +955,12 @@ class Generator {
     switch (op) {
       case 0:
         if (!this.#unboxed.keeps(pc)) this.#together(b)
-        if (this.#mayBeApart(b)) {
-          out.push(`r${a}=r${b};d${a}=d${b};`)
-          this.#isPlain.delete(a)
-        } else {
-          out.push(`r${a}=r${b};`)
-          this.#isPlain.add(a)
-        }
-        return
+        out.push(this.#mayBeApart(b) ? `r${a}=r${b};d${a}=d${b};` : `r${a}=r${b};`)
+        return this.#noteResult(a, this.#mayBeApart(b))
       case 1:
         if (this.#unboxed.keeps(pc)) {
           out.push(`d${a}=${this.#constantOperand(i >>> 16).float};r${a}=APART;`)
-          this.#isPlain.delete(a)
+          this.#noteResult(a, true)
         } else out.push(`r${a}=${this.#constant(i >>> 16)};`)
         return
       case 2:

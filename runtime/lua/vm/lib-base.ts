@@ -10,7 +10,7 @@ import {
   typeMismatch,
 } from './library.ts'
 import { type Machine, move, NESTING_MAX, PENDING } from './machine.ts'
-import { isNumber, parseNumber, rawEqual, wrap } from './number.ts'
+import { digitOf, isNumber, isSpace, parseNumber, rawEqual, wrap } from './number.ts'
 import { epoch, Table } from './table.ts'
 import {
   type Continuation,
@@ -242,15 +242,6 @@ export function baseLibrary(): Natives {
   }
 }
 
-const isSpace = (code: number): boolean => code === 32 || (code >= 9 && code <= 13)
-
-/** What a byte is as a digit; too large for any base: it is none. */
-function digitOf(code: number): number {
-  if (code <= 57) return code < 48 ? 99 : code - 48
-  const letter = code | 32
-  return letter >= 97 && letter <= 122 ? letter - 87 : 99
-}
-
 function inBase(text: string, base: number): Val {
   let start = 0
   let end = text.length
@@ -308,12 +299,7 @@ function resume(
   const to = isFresh ? 2 : m.transferAt(co)
   m.room(co.S, to, count)
   for (let i = 0; i < count; i++) co.S[to + i] = S[first + i]
-  co.isWrapped = isWrapped
-  co.resumer = from
-  co.nesting = from.nesting + 1
-  co.status = 'running'
-  from.status = 'normal'
-  m.co = co
+  m.goInto(co, isWrapped)
   m.nativeTop = 0
   try {
     if (!isFresh) return m.deliver(to, count)

@@ -4,7 +4,7 @@
 
 import { ErrorValue, Float } from '../../base/value.ts'
 import { ErrorObject, HostObject } from '../engine.ts'
-import { Templates } from './format.ts'
+import { newTemplates } from './format.ts'
 import { compileEntry, HEAT_LEFT, JS_DEPTH_MAX, MULTI, SPREAD_MAX, UNWIND } from './jit.ts'
 import {
   ArithmeticError,
@@ -12,6 +12,7 @@ import {
   bitwise,
   float,
   floatToInteger,
+  isFloat,
   isInteger,
   isNumber,
   lessEqual,
@@ -25,7 +26,7 @@ import {
   toNumber,
 } from './number.ts'
 import { FOR_ITERATOR, OP } from './opcodes.ts'
-import { Patterns } from './patterns.ts'
+import { newPatterns } from './patterns.ts'
 import type { Cache, Entry, Proto } from './proto.ts'
 import { Cache as NewCache, Place } from './proto.ts'
 import { epoch, Table } from './table.ts'
@@ -156,8 +157,8 @@ export class Machine {
   barrierDepth = 0
   stringMeta: Table | undefined = undefined
   readonly classMetas = new Map<string, Table>()
-  readonly templates = new Templates()
-  readonly patterns = new Patterns(this)
+  readonly templates = newTemplates()
+  readonly patterns = newPatterns(this)
   /** The stack of the error that nobody catches. */
   traceback = ''
   /** What a script sees of an exception that is no error of its own. */
@@ -597,6 +598,17 @@ export class Machine {
     } else this.many = count === 0 ? [true] : count === 1 ? [true, S[at]] : [true, ...S.slice(at, at + count)]
     this.#given = MULTI
     return EXITING
+  }
+
+  /** Control goes into a coroutine; who runs now waits for it. */
+  goInto(co: Coroutine, isWrapped: boolean): void {
+    const from = this.co
+    co.isWrapped = isWrapped
+    co.resumer = from
+    co.nesting = from.nesting + 1
+    co.status = 'running'
+    from.status = 'normal'
+    this.co = co
   }
 
   /** Control goes from a coroutine back to whoever resumed it. */
@@ -1852,8 +1864,13 @@ export class Machine {
 
   /** The function in JavaScript, if it has become one by being called so often, and may be called now. */
   entryOf({ proto }: Closure): Entry | undefined {
-    if (proto.heat >= 0 && ++proto.heat > this.callsUntilHot) this.compile(proto)
+    this.warm(proto)
     return this.js <= REENTRY_MAX ? proto.entry : undefined
+  }
+
+  /** It is called once more. */
+  warm(proto: Proto): void {
+    if (proto.heat >= 0 && ++proto.heat > this.callsUntilHot) this.compile(proto)
   }
 
   compile(proto: Proto): void {
@@ -2119,12 +2136,7 @@ export class Machine {
     if (!(inner instanceof Coroutine) || inner.status !== 'suspended' || inner.depth === 0 || inner.isRoot) return 0
     const first = isWrapped ? 1 : 2
     if (co.nesting >= NESTING_MAX || !this.#give(inner, S, at + first, count + 1 - first, false)) return 0
-    inner.isWrapped = isWrapped
-    inner.resumer = co
-    inner.nesting = co.nesting + 1
-    inner.status = 'running'
-    co.status = 'normal'
-    this.co = inner
+    this.goInto(inner, isWrapped)
     return CALLING
   }
 
@@ -2307,8 +2319,7 @@ function isReplaced(co: Coroutine, depth: number): boolean {
 function floatsAmong(S: readonly Val[], base: number, size: number): number[] {
   const registers: number[] = []
   for (let r = 0; r < size; r++) {
-    const value = S[base + r]
-    if (value instanceof Float || (typeof value === 'number' && !Number.isSafeInteger(value))) registers.push(r)
+    if (isFloat(S[base + r])) registers.push(r)
   }
   return registers
 }

@@ -13,6 +13,10 @@ const SAFE = Number.MAX_SAFE_INTEGER
 export const isInteger = (value: Val): value is number | bigint =>
   typeof value === 'number' ? Number.isSafeInteger(value) : typeof value === 'bigint'
 
+/** Of any value. */
+export const isFloat = (value: Val): boolean =>
+  (typeof value === 'number' && !Number.isSafeInteger(value)) || value instanceof Float
+
 export const isNumber = (value: Val): value is Num =>
   typeof value === 'number' || typeof value === 'bigint' || (typeof value === 'object' && value instanceof Float)
 
@@ -54,7 +58,15 @@ export function toInteger(value: Val): number | bigint | undefined {
   return typeof value === 'object' && value instanceof Float ? floatToInteger(value.value) : undefined
 }
 
-const SPACES = ' \t\n\v\f\r'
+export const isSpace = (code: number): boolean => code === 32 || (code >= 9 && code <= 13)
+
+/** What a byte is as a digit; too large for any base: it is none. */
+export function digitOf(code: number): number {
+  if (code <= 57) return code < 48 ? 99 : code - 48
+  const letter = code | 32
+  return letter >= 97 && letter <= 122 ? letter - 87 : 99
+}
+
 /** So many digits are a safe integer. */
 const SAFE_DIGITS = 15
 
@@ -73,8 +85,8 @@ export function parseNumber(text: string): Num | undefined {
   }
   let start = 0
   let end = length
-  while (start < end && SPACES.includes(text[start] as string)) start++
-  while (end > start && SPACES.includes(text[end - 1] as string)) end--
+  while (start < end && isSpace(text.charCodeAt(start))) start++
+  while (end > start && isSpace(text.charCodeAt(end - 1))) end--
   const body = start === 0 && end === length ? text : text.slice(start, end)
   if (!/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(body)) return parseHex(body)
   if (!/^[+-]?\d+$/.test(body)) return float(Number(body))
@@ -108,9 +120,8 @@ function usualNumber(text: string): Num | undefined {
 function smallHex(text: string): number | undefined {
   let value = 0
   for (let i = 2; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    const digit = code <= 57 ? code - 48 : (code | 32) - 87
-    if (digit < 0 || digit > 15 || (code > 57 && digit < 10)) return undefined
+    const digit = digitOf(text.charCodeAt(i))
+    if (digit > 15) return undefined
     value = value * 16 + digit
   }
   return text.length > 2 && text.length <= 14 ? value : undefined

@@ -2,6 +2,7 @@
 // back. Steps are counted as the reference takes them, one for each item at each place, skipped places included: a pattern that explodes ends
 // as an error.
 
+import { Kept } from './kept.ts'
 import type { Machine } from './machine.ts'
 import type { LuaError, Val } from './value.ts'
 
@@ -12,9 +13,6 @@ const DEPTH_MAX = 200
 const STEPS_MAX = 20_000_000
 /** Items that become instructions at once: of an endless pattern few are ever reached. */
 const ITEMS_AT_ONCE = 64
-/** Longer patterns are not kept. */
-const KEPT_LENGTH_MAX = 100
-const KEPT_MAX = 200
 
 /** What a capture holds. */
 const UNFINISHED = 0
@@ -649,27 +647,7 @@ export class Pattern {
 const NO_CODE = new Int32Array(0)
 
 /** The patterns of one machine: those that come again are known already. */
-export class Patterns {
-  readonly #machine: Machine
-  readonly #kept = new Map<string, Pattern>()
-  readonly #scratch = new Int32Array((DEPTH_MAX + 1) * WORDS)
-  #last: Pattern | undefined = undefined
-
-  constructor(machine: Machine) {
-    this.#machine = machine
-  }
-
-  of(text: string): Pattern {
-    const last = this.#last
-    if (last !== undefined && last.text === text) return last
-    let pattern = this.#kept.get(text)
-    if (pattern === undefined) {
-      pattern = new Pattern(text, this.#scratch, this.#machine)
-      if (text.length > KEPT_LENGTH_MAX) return pattern
-      if (this.#kept.size >= KEPT_MAX) this.#kept.delete(this.#kept.keys().next().value as string)
-      this.#kept.set(text, pattern)
-    }
-    this.#last = pattern
-    return pattern
-  }
+export function newPatterns(machine: Machine): Kept<Pattern> {
+  const scratch = new Int32Array((DEPTH_MAX + 1) * WORDS)
+  return new Kept((text) => new Pattern(text, scratch, machine))
 }

@@ -4,9 +4,9 @@
 
 import { Float } from '../../base/value.ts'
 import { kill, use } from './liveness.ts'
+import { isFloat } from './number.ts'
 import { OP } from './opcodes.ts'
 import type { Proto } from './proto.ts'
-import type { Val } from './value.ts'
 
 /** What asks for a register next. */
 const OTHERS = 0
@@ -80,8 +80,6 @@ export class Unboxed {
     const op = i & 255
     const b = (i >>> 16) & 255
     const c = i >>> 24
-    const isFloat = (value: Val): boolean =>
-      value instanceof Float || (typeof value === 'number' && !Number.isSafeInteger(value))
     let is = false
     if (op === OP.MOVE || op === OP.UNM) is = this.#floats.has(b)
     else if (op === OP.LOADK) is = isFloat(constants[i >>> 16])
