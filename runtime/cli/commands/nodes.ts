@@ -51,6 +51,7 @@ export async function runNodes(plan: ClusterPlan): Promise<number> {
     for (const node of nodes) node.signal(signal)
   }
   let ending: { exitCode: number } | undefined
+  let exitCode = EXIT_FAILED
   const stopped = signals.first.then((stop) => {
     ending = stop
     passOn(stop.signal)
@@ -66,15 +67,17 @@ export async function runNodes(plan: ClusterPlan): Promise<number> {
     const ends = await Promise.all(
       nodes.map((node) => node.ended.then((end) => tellEnd(node, end, ending !== undefined))),
     )
-    return ending?.exitCode ?? (ends.every((end) => end.code === EXIT_OK) ? EXIT_OK : EXIT_FAILED)
+    exitCode = ending?.exitCode ?? (ends.every((end) => end.code === EXIT_OK) ? EXIT_OK : EXIT_FAILED)
+    return exitCode
   } catch (error) {
     // A signal during the start ends nodes before they are ready, which is no failure.
     passOn('SIGTERM')
     await Promise.all(nodes.map((node) => node.ended))
-    if (ending !== undefined) return ending.exitCode
-    throw error
+    if (ending === undefined) throw error
+    exitCode = ending.exitCode
+    return exitCode
   } finally {
-    signals.close()
+    signals.finish(exitCode)
     await Promise.race([stopped, Promise.resolve()])
   }
 }

@@ -12,7 +12,7 @@ import type { Log } from '../../log.ts'
 import type { Node, StartReport } from '../../node.ts'
 import type { Outcome } from '../../services.ts'
 import { type AppOptions, loadAppAt, repeated, requireApp } from '../app.ts'
-import { CommandFailure, EXIT_OK, EXIT_USAGE, terminalEnd } from '../exit.ts'
+import { CommandFailure, EXIT_FAILED, EXIT_OK, EXIT_USAGE, terminalEnd } from '../exit.ts'
 import { type CommonOptions, Output, plural } from '../output.ts'
 import { Reloader } from '../reload.ts'
 import { Signals } from '../signals.ts'
@@ -255,20 +255,22 @@ class Session {
     working.catch(() => {})
     const forced = this.#signals.second.then(() => this.#stopAtOnce())
     let force = false
+    let exitCode = EXIT_FAILED
     let hurry: NodeJS.Timeout | undefined
     try {
       const ending = await Promise.race([working, signaled, asked])
       if ('outcome' in ending) {
         hurry = setTimeout(() => void node.stop({ force: true }), LEFTOVERS_MS)
-        return this.#tellOutcome(ending.outcome)
+        exitCode = this.#tellOutcome(ending.outcome)
+      } else {
+        ;({ force, exitCode } = ending)
       }
-      force = ending.force
-      return ending.exitCode
+      return exitCode
     } finally {
       this.#reloader?.close()
       await Promise.race([node.stop({ force }), forced])
       clearTimeout(hurry)
-      this.#signals.close()
+      this.#signals.finish(exitCode)
       process.off('SIGHUP', hangUp)
     }
   }

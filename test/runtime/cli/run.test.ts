@@ -40,6 +40,17 @@ describe('signals', () => {
     signals.close()
     expect(source.eventNames()).toEqual([])
   })
+
+  test('one that comes when all is done ends the program with its own exit code', async () => {
+    const source = new EventEmitter()
+    const signals = new Signals(source)
+    source.emit('SIGTERM')
+    await signals.first
+    const exits: number[] = []
+    signals.finish(0, (exitCode) => exits.push(exitCode))
+    source.emit('SIGINT')
+    expect(exits).toEqual([0])
+  })
 })
 
 describe('standard streams', () => {
