@@ -506,9 +506,8 @@ export class VmEngine implements Engine {
   #turn(root: Root, input: RunInput): RunStatus {
     const { machine } = this
     try {
-      let next = root.isStarted ? this.#goOn(root, input) : this.#start(root, input)
-      if (next === CALLING) next = machine.loop()
-      return this.#ended(root, next)
+      const begun = root.isStarted ? this.#goOn(root, input) : this.#start(root, input)
+      return this.#ended(root, machine.loop(begun))
     } catch (thrown) {
       return this.#failed(thrown)
     }

@@ -376,7 +376,7 @@ export function coroutineLibrary(): Natives {
         return m.deliver(top, co.isWrapped ? count : count + 1)
       } catch (error) {
         // An error of who resumed it. What called `yield` may be a function in JavaScript, which lives on.
-        return m.caught(error)
+        return m.raiseLater(error)
       }
     },
     status(m, S, at, count) {

@@ -56,6 +56,8 @@ import {
 
 /** A JavaScript function waits for what has just been delivered. */
 const EXITING = -3
+/** An error is to be raised where the machine stands, by its loop. */
+const RAISING = -4
 
 /** Calls inside calls, of one coroutine. */
 export const DEPTH_MAX = 200_000
@@ -146,7 +148,7 @@ type Outcome = 'suspended' | 'yielded' | 'preempted'
 export class Machine {
   co: Coroutine
   budget = 0
-  /** How the machine goes on when something is PENDING: CALLING, SUSPENDING or EXITING. */
+  /** How the machine goes on when something is PENDING: CALLING, SUSPENDING, EXITING or RAISING. */
   pending = CALLING
   /** Why it suspends. */
   outcome: Outcome = 'suspended'
@@ -459,7 +461,7 @@ export class Machine {
         this.resultAt = at
         return results
       }
-      if (results === CALLING) this.loop()
+      this.loop(results)
       return this.resultCount
     } finally {
       co.barriers--
@@ -496,7 +498,7 @@ export class Machine {
     try {
       const value = operation()
       if (value !== PENDING) return value
-      if (this.pending === CALLING) this.loop()
+      this.loop(this.pending)
       return this.resultCount > 0 ? co.S[this.resultAt] : undefined
     } finally {
       co.barriers--
@@ -1119,23 +1121,43 @@ export class Machine {
 
   // ---- running
 
-  /** Runs until something waits for JavaScript: EXITING, results were delivered; SUSPENDING. @throws LuaError that no frame above catches */
-  loop(): number {
+  /**
+   * Runs until something waits for JavaScript: EXITING, results were delivered; SUSPENDING.
+   * @param begun how to go on
+   * @throws LuaError that no frame above catches
+   */
+  loop(begun: number): number {
     const { js } = this
-    this.js = js + LOOP_COST
-    for (;;) {
+    let next = begun
+    while (next === CALLING || next === RAISING) {
+      this.js = js + LOOP_COST
       try {
-        const next = this.#execute()
-        if (next === CALLING) continue
-        this.js = js
-        return next
+        if (next === RAISING) this.#raise()
+        next = this.#execute()
       } catch (thrown) {
         this.js = js
-        const next = this.caught(thrown)
-        if (next !== CALLING) return next
-        this.js = js + LOOP_COST
+        next = this.caught(thrown)
       }
     }
+    this.js = js
+    return next
+  }
+
+  #raised: unknown
+
+  /**
+   * The coroutine that runs now fails, but the functions in JavaScript that called this are of another, which lives on: they leave first,
+   * as for everything that takes time.
+   */
+  raiseLater(thrown: unknown): number {
+    this.#raised = thrown
+    return RAISING
+  }
+
+  #raise(): never {
+    const thrown = this.#raised
+    this.#raised = undefined
+    throw thrown
   }
 
   /**
@@ -1973,15 +1995,16 @@ export class Machine {
       do {
         this.js = js + LOOP_COST
         try {
+          if (next === RAISING) this.#raise()
           if (next === COLD) next = this.#enterPlace(inner)
-          if (next < 0 && next !== CALLING) break
+          if (next < 0 && next !== CALLING) continue
           next = this.#execute()
         } catch (thrown) {
           // If it has been left, this is an error of whoever resumed it.
           if (inner.resumer === undefined) throw thrown
           next = this.caught(thrown)
         }
-      } while (next === CALLING)
+      } while (next === CALLING || next === RAISING)
       if (next === EXITING) return this.#given
       this.pending = next
       return UNWIND

@@ -125,7 +125,15 @@ describe.each(MODES)('%s', (mode) => {
     expect(results(source)).toEqual([5050])
   })
 
-  test('a coroutine keeps its registers when who resumed it fails with what it yields', () => {
+  test.each([
+    ['in a call that is caught', 'pcall(function() return {} .. o .. "z" end)'],
+    ['in a callback, caught outside', 'pcall(string.gsub, "x", "x", function() return {} .. o .. "z" end)'],
+    ['in a coroutine, caught outside', 'pcall(coroutine.wrap(function() return {} .. o .. "z" end))'],
+    [
+      'in a coroutine that its resumer asks',
+      'coroutine.resume(coroutine.create(function() return {} .. o .. "z" end))',
+    ],
+  ])('a coroutine keeps its registers when who resumed it fails with what it yields, %s', (_where, failing) => {
     const source = `local gen = coroutine.wrap(function()
         local p, q = 10, 20
         for i = 1, 1e9 do
@@ -136,7 +144,7 @@ describe.each(MODES)('%s', (mode) => {
       local o = setmetatable({}, { __concat = gen })
       local caught = 0
       for i = 1, 60 do
-        local ok, e = pcall(function() return {} .. o .. "z" end)
+        local ok, e = ${failing}
         if not ok and string.find(e, "attempt to concatenate a table value", 1, true) then caught = caught + 1 end
         local t = gen()
         if t[1] ~= 10 + 2 * i or t[2] ~= 20 or t[3] ~= 2 * i then return i, t[1], t[2], t[3] end
