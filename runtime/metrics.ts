@@ -1,17 +1,15 @@
 // The node's collector of metrics, in the form that Prometheus reads. lua-libraries.md §11.
 
 import { createRequire } from 'node:module'
-import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Counter, Gauge, Histogram, Metric as LibraryMetric, Registry } from 'prom-client'
 import { toText } from './base/bytes.ts'
+import type { ReadMetric } from './base/metric.ts'
 import { Float, type TableValue, type Value } from './base/value.ts'
 import type { NodeService } from './node-services.ts'
 
 const require = createRequire(import.meta.url)
 
 type Library = { readonly prom: typeof import('prom-client'); readonly registry: Registry }
-
-/** Registers metrics that are read when somebody asks. */
-type MetricsSource = (prom: typeof import('prom-client'), registry: Registry) => void
 
 type Metric = Counter | Gauge | Histogram
 type Kind = 'counter' | 'gauge' | 'histogram'
@@ -34,17 +32,23 @@ export class Metrics implements NodeService {
   readonly #known = new Map<string, Known>()
   readonly #warn: (text: string) => void
   readonly #warned = new Set<string>()
-
-  readonly #sources: MetricsSource[] = []
+  /** Those of the runtime that the library does not know yet. */
+  #own: ReadMetric[] = []
 
   constructor(warn: (text: string) => void) {
     this.#warn = warn
   }
 
   /** Adds metrics of the runtime's own; their names are taken from then on. */
-  addSource(source: MetricsSource): void {
-    if (this.#library === undefined) this.#sources.push(source)
-    else source(this.#library.prom, this.#library.registry)
+  add(metrics: readonly ReadMetric[]): void {
+    this.#own.push(...metrics)
+    if (this.#library !== undefined) this.#register(this.#library.registry)
+  }
+
+  #register(registry: Registry): void {
+    // It reads no more of a metric than these have.
+    for (const metric of this.#own) registry.registerMetric(metric as unknown as LibraryMetric)
+    this.#own = []
   }
 
   readonly methods: NodeService['methods'] = {
@@ -84,7 +88,7 @@ export class Metrics implements NodeService {
       const prom = require('prom-client') as typeof import('prom-client')
       const registry = new prom.Registry()
       this.#library = { prom, registry }
-      for (const source of this.#sources.splice(0)) source(prom, registry)
+      this.#register(registry)
     }
     return this.#library
   }

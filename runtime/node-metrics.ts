@@ -1,7 +1,7 @@
-// What every node tells Prometheus of itself. Nothing is counted twice: each metric is read when it is asked for. cluster.md §11.
+// What every node tells of itself, read when somebody asks. cluster.md §11.
 
-import type { Metric, Registry } from 'prom-client'
-import { type Histogram, histogramMetric } from './base/histogram.ts'
+import type { Histogram } from './base/histogram.ts'
+import { counter, histogram, type ReadMetric, type Sample } from './base/metric.ts'
 import type { Undelivered } from './relay/core/route.ts'
 
 export interface NodeFigures {
@@ -10,21 +10,11 @@ export interface NodeFigures {
   undelivered(): Readonly<Record<Undelivered, number>>
 }
 
-export function registerNodeMetrics(
-  prom: typeof import('prom-client'),
-  registry: Registry,
-  { loopLag, undelivered }: NodeFigures,
-): void {
-  const lag = histogramMetric('event_loop_lag_seconds', 'how late the event loop is', [], () => [[{}, loopLag]])
-  registry.registerMetric(lag as unknown as Metric)
-  new prom.Counter({
-    name: 'messages_undeliverable_total',
-    help: 'messages of other nodes to processes that are not here',
-    labelNames: ['why'],
-    registers: [registry],
-    collect() {
-      this.reset()
-      for (const [why, count] of Object.entries(undelivered())) this.inc({ why }, count)
-    },
-  })
+export function nodeMetrics({ loopLag, undelivered }: NodeFigures): ReadMetric[] {
+  return [
+    histogram('event_loop_lag_seconds', 'how late the event loop is', [], () => loopLag),
+    counter('messages_undeliverable_total', 'messages of other nodes to processes that are not here', ['why'], () =>
+      Object.entries(undelivered()).map(([why, count]): Sample => [{ why }, count]),
+    ),
+  ]
 }

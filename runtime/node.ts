@@ -54,7 +54,7 @@ import { NameWatches } from './name-watches.ts'
 import { NamesService } from './names-service.ts'
 import { type DirectoryState, NodeDirectory } from './node-dir.ts'
 import { type NodeEvent, NodeEvents, type NodeEventType } from './node-events.ts'
-import { registerNodeMetrics } from './node-metrics.ts'
+import { nodeMetrics } from './node-metrics.ts'
 import { NodeServices } from './node-services.ts'
 import { isSource } from './places.ts'
 import { ACTOR_HOST, type ActorDefinition, ActorHost, type ActorSpawnOptions, actorEntryId } from './process/actor.ts'
@@ -69,7 +69,7 @@ import {
   type SpawnRequest,
   type ToHost,
 } from './process/port.ts'
-import { registerProcessMetrics } from './process-metrics.ts'
+import { processMetrics } from './process-metrics.ts'
 import { Queues } from './queue/queues.ts'
 import { EventBus, EventService } from './registry/event-bus.ts'
 import { Registry } from './registry/registry.ts'
@@ -82,7 +82,7 @@ import { identityOf, policySetOf } from './security/policy-entries.ts'
 import type { Answer, Outcome, PolicySet } from './services.ts'
 import { PlainStores } from './store/admin-stores.ts'
 import { CrdtStoreKeeper } from './store/crdt-stores.ts'
-import { registerStoreMetrics } from './store/metrics.ts'
+import { storeMetrics } from './store/metrics.ts'
 import { RaftStoreKeeper } from './store/raft-stores.ts'
 import { MemoryStoreKeeper, Stores } from './store/stores.ts'
 import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
@@ -292,7 +292,7 @@ export class Node {
       durable: settings?.raft.storage.kind === 'disk',
       wallMs: systemEnv.wallMs,
     })
-    this.#metrics.addSource((prom, registry) => registerStoreMetrics(prom, registry, stores))
+    this.#metrics.add(storeMetrics(stores))
     for (const keeper of [env, queues, memoryStores, crdtStores, raftStores, this.#groups, volumes])
       this.#resources.add(keeper)
     this.#nodeServices.add('env', env)
@@ -328,7 +328,7 @@ export class Node {
 
   /** A node without groups starts faster without their code. */
   async #loadGroups(): Promise<GroupScopes> {
-    const { ProcessGroups, registerGroupMetrics } = await import('../cluster/index.ts')
+    const { ProcessGroups, groupMetrics } = await import('../cluster/index.ts')
     const groups = new ProcessGroups({
       name: this.name,
       env: systemEnv,
@@ -336,7 +336,7 @@ export class Node {
       defer: systemDriver.defer,
       log: (level, event, fields) => this.#log.write(level, { event, ...fields, node: this.name }, logText(event)),
     })
-    this.#metrics.addSource((prom, registry) => registerGroupMetrics(prom, registry, groups))
+    this.#metrics.add(groupMetrics(groups))
     return groups
   }
 
@@ -361,14 +361,14 @@ export class Node {
       const { settings } = this.app
       const loopLag = new LoopLag(systemEnv)
       this.#loopLag = loopLag
-      this.#metrics.addSource((prom, registry) =>
-        registerNodeMetrics(prom, registry, {
+      this.#metrics.add(
+        nodeMetrics({
           loopLag: loopLag.seconds,
           undelivered: () => this.#relay?.undelivered ?? { stale_epoch: 0, noproc: 0 },
         }),
       )
-      this.#metrics.addSource((prom, registry) =>
-        registerProcessMetrics(prom, registry, {
+      this.#metrics.add(
+        processMetrics({
           hosts: async () =>
             ((await this.#relay?.inspect()) ?? []).map((report) => ({ ...report, host: toText(report.host) })),
           peers: () => this.#peers?.counts ?? { sent: 0, received: 0 },
@@ -562,7 +562,7 @@ export class Node {
   async #startCluster(directory: NodeDirectory): Promise<void> {
     if (this.app.settings.cluster?.enabled !== true) return
     // A node without a cluster starts faster without its code.
-    const { Cluster, registerClusterMetrics } = await import('../cluster/index.ts')
+    const { Cluster, clusterMetrics } = await import('../cluster/index.ts')
     let raised = Promise.resolve()
     this.#cluster = await Cluster.start({
       // The loader knows no more of them than that they are the cluster's; clusterOfThisMachine made them.
@@ -585,7 +585,7 @@ export class Node {
     })
     await raised
     const cluster = this.#cluster
-    this.#metrics.addSource((prom, registry) => registerClusterMetrics(prom, registry, cluster))
+    this.#metrics.add(clusterMetrics(cluster))
   }
 
   /** The convergent store of this node. @throws MoonmeshError when its directory cannot be used; the next call tries again */
@@ -598,7 +598,7 @@ export class Node {
   }
 
   async #makeCrdt(): Promise<CrdtService> {
-    const { openCrdt, registerCrdtMetrics } = await import('../cluster/index.ts')
+    const { openCrdt, crdtMetrics } = await import('../cluster/index.ts')
     const { cluster, node } = this.app.settings
     const crdt = await openCrdt({
       name: this.name,
@@ -610,7 +610,7 @@ export class Node {
         this.#log.write(level, { event, ...fields, node: this.name }, text)
       },
     })
-    this.#metrics.addSource((prom, registry) => registerCrdtMetrics(prom, registry, () => crdt.statistics()))
+    this.#metrics.add(crdtMetrics(() => crdt.statistics()))
     return crdt
   }
 
@@ -657,7 +657,7 @@ export class Node {
   }
 
   async #startLocks(cluster: Cluster, relay: Relay): Promise<void> {
-    const { Locks, registerLocksMetrics } = await import('../cluster/index.ts')
+    const { Locks, lockMetrics } = await import('../cluster/index.ts')
     const { fabric, state, possessions } = cluster
     assert(fabric !== undefined && state !== undefined && possessions !== undefined, 'a connected cluster has a state')
     const locks = new Locks({
@@ -670,7 +670,7 @@ export class Node {
       },
     })
     this.#locks = locks
-    this.#metrics.addSource((prom, registry) => registerLocksMetrics(prom, registry, locks))
+    this.#metrics.add(lockMetrics(locks))
   }
 
   /** Locks that are held in the cluster, by name, at most a thousand behind `after`. @throws MoonmeshError `Unavailable` without consensus */
@@ -680,7 +680,7 @@ export class Node {
   }
 
   async #startNames(cluster: Cluster, relay: Relay): Promise<void> {
-    const { Names, registerNamesMetrics } = await import('../cluster/index.ts')
+    const { Names, nameMetrics } = await import('../cluster/index.ts')
     const { fabric, state, consensus, possessions } = cluster
     assert(fabric !== undefined && state !== undefined && possessions !== undefined, 'a connected cluster has a state')
     this.#names = new Names({
@@ -708,7 +708,7 @@ export class Node {
     const names = this.#names
     const { strongDeadlineMs } = cluster.settings.names
     names.attach({ state, consensus, possessions, strongDeadlineMs })
-    this.#metrics.addSource((prom, registry) => registerNamesMetrics(prom, registry, names))
+    this.#metrics.add(nameMetrics(names))
   }
 
   /** What a name stood for was not there: the message goes once more, to what it stands for now. cluster.md §1.3 */

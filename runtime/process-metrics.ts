@@ -1,8 +1,7 @@
-// Processes, their messages and the scheduler, as Prometheus reads them: the hosts are asked when somebody asks for the metrics, once for all
-// of them. operations.md §5.
+// The metrics of processes, their messages and the scheduler: the hosts are asked when somebody asks for them, once for all. operations.md §5.
 
-import type { Metric, Registry } from 'prom-client'
-import { Histogram, histogramMetric } from './base/histogram.ts'
+import { Histogram } from './base/histogram.ts'
+import { counter, gauge, histogram, type ReadMetric, type Sample } from './base/metric.ts'
 import type { HostFigures, ProcessInfo } from './process/port.ts'
 import { SLICE_BOUNDS } from './process/scheduler.ts'
 
@@ -81,78 +80,69 @@ class Reader {
   }
 }
 
-export function registerProcessMetrics(
-  prom: typeof import('prom-client'),
-  registry: Registry,
-  figures: ProcessFigures,
-): void {
+export function processMetrics(figures: ProcessFigures): ReadMetric[] {
   const reader = new Reader(figures)
-  const registers = [registry]
   const { totals } = reader
-  const gauge = (name: string, help: string, read: (reports: readonly HostReport[]) => number): void => {
-    new prom.Gauge({
-      name,
-      help,
-      registers,
-      async collect() {
-        this.set(read(await reader.read()))
-      },
-    })
-  }
-  const counter = (
-    name: string,
-    help: string,
-    labelNames: string[],
-    read: () => readonly (readonly [labels: Record<string, string>, value: number])[],
-  ): void => {
-    new prom.Counter({
-      name,
-      help,
-      labelNames,
-      registers,
-      async collect() {
-        await reader.read()
-        this.reset()
-        for (const [labels, value] of read()) this.inc(labels, value)
-      },
-    })
-  }
-  new prom.Gauge({
-    name: 'processes',
-    help: 'processes by host and state',
-    labelNames: ['host', 'state'],
-    registers,
-    async collect() {
-      const reports = await reader.read()
-      this.reset()
-      for (const { host, processes } of reports) {
-        for (const state of STATES) this.inc({ host, state }, processes.filter((each) => each.state === state).length)
-      }
-    },
-  })
-  counter('process_spawns_total', 'processes that were started', [], () => [[{}, totals.spawns]])
-  counter('process_exits_total', 'processes that ended, by why', ['reason'], () =>
-    REASONS.map((reason) => [{ reason }, totals.exits[reason]]),
-  )
-  gauge('mailbox_messages', 'unread messages of all processes', (reports) =>
-    sum(reports.map(({ processes }) => sum(processes.map(({ mailbox }) => mailbox)))),
-  )
-  counter('messages_total', 'messages of processes', ['kind'], () => {
-    const { sent, received } = figures.peers()
-    return [
-      [{ kind: 'delivered' }, totals.messages],
-      [{ kind: 'sent' }, sent],
-      [{ kind: 'received' }, received],
-    ]
-  })
-  const slices = histogramMetric('scheduler_slice_seconds', 'slices of processes', [], async () => {
-    await reader.read()
-    return [[{}, totals.sliceTimes]]
-  })
-  registry.registerMetric(slices as unknown as Metric)
-  gauge('scheduler_run_queue', 'processes that wait for their turn', (reports) =>
-    sum(reports.map((report) => report.figures.runQueue)),
-  )
+  /** Of all hosts, once they have been asked. */
+  const asked =
+    <T>(read: (reports: readonly HostReport[]) => T) =>
+    async (): Promise<T> =>
+      read(await reader.read())
+  return [
+    gauge(
+      'processes',
+      'processes by host and state',
+      ['host', 'state'],
+      asked((reports) =>
+        reports.flatMap(({ host, processes }) =>
+          STATES.map((state): Sample => [{ host, state }, processes.filter((each) => each.state === state).length]),
+        ),
+      ),
+    ),
+    counter(
+      'process_spawns_total',
+      'processes that were started',
+      [],
+      asked(() => totals.spawns),
+    ),
+    counter(
+      'process_exits_total',
+      'processes that ended, by why',
+      ['reason'],
+      asked(() => REASONS.map((reason): Sample => [{ reason }, totals.exits[reason]])),
+    ),
+    gauge(
+      'mailbox_messages',
+      'unread messages of all processes',
+      [],
+      asked((reports) => sum(reports.map(({ processes }) => sum(processes.map(({ mailbox }) => mailbox))))),
+    ),
+    counter(
+      'messages_total',
+      'messages of processes',
+      ['kind'],
+      asked((): Sample[] => {
+        const { sent, received } = figures.peers()
+        return [
+          [{ kind: 'delivered' }, totals.messages],
+          [{ kind: 'sent' }, sent],
+          [{ kind: 'received' }, received],
+        ]
+      }),
+    ),
+    histogram(
+      'scheduler_slice_seconds',
+      'slices of processes',
+      [],
+      asked(() => totals.sliceTimes),
+    ),
+    gauge(
+      'scheduler_run_queue',
+      'processes that wait for their turn',
+      [],
+      asked((reports) => sum(reports.map((report) => report.figures.runQueue))),
+    ),
+  ]
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0)

@@ -64,7 +64,7 @@ export interface LockInfo {
   readonly leftMs: number
 }
 
-export interface LockStatistics {
+interface LockStatistics {
   /** By processes of this node. */
   readonly held: number
   /** In the replica of this node; undefined without one. */

@@ -509,7 +509,7 @@ export class Names {
   }
 }
 
-export interface NamesStatistics {
+interface NamesStatistics {
   /** That resolve here. */
   readonly names: readonly { readonly scope: string; readonly count: number }[]
   /** That processes of this node lost. */

@@ -10,9 +10,6 @@ export interface HistogramCounts {
   readonly sum: number
 }
 
-/** What can be read of a histogram. */
-type HistogramReading = Pick<Histogram, 'bounds' | 'count' | 'sum' | 'cumulative'>
-
 export class Histogram {
   /** Upper bounds in seconds, ascending; what is longer than the last is in the count alone. */
   readonly bounds: readonly number[]
@@ -67,57 +64,5 @@ export class Histogram {
       total += count
       return total
     })
-  }
-}
-
-type Labels = Readonly<Record<string, string>>
-
-/** A line of Prometheus' text. */
-interface HistogramSample {
-  readonly metricName: string
-  readonly labels: Record<string, string | number>
-  readonly value: number
-}
-
-type Readings = readonly (readonly [labels: Labels, histogram: HistogramReading])[]
-
-/** A metric of type histogram in the form that a registry of prom-client takes. */
-interface HistogramMetric {
-  readonly name: string
-  readonly help: string
-  readonly type: 'histogram'
-  readonly labelNames: readonly string[]
-  get(): Promise<{ name: string; help: string; type: 'histogram'; aggregator: 'sum'; values: HistogramSample[] }>
-  reset(): void
-}
-
-/** @param read called for each reading: a histogram for every combination of labels */
-export function histogramMetric(
-  name: string,
-  help: string,
-  labelNames: readonly string[],
-  read: () => Readings | Promise<Readings>,
-): HistogramMetric {
-  const samples = async (): Promise<HistogramSample[]> =>
-    (await read()).flatMap(([labels, histogram]) => {
-      const within = histogram.cumulative()
-      return [
-        ...histogram.bounds.map((le, i) => ({
-          metricName: `${name}_bucket`,
-          labels: { le, ...labels },
-          value: within[i] as number,
-        })),
-        { metricName: `${name}_bucket`, labels: { le: '+Inf', ...labels }, value: histogram.count },
-        { metricName: `${name}_sum`, labels: { ...labels }, value: histogram.sum },
-        { metricName: `${name}_count`, labels: { ...labels }, value: histogram.count },
-      ]
-    })
-  return {
-    name,
-    help,
-    type: 'histogram',
-    labelNames,
-    get: async () => ({ name, help, type: 'histogram', aggregator: 'sum', values: await samples() }),
-    reset() {},
   }
 }

@@ -9,7 +9,7 @@ import { afterAll, afterEach, expect, test } from 'vitest'
 import { Cluster } from '../../cluster/cluster.ts'
 import { clusterReader } from '../../cluster/config/machine.ts'
 import type { ClusterSettings } from '../../cluster/config.ts'
-import { registerClusterMetrics } from '../../cluster/metrics.ts'
+import { clusterMetrics } from '../../cluster/metrics.ts'
 import { systemEnv } from '../../runtime/driver.ts'
 import { eventually } from '../tools/eventually.ts'
 
@@ -81,7 +81,7 @@ test('changes that spread by gossip are counted by their age when they were take
   // What the services call with their hybrid clock minus the change's stamp; a clock that is behind makes no negative age.
   for (const ageMs of [250, 40_000, -5]) open.fabric?.converged?.(ageMs)
   const registry = new prom.Registry()
-  registerClusterMetrics(prom, registry, open)
+  for (const metric of clusterMetrics(open)) registry.registerMetric(metric as unknown as prom.Metric)
   const text = await registry.metrics()
   expect(text).toContain('gossip_convergence_seconds_bucket{le="0.25"} 2')
   expect(text).toContain('gossip_convergence_seconds_bucket{le="60"} 3')

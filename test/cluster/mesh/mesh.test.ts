@@ -6,7 +6,7 @@ import { createAuthority, issueCertificate } from '../../../cluster/mesh/certifi
 import type { MeshSettings } from '../../../cluster/mesh/core/settings.ts'
 import { readMaterial } from '../../../cluster/mesh/identity.ts'
 import { Mesh, type MeshOptions } from '../../../cluster/mesh/mesh.ts'
-import { registerMeshMetrics } from '../../../cluster/mesh/metrics.ts'
+import { meshMetrics } from '../../../cluster/mesh/metrics.ts'
 import type { SecuritySettings } from '../../../cluster/mesh/tls.ts'
 import { ProtocolError } from '../../../cluster/mesh/wire/protocol-error.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
@@ -436,7 +436,7 @@ test('the metrics of §4.9 are read off the mesh', async () => {
   await up(a, b)
   expect(a.mesh.send('b', 'app', Buffer.alloc(1000))).toBeUndefined()
   const registry = new prom.Registry()
-  registerMeshMetrics(prom, registry, () => a.mesh.statistics())
+  for (const metric of meshMetrics(() => a.mesh.statistics())) registry.registerMetric(metric as unknown as prom.Metric)
   const text = await eventually(async () => {
     const each = await registry.metrics()
     return each.includes('mesh_messages_total{direction="out",class="app"} 1') && each
