@@ -81,19 +81,13 @@ export const ipairsIterator = new Native('ipairs_iterator', (m, S, at, count) =>
 /** Each adds to the results of the one inside it. */
 const PROTECTIONS_MAX = 5000
 
-/** A native function that fails is caught here: what called `pcall` may be a JavaScript function that the error must not leave. */
+/** Calls what is behind the handler or `at`, below a frame that catches. @returns the number of results from there on, or how to go on */
 function protectedCall(m: Machine, at: number, count: number): number {
-  const { js } = m
-  try {
-    m.co.protections++
-    if (m.co.protections > PROTECTIONS_MAX) throw m.error('C stack overflow')
-    const results = m.callNow(at, count)
-    if (results >= 0) m.co.protections--
-    return results
-  } catch (error) {
-    m.js = js
-    return m.caught(error)
-  }
+  m.co.protections++
+  if (m.co.protections > PROTECTIONS_MAX) throw m.error('C stack overflow')
+  const results = m.callNow(at, count)
+  if (results >= 0) m.co.protections--
+  return results
 }
 
 export function baseLibrary(): Natives {
@@ -165,23 +159,37 @@ export function baseLibrary(): Natives {
       pcall(m, S, at, count) {
         anyArgument(m, count, 1)
         m.pushFrame(PCALL, at)
-        const results = protectedCall(m, at + 1, count - 1)
-        if (results < 0) return results
-        m.co.depth--
-        S[at] = true
-        return results + 1
+        const { co, js } = m
+        const { depth } = co
+        try {
+          const results = protectedCall(m, at + 1, count - 1)
+          if (results < 0) return results
+          co.depth--
+          S[at] = true
+          return results + 1
+        } catch (thrown) {
+          // What called `pcall` may be a function in JavaScript, which the error must not leave.
+          m.js = js
+          return m.caughtAt(thrown, co, depth)
+        }
       },
       xpcall(m, S, at, count) {
         const handler = functionArgument(m, S, at, count, 2)
         const frame = m.pushFrame(XPCALL, at)
         frame.extra = handler
         S[at + 2] = S[at + 1]
-        const results = protectedCall(m, at + 2, count - 2)
-        if (results < 0) return results
-        m.co.depth--
-        S[at] = true
-        move(S, at + 2, at + 1, results)
-        return results + 1
+        const { js } = m
+        try {
+          const results = protectedCall(m, at + 2, count - 2)
+          if (results < 0) return results
+          m.co.depth--
+          S[at] = true
+          move(S, at + 2, at + 1, results)
+          return results + 1
+        } catch (thrown) {
+          m.js = js
+          return m.caught(thrown)
+        }
       },
       rawequal(m, S, at, count) {
         anyArgument(m, count, 1)

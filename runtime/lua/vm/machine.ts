@@ -1222,6 +1222,26 @@ export class Machine {
     }
   }
 
+  /**
+   * For `pcall`, whose frame is at that depth: if that is who catches the error, it has the results at once.
+   * @returns 2: `false` and the error's value, from the frame's base on; or how to go on
+   */
+  caughtAt(thrown: unknown, co: Coroutine, depth: number): number {
+    const error = this.asError(thrown)
+    if (this.co !== co || (error.isFinal && this.barrierDepth > 0)) return this.caught(error)
+    for (let i = co.depth; i > depth; i--) {
+      const { kind } = co.frames[i] as Frame
+      if (kind !== LUA && kind !== NATIVE) return this.caught(error)
+    }
+    this.nativeTop = 0
+    const { base } = co.frames[depth] as Frame
+    co.depth = depth - 1
+    co.protections--
+    co.S[base] = false
+    co.S[base + 1] = error.value
+    return 2
+  }
+
   asError(thrown: unknown): LuaError {
     if (thrown instanceof LuaError) return thrown
     return new LuaError(this.faultValue(thrown))
