@@ -497,7 +497,7 @@ export class VmEngine implements Engine {
   #outOfMemory(root: Root): RunStatus {
     const { machine } = this
     try {
-      return this.#ended(root, machine.caught(machine.memoryError()))
+      return this.#ended(root, machine.raise(machine.raiseLater(machine.memoryError())))
     } catch (thrown) {
       return this.#failed(thrown)
     }

@@ -105,12 +105,12 @@ export function baseLibrary(): Natives {
           return count
         }
         const text = count > 1 ? S[at + 2] : 'assertion failed!'
-        throw typeof text === 'string' ? m.error(text) : new LuaError(text)
+        return m.raiseLater(typeof text === 'string' ? m.error(text) : new LuaError(text))
       },
       error(m, S, at, count) {
         const level = positionArgument(m, S, at, count, 2, 1)
         const value = S[at + 1]
-        throw new LuaError(typeof value === 'string' && level > 0 ? m.where(level) + value : value)
+        return m.raiseLater(new LuaError(typeof value === 'string' && level > 0 ? m.where(level) + value : value))
       },
       getmetatable(m, S, at, count) {
         anyArgument(m, count, 1)
@@ -163,7 +163,7 @@ export function baseLibrary(): Natives {
         const { depth } = co
         try {
           const results = protectedCall(m, at + 1, count - 1)
-          if (results < 0) return results
+          if (results < 0) return m.raisedAt(results, co, depth)
           co.depth--
           S[at] = true
           return results + 1

@@ -1128,40 +1128,46 @@ export class Machine {
    */
   loop(begun: number): number {
     const { js } = this
-    let next = begun
-    while (next === CALLING || next === RAISING) {
+    let next = this.raise(begun)
+    while (next === CALLING) {
       this.js = js + LOOP_COST
       try {
-        if (next === RAISING) this.#raise()
         next = this.#execute()
       } catch (thrown) {
-        this.js = js
-        next = this.caught(thrown)
+        next = this.raiseLater(thrown)
       }
+      this.js = js
+      next = this.raise(next)
     }
-    this.js = js
     return next
   }
 
   #raised: unknown
 
   /**
-   * The coroutine that runs now fails, but the functions in JavaScript that called this are of another, which lives on: they leave first,
-   * as for everything that takes time.
+   * Raises an error where the machine stands, once the functions in JavaScript that called this have left, as for everything that takes time.
+   * They may be those of another coroutine, which lives on; and it costs less than to throw.
    */
   raiseLater(thrown: unknown): number {
     this.#raised = thrown
     return RAISING
   }
 
-  #raise(): never {
+  /** Whatever is to be raised is raised. @returns how to go on, other than by raising */
+  raise(begun: number): number {
+    let next = begun
+    while (next === RAISING) next = this.caught(this.#takeRaised())
+    return next
+  }
+
+  #takeRaised(): unknown {
     const thrown = this.#raised
     this.#raised = undefined
-    throw thrown
+    return thrown
   }
 
   /**
-   * Finds who catches the error, and goes on there.
+   * Finds who catches the error, and goes on there. @returns how, which may be to raise another
    * @param below a coroutine of which functions in JavaScript may be running: its frames are theirs
    * @throws LuaError when that is somebody beyond this loop, or in `below`
    */
@@ -1185,17 +1191,18 @@ export class Machine {
             S[base + 2] = error.value
             try {
               const results = this.callAt(base + 1, 1)
-              return results >= 0 ? this.deliver(base + 1, results) : results
+              if (results !== RAISING) return results >= 0 ? this.deliver(base + 1, results) : results
+              error = this.asError(this.#takeRaised())
             } catch (again) {
               error = this.asError(again)
-              continue
             }
+            continue
           }
           co.depth--
           co.protections--
           S[base] = false
           S[base + 1] = frame.kind === HANDLER ? 'error in error handling' : error.value
-          return this.deliver(base, 2)
+          return this.#handOver(base)
         }
         if (frame.kind === BARRIER) throw error
         co.depth--
@@ -1215,10 +1222,20 @@ export class Machine {
         this.#ensure(to.S, top + 2)
         to.S[top] = false
         to.S[top + 1] = error.value
-        return this.deliver(top, 2)
+        return this.#handOver(top)
       }
       if (typeof error.value === 'string') error = new LuaError(this.where(1) + error.value, error.isFinal)
       if (co === this.nested || to === below) throw error
+    }
+  }
+
+  /** Gives `false` and an error's value, which are at `at`, to who caught it. @returns as `deliver` */
+  #handOver(at: number): number {
+    try {
+      return this.deliver(at, 2)
+    } catch (thrown) {
+      // Who caught it can do nothing with them, and may be caught in turn.
+      return this.raiseLater(thrown)
     }
   }
 
@@ -1240,6 +1257,11 @@ export class Machine {
     co.S[base] = false
     co.S[base + 1] = error.value
     return 2
+  }
+
+  /** For `pcall`, whose frame is at that depth: what it called has no results yet. @returns as `caughtAt` */
+  raisedAt(next: number, co: Coroutine, depth: number): number {
+    return next === RAISING ? this.caughtAt(this.#takeRaised(), co, depth) : next
   }
 
   asError(thrown: unknown): LuaError {
@@ -2015,7 +2037,7 @@ export class Machine {
       do {
         this.js = js + LOOP_COST
         try {
-          if (next === RAISING) this.#raise()
+          if (next === RAISING) throw this.#takeRaised()
           if (next === COLD) next = this.#enterPlace(inner)
           if (next < 0 && next !== CALLING) continue
           next = this.#execute()

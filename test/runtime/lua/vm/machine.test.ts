@@ -153,6 +153,49 @@ describe.each(MODES)('%s', (mode) => {
     expect(results(source)).toEqual([60])
   })
 
+  test('what is caught for somebody who can do nothing with it fails in turn, and is caught above', () => {
+    const source = `local t = setmetatable({}, {
+        __concat = pcall,
+        __call = function() for i = 1, 3000 do end error("x") end,
+      })
+      local n = 0
+      for i = 1, 50 do
+        local ok, e = pcall(function() return "z" .. t .. "y" end)
+        if not ok and string.find(e, "attempt to concatenate a boolean value", 1, true) then n = n + 1 end
+      end
+      return n`
+    expect(results(source)).toEqual([50])
+  })
+
+  test('errors of error and assert where the library calls them', () => {
+    const source = `local out = {}
+      local function add(...) out[#out + 1] = table.concat({ ... }, " ") end
+      local function text(ok, e) return tostring(ok) .. " " .. tostring(e) end
+      for i = 1, 40 do
+        out = {}
+        add(text(xpcall(error, error, "a")))
+        add(text(xpcall(function() error("q", 0) end, error)))
+        add(text(xpcall(function() error("q", 0) end, function(e) return e .. "!" end)))
+        add(text(pcall(coroutine.wrap(error), "x")))
+        add(text(coroutine.resume(coroutine.create(error), 5)))
+        add(text(pcall(assert, false, "m")))
+        add(text(pcall(assert, nil)))
+        add(text(pcall(error)))
+        add(text(pcall(table.sort, { 3, 2, 1 }, function() error("s", 0) end)))
+        add(text(pcall(string.gsub, "abc", "%w", function() error("g", 0) end)))
+        add(text(pcall(function() return setmetatable({}, { __index = function() error("i", 0) end }).x end)))
+        add(text(pcall(function() for k in error, "e" do end end)))
+        local caught = pcall(function() local ok, e = pcall(error, "in", 0) error(e .. "ner", 0) end)
+        add(tostring(caught))
+      end
+      return table.concat(out, "; ")`
+    // As lua5.3 says, but for the name of the chunk.
+    expect(results(source)).toEqual([
+      'false error in error handling; false error in error handling; false q!; false x; false 5; false m; ' +
+        'false assertion failed!; false nil; false s; false g; false i; false t:17: e; false',
+    ])
+  })
+
   test('what a coroutine raises at once leaves alone what a function of JavaScript above it waits for', () => {
     const source = `local function native(n) local p, q, r, s = 1, 2, 3, 4 local w = coroutine.wrap(error) w("x") return p, q, r, s end
       local function lua(n) local p, q, r, s = 1, 2, 3, 4 coroutine.wrap(function() error("y") end)() return p, q, r, s end
