@@ -26,6 +26,10 @@ const LEFT = 3
 /** The instruction is done over by the machine's loop. */
 const AGAIN = 4
 
+/** The condition that the function in register `a` is `select`, and what is behind it one of its usual arguments. */
+const selects = (a: number): string =>
+  `r${a}===m.selectNative&&(r${a + 1}==='#'||typeof r${a + 1}==='number'&&r${a + 1}>0&&(r${a + 1}|0)===r${a + 1})`
+
 /** @param pc where the frame goes on; below zero: it knows   @param why SLICE … AGAIN; 0: `pending` says it */
 function leave(machine: Machine, frame: Frame, pc: number, why: number): void {
   machine.js--
@@ -721,15 +725,22 @@ class Generator {
     return `t=${guard}r${a} instanceof Closure&&r${a}.proto.entry!==undefined?r${a}.proto.entry(m,r${a},base+${a + 1}${list}):${other};`
   }
 
+  /** Whether it may be `select(i, ...)` or `select('#', ...)`, which needs no call. */
+  #isSelect(a: number, b: number): boolean {
+    return b === 0 && this.#openFrom === a + 2
+  }
+
   #call(pc: number, a: number, b: number, c: number): void {
     const out = this.#out
-    // One value of `select(i, ...)`, or `select('#', ...)`.
-    const isSelect = b === 0 && c === 2 && this.#openFrom === a + 2
+    const isSelect = (c === 2 || c === 0) && this.#isSelect(a, b)
     if (isSelect) {
       const i = `r${a + 1}`
       out.push(
-        `if(r${a}===m.selectNative&&(${i}==='#'||typeof ${i}==='number'&&${i}>0&&(${i}|0)===${i}))` +
-          `r${a}=${i}==='#'?ov.length:${i}<=ov.length?ov[${i}-1]:undefined;else{`,
+        `if(${selects(a)})` +
+          (c === 2
+            ? `r${a}=${i}==='#'?ov.length:${i}<=ov.length?ov[${i}-1]:undefined;`
+            : `ov=${i}==='#'?[ov.length]:ov.slice(${i}-1);`) +
+          'else{',
       )
     }
     out.push(`fr.pc=${pc + 1};${this.#callText(a, b)}if(t===UNWIND){${this.#spill('-1,0', a)}}`)
@@ -747,6 +758,12 @@ class Generator {
 
   /** A call whose frame goes when it is unwound, so that tail calls may follow each other for ever. */
   #tailCall(pc: number, a: number, b: number): void {
+    if (this.#isSelect(a, b)) {
+      const i = `r${a + 1}`
+      this.#out.push(
+        `if(${selects(a)}){co.depth=d-1;m.js--;if(${i}==='#')return ov.length;m.many=ov.slice(${i}-1);return MULTI;}`,
+      )
+    }
     this.#out.push(
       `fr.pc=${pc + 1};${this.#callText(a, b)}` +
         `if(t===UNWIND){if(m.co===co&&co.depth>d){m.dropFrame(co,d);m.js--;return UNWIND}${this.#spill('-1,0', a)}}` +

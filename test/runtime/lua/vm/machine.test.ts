@@ -153,6 +153,38 @@ describe.each(MODES)('%s', (mode) => {
     expect(results(source)).toEqual([60])
   })
 
+  test('select, whatever becomes of its results', () => {
+    const source = `local function tail(i, ...) return select(i, ...) end
+      local function list(i, ...) return { select(i, ...) } end
+      local function passed(i, ...) return table.concat({ "", tail(1, select(i, ...)) }, ",") end
+      local function one(i, ...) return (select(i, ...)) end
+      local function text(...)
+        local out = { select("#", ...) }
+        for i = 1, select("#", ...) do out[i + 1] = tostring((select(i, ...))) end
+        return table.concat(out, " ")
+      end
+      local out
+      for i = 1, 60 do
+        out = {}
+        for _, at in ipairs({ "#", 1, 2, 3, 4, -1, -3, 2.0 }) do
+          out[#out + 1] = text(tail(at, 1, nil, "c"))
+          out[#out + 1] = #list(at, 1, 2, "c")
+          out[#out + 1] = passed(at, "a", 2, 3)
+          out[#out + 1] = tostring(one(at, 1, nil, "c"))
+        end
+        out[#out + 1] = tostring(select(2, pcall(tail, 0, 1)))
+        out[#out + 1] = tostring(select(2, pcall(tail, "x", 1)))
+        out[#out + 1] = text(tail(1))
+      end
+      return table.concat(out, "; ")`
+    // As lua5.3 says, but for the name of the chunk.
+    expect(results(source)).toEqual([
+      '1 3; 1; ,3; 3; 3 1 nil c; 3; ,a,2,3; 1; 2 nil c; 2; ,2,3; nil; 1 c; 1; ,3; c; 0; 0; ; nil; 1 c; 1; ,3; c; ' +
+        "3 1 nil c; 3; ,a,2,3; 1; 2 nil c; 2; ,2,3; nil; t:1: bad argument #1 to 'select' (index out of range); " +
+        "t:1: bad argument #1 to 'select' (number expected, got string); 0",
+    ])
+  })
+
   test('what is caught for somebody who can do nothing with it fails in turn, and is caught above', () => {
     const source = `local t = setmetatable({}, {
         __concat = pcall,
