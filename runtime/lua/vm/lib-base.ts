@@ -101,7 +101,7 @@ export function baseLibrary(): Natives {
         anyArgument(m, count, 1)
         const value = S[at + 1]
         if (value !== undefined && value !== false) {
-          S.copyWithin(at, at + 1, at + 1 + count)
+          move(S, at + 1, at, count)
           return count
         }
         const text = count > 1 ? S[at + 2] : 'assertion failed!'

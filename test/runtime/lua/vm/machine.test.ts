@@ -185,6 +185,36 @@ describe.each(MODES)('%s', (mode) => {
     ])
   })
 
+  test('lists of all lengths: table.insert and table.remove do what a loop does', () => {
+    const source = `local function put(t, at, v) for i = #t, at, -1 do t[i + 1] = t[i] end t[at] = v end
+      local function take(t, at) local v = t[at] for i = at, #t do t[i] = t[i + 1] end return v end
+      local a, b = {}, {}
+      local x, longest = 1, 0
+      local function random(n) x = (x * 1103515245 + 12345) % 2147483648 return x // 65536 % n + 1 end
+      for round = 1, 3000 do
+        local grows = round % 300 < 170
+        if #a == 0 or grows and random(4) > 1 then
+          local at = random(#a + 1)
+          put(a, at, round)
+          table.insert(b, at, round)
+        else
+          local at = random(#a)
+          if take(a, at) ~= table.remove(b, at) then return "taken", round end
+        end
+        if #a ~= #b then return "length", round, #a, #b end
+        longest = math.max(longest, #a)
+        local at = random(#a + 1)
+        if a[at] ~= b[at] then return "value", round, at end
+      end
+      local n = 0
+      for k, v in pairs(b) do
+        if a[k] ~= v then return "key", k end
+        n = n + 1
+      end
+      return n == #a and longest > 60`
+    expect(results(source)).toEqual([true])
+  })
+
   test('what is caught for somebody who can do nothing with it fails in turn, and is caught above', () => {
     const source = `local t = setmetatable({}, {
         __concat = pcall,
