@@ -136,8 +136,27 @@ export abstract class Host implements ProcessHost {
   // ---- spawning
 
   spawn(request: SpawnRequest, done: Done<string>, ended?: Done<Value>): void {
-    if (request.host === this.options.id && !this.options.sharesHost) this.#spawnHere(request, undefined, done, ended)
-    else this.#spawnElsewhere(request, done, ended)
+    if (request.host === this.options.id && !this.options.sharesHost) {
+      this.#spawnHere(request, undefined, done, ended)
+      return
+    }
+    const holder = this.#isOfThisNode(request.host) ? this.#standIn(request) : undefined
+    if (holder === undefined) this.#spawnElsewhere(request, done, ended)
+    else this.#signal(request, holder, done)
+  }
+
+  /** Names are those of the node on which the child would be. */
+  #isOfThisNode(host: string): boolean {
+    const at = host.indexOf('@')
+    return at < 0 || host.slice(0, at) === this.options.node
+  }
+
+  /**
+   * Who is signalled instead of a new process (lua-core.md §9.10). Asked before anything else: what the host would refuse, as it is full, does
+   * not matter then. Whoever waits for the end waits for a process of its own, and nobody else can stand for one that was saved.
+   */
+  #standIn({ name, wantsEnd, saved }: SpawnRequest): string | undefined {
+    return name === undefined || wantsEnd || saved !== undefined ? undefined : this.names.lookup(name)
   }
 
   #spawnElsewhere(request: SpawnRequest, done: Done<string>, ended?: Done<Value>): void {
@@ -167,6 +186,8 @@ export abstract class Host implements ProcessHost {
   #spawnHere(request: SpawnRequest, ref: number | undefined, done: Done<string>, ended?: Done<Value>): void {
     if (request.args.length > ARGS_COUNT_MAX) return done({ ok: false, error: tooManyArgs(request.args.length) })
     if (this.runsOtherwise(request, ref, done, ended)) return
+    const holder = this.#standIn(request)
+    if (holder !== undefined) return this.#signal(request, holder, done)
     const refusal = this.#whyNoSpawn()
     if (refusal !== undefined) return done({ ok: false, error: refusal })
     const pid = this.#pids.next()
@@ -207,15 +228,15 @@ export abstract class Host implements ProcessHost {
     const { id, processCountMax } = this.options
     if (this.#stopping !== undefined)
       return new MoonmeshError('Unavailable', `host is shutting down: ${toText(id)}`, { retryable: true })
-    if (this.#processes.size < processCountMax) return undefined
-    return new MoonmeshError(
-      'LimitExceeded',
-      `host ${toText(id)} already runs ${processCountMax} processes (host.max_processes)`,
-      {
-        retryable: true,
-        details: { host_id: toText(id), max_processes: processCountMax },
-      },
-    )
+    return this.#processes.size < processCountMax ? undefined : this.full()
+  }
+
+  /** There can be no further process, as long as none ends. */
+  protected full(): MoonmeshError {
+    const { id, processCountMax } = this.options
+    const text = `host ${toText(id)} already runs ${processCountMax} processes (host.max_processes)`
+    const details = { host_id: toText(id), max_processes: processCountMax }
+    return new MoonmeshError('LimitExceeded', text, { retryable: true, details })
   }
 
   #start(process: Process, request: SpawnRequest): void {
@@ -227,23 +248,25 @@ export abstract class Host implements ProcessHost {
     }
   }
 
-  /** A taken name means: signal its holder instead (lua-core.md §9.10). */
+  /** It may have been taken since the spawn began, or by somebody of whom this host has not heard yet. */
   #claimName(process: Process, request: SpawnRequest, name: string): void {
     this.registerName(name, process.pid, (answer) => {
       if (process.isEnded) return
       if (answer.ok) return this.#start(process, request)
-      const holder = answer.error.kind === 'AlreadyExists' ? this.names.lookup(name) : undefined
-      // Whoever waits for the end waits for a process of its own; and nobody else can stand for one that was saved.
-      if (holder === undefined || request.wantsEnd || request.saved !== undefined)
-        return this.loadFailed(process, { ok: false, error: errorFrom(answer.error) })
+      const holder = answer.error.kind === 'AlreadyExists' ? this.#standIn(request) : undefined
+      if (holder === undefined) return this.loadFailed(process, { ok: false, error: errorFrom(answer.error) })
       const spawning = this.#forget(process)
-      for (const { topic, values } of request.messages) {
-        this.ask({ kind: 'send', to: holder, from: '', topic, values }, () => {})
-      }
-      spawning?.done({ ok: true, value: holder })
-      if (request.monitor) this.#joinHolder('monitor', request.from, holder)
-      if (request.link) this.#joinHolder('link', request.from, holder)
+      this.#signal(request, holder, (told) => spawning?.done(told))
     })
+  }
+
+  #signal(request: SpawnRequest, holder: string, done: Done<string>): void {
+    for (const { topic, values } of request.messages) {
+      this.ask({ kind: 'send', to: holder, from: '', topic, values }, () => {})
+    }
+    done({ ok: true, value: holder })
+    if (request.monitor) this.#joinHolder('monitor', request.from, holder)
+    if (request.link) this.#joinHolder('link', request.from, holder)
   }
 
   /** The holder of the name may have ended before it is asked: whoever watches it hears of that, after it has learned whom it watches. */

@@ -50,7 +50,7 @@ export class LuaHost extends Host {
     modules: readonly LibraryModule[],
     evaluateExpression: EvaluateExpression,
   ) {
-    super(options, port, driver)
+    super(options.hasTerminal ? { ...options, processCountMax: 1 } : options, port, driver)
     this.engine = engine
     engine.moreBudget = (owner, used) => (owner as LuaProcess).anotherSlice(used)
     this.sandbox = new Sandbox(engine, modules, (id) => this.#entries.get(id))
@@ -62,11 +62,6 @@ export class LuaHost extends Host {
   }
 
   protected override create(pid: string, request: SpawnRequest): Process {
-    if (this.terminal !== undefined && this.processCount > 0) {
-      throw new MoonmeshError('Unavailable', `terminal host ${toText(this.options.id)} already runs a process`, {
-        retryable: true,
-      })
-    }
     if (this.#isConsole && request.from !== '') {
       throw new MoonmeshError('PermissionDenied', `host ${toText(this.options.id)} runs consoles alone`, {
         retryable: false,
@@ -74,6 +69,12 @@ export class LuaHost extends Host {
     }
     this.assertProcessEntry(request.entryId)
     return new LuaProcess(this, pid, request)
+  }
+
+  protected override full(): MoonmeshError {
+    if (this.terminal === undefined) return super.full()
+    const text = `terminal host ${toText(this.options.id)} already runs a process, and runs one at a time`
+    return new MoonmeshError('Unavailable', text, { retryable: true })
   }
 
   codeOf(entryId: string): CodeEntry | undefined {
@@ -153,7 +154,8 @@ export class LuaHost extends Host {
   assertProcessEntry(id: string): void {
     const kind = this.#entries.get(id)?.kind
     if (kind === 'process.lua') return
-    const why = kind === undefined ? 'no such entry' : `the entry is a ${kind}, not a process.lua`
+    const why =
+      kind === undefined ? 'there is no process.lua with this id' : `the entry is a ${kind}, not a process.lua`
     throw new MoonmeshError('NotFound', `factory not found: ${toText(id)} (${why})`, {
       retryable: false,
       details: { factory_id: toText(id) },

@@ -42,3 +42,17 @@ describe('io.raw (lua-libraries.md §13)', () => {
     node.close()
   })
 })
+
+describe('a terminal host (lua-core.md §20)', () => {
+  test('runs one process at a time, and says so', () => {
+    const node = onTerminal(
+      `local _, e = process.spawn("app:main", "app:term") return { e:kind(), e:message(), e:retryable() }`,
+    )
+    expect(run(node)).toEqual([
+      'Unavailable',
+      'terminal host app:term already runs a process, and runs one at a time',
+      true,
+    ])
+    node.close()
+  })
+})

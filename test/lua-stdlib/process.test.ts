@@ -395,6 +395,22 @@ describe('the spawn builder (§9.10)', () => {
   })
 })
 
+describe('spawn-or-signal (§9.10)', () => {
+  test.each(['app:one', 'app:a'])('a spawner on %s signals the holder though the host of the child is full', (host) => {
+    const node = make({
+      'app:main': `return function()
+        local b = process.with_context({}):with_name("job"):with_message("go", 6)
+        local pid, err = b:spawn_monitored("app:take", "app:one")
+        return { pid, process.events():receive().result.value, err }
+      end`,
+      'app:take': 'return function() process.registry.register("job") return process.listen("go"):receive() end',
+    })
+    node.startHost('app:one', { processCountMax: host === 'app:one' ? 2 : 1 })
+    const { pid } = node.spawn('app:take', [], 'app:one')
+    expect(node.run('app:main', [], { host })).toEqual([pid, 6])
+  })
+})
+
 describe('monitors, links, cancel, terminate (§8, §9.4, §9.5)', () => {
   test.each(['app:a', 'app:b'])('a monitor on %s hears of any end once', (host) => {
     const source = `local pid = process.spawn("app:polite", "${host}")

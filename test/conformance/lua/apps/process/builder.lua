@@ -207,6 +207,20 @@ local function main()
         t.equal(mail.next(events).from, holder)
         mail.no_events()
     end)
+    case("a taken name: it does not matter whether there could be a new process", function()
+        local holder = assert(base:with_name("builder.single"):spawn("proc:collector", "proc:single"))
+        t.fails("LimitExceeded", "max_processes", base:spawn("proc:collector", "proc:single"))
+        for _, host in ipairs({ "proc:single", "proc:asleep", "proc:nowhere" }) do
+            t.values({ holder, nil, n = 2 }, base:with_name("builder.single"):with_message("m", host):spawn("proc:nothing", host))
+        end
+        local seen = process.listen("seen")
+        process.send(holder, "get")
+        local texts = {}
+        for i, message in ipairs(mail.next(seen).list) do texts[i] = message.value end
+        t.equal(texts, { "proc:single", "proc:asleep", "proc:nowhere" })
+        process.unlisten(seen)
+        process.terminate(holder)
+    end)
     case("a taken name of a process on another host", function()
         local holder = assert(base:with_name("builder.elsewhere"):spawn("proc:told", "proc:narrow"))
         t.values({ holder, nil, n = 2 }, base:with_name("builder.elsewhere"):with_message("m", "over there"):spawn_monitored("proc:idle", mail.host))
