@@ -883,7 +883,7 @@ export class Node {
    */
   async spawn(actor: string | ActorDefinition, options: ActorSpawnOptions = {}): Promise<string> {
     const { pid } = await this.#spawn(this.#actorHost.request('', actor, options))
-    return pid
+    return toText(pid)
   }
 
   /** Starts it, waits for its end and resolves with its result as plain data. @throws MoonmeshError its failure */
@@ -900,7 +900,9 @@ export class Node {
    * @throws MoonmeshError `NotFound` (no such process or name), `LimitExceeded` (its mailbox is full)
    */
   async send(to: string, topic: string, ...values: unknown[]): Promise<void> {
-    await this.#actorHost.sendPlain('', to, topic, values)
+    requireForm('to', to, 'text')
+    // What `lookup` says holds here: a name that was taken a moment ago is on its way to the hosts.
+    await this.#actorHost.sendPlain('', this.lookup(to) ?? to, topic, values)
   }
 
   /**
@@ -945,13 +947,14 @@ export class Node {
       name: name === undefined ? undefined : toBytes(name),
       saved: heap,
     })
-    return pid
+    return toText(pid)
   }
 
   /** The PID that a local name stands for. */
   lookup(name: string): string | undefined {
     requireForm('name', name, 'text')
-    return this.#switchboard.lookup(toBytes(name))
+    const pid = this.#switchboard.lookup(toBytes(name))
+    return pid === undefined ? undefined : toText(pid)
   }
 
   /** Makes an actor known by name, so that Lua can spawn it on `system:actors`. */
@@ -1066,7 +1069,7 @@ export class Node {
       if (entry.kind !== 'process.service' || !outdated.has(entry.process) || changed.includes(entry.id)) continue
       const running = await this.#services.get(entry.id)?.running.catch(() => undefined)
       if (running === undefined) continue
-      if (upgradable.has(running.pid)) told.push(entry.id)
+      if (upgradable.has(toText(running.pid))) told.push(entry.id)
       else {
         await this.#supervisor?.restart(entry.id).then(
           () => restarted.push(entry.id),
@@ -1197,6 +1200,7 @@ export class Node {
       .flatMap((report) => report.processes)
       .map((info) => ({
         ...info,
+        pid: toText(info.pid),
         entry: toText(info.entry),
         host: toText(info.host),
         names: this.#switchboard.namesOf(info.pid).map(toText),

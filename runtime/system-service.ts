@@ -122,7 +122,7 @@ export class SystemService implements NodeService {
 
   #process({ pid, host, entry, state, reductions, ageMs }: ProcessInfo): TableValue {
     return record({
-      pid,
+      pid: toBytes(pid),
       host: toBytes(host),
       source: toBytes(entry),
       state: STATES[state],

@@ -193,14 +193,15 @@ class MailQueue<Raw, T> implements Receiver<T> {
 
 function messageOf(envelope: Envelope): Message {
   const values = envelope.values.map((value) => toPlain(value))
-  return { topic: toText(envelope.topic), from: envelope.from, value: values[0], values }
+  return { topic: toText(envelope.topic), from: toText(envelope.from), value: values[0], values }
 }
 
 function eventOf(event: LifecycleEvent): ActorEvent {
   const at = Math.floor(event.atMs / 1000)
-  if (event.kind === 'cancel') return { kind: 'cancel', from: event.from, at, reason: toText(event.reason) }
+  if (event.kind === 'cancel') return { kind: 'cancel', from: toText(event.from), at, reason: toText(event.reason) }
   if (event.kind === 'outdated') return { kind: 'cancel', from: '', at, reason: 'outdated' }
-  const { kind, from, outcome } = event
+  const { kind, outcome } = event
+  const from = toText(event.from)
   return { kind, from, at, result: outcome.ok ? { value: toPlain(outcome.value) } : { error: errorTo(outcome.error) } }
 }
 
@@ -244,7 +245,7 @@ class ActorProcess extends Process {
 
   override release(): void {
     this.isEnded = true
-    const error = new MoonmeshError('Terminated', `actor ${this.pid} has ended`, { retryable: false })
+    const error = new MoonmeshError('Terminated', `actor ${toText(this.pid)} has ended`, { retryable: false })
     for (const queue of this.#queues) queue.end(error)
     this.#abort.abort(error)
   }
@@ -263,7 +264,7 @@ class ActorProcess extends Process {
     mailbox.openEvents(events)
     let isInboxOpen = false
     return {
-      pid,
+      pid: toText(pid),
       signal: this.#abort.signal,
       get inbox() {
         if (!isInboxOpen) mailbox.openInbox(inbox)
@@ -297,7 +298,10 @@ class ActorProcess extends Process {
       },
       register: (name) => settle((done) => host.names.register(bytesOf('name', name), pid, done)),
       unregister: (name) => settle((done) => host.names.unregister(bytesOf('name', name), done)),
-      lookup: (name) => host.names.lookup(bytesOf('name', name)),
+      lookup: (name) => {
+        const holder = host.names.lookup(bytesOf('name', name))
+        return holder === undefined ? undefined : toText(holder)
+      },
     }
   }
 }
@@ -339,8 +343,8 @@ export class ActorHost extends Host {
   protected override create(pid: string, request: SpawnRequest): Process {
     const definition = this.#definitions.get(request.entryId)
     if (definition === undefined) {
-      const details = { factory_id: request.entryId }
-      throw new MoonmeshError('NotFound', `factory not found: ${request.entryId} (no such actor)`, {
+      const details = { factory_id: toText(request.entryId) }
+      throw new MoonmeshError('NotFound', `factory not found: ${toText(request.entryId)} (no such actor)`, {
         retryable: false,
         details,
       })
@@ -397,7 +401,7 @@ export class ActorHost extends Host {
 
   async spawnPlain(by: Process, actor: string | ActorDefinition, options?: ActorSpawnOptions): Promise<string> {
     const request = { ...this.request(by.pid, actor, options), context: by.context, identity: by.identity }
-    return settle((done) => this.spawn(request, done))
+    return toText(await settle<string>((done) => this.spawn(request, done)))
   }
 
   async execPlain(by: Process, actor: string | ActorDefinition, options?: ActorSpawnOptions): Promise<Plain> {

@@ -53,6 +53,11 @@ async function start(...entries: EntryDefinition[]): Promise<Node> {
   return node
 }
 
+/** What the admin interface shows. */
+interface Internals {
+  processes(): Promise<{ pid: string }[]>
+}
+
 const failure = (promise: Promise<unknown>): Promise<MoonmeshError> =>
   promise.then(
     () => Promise.reject(new Error('did not fail')),
@@ -142,6 +147,61 @@ describe('TypeScript actors', () => {
     await node.send('collector', 'plain', { text: 'hé', list: [1, 2.5, true] })
     await node.send('collector', 'plain', 'last')
     expect(await end).toEqual(['plain', { text: 'hé', list: [1, 2.5, true] }, 3, 'zwei', 'last'])
+  })
+
+  test('are reached by their name as soon as lookup knows it', async () => {
+    const node = await start()
+    const end = node.exec(
+      defineActor('reader', async (self) => (await self.inbox.receive())?.value),
+      { name: 'reader' },
+    )
+    while (node.lookup('reader') === undefined) await new Promise(setImmediate)
+    await node.send('reader', 'topic', 7)
+    expect(await end).toBe(7)
+  })
+
+  test('PIDs of hosts with letters beyond ASCII are text, in and out', async () => {
+    const host = 't:hö'
+    const node = await start(
+      { ...HOST, id: host },
+      lua(
+        't:écho',
+        `return function()
+           process.registry.register("é")
+           local m = process.inbox():receive()
+           process.send(m:from(), "back", process.pid())
+           process.inbox():receive()
+         end`,
+      ),
+      {
+        ...lua(
+          't:list',
+          `return function()
+             local pids = {}
+             for i, process in ipairs(require("system").hosts.processes("t:hö")) do pids[i] = process.pid end
+             return pids
+           end`,
+        ),
+        modules: ['system'],
+      },
+    )
+    const pid = await node.spawn('t:écho', { host })
+    expect(pid).toMatch(/^\{t:hö\|/)
+    const asker = defineActor('asker', async (self, to: string) => {
+      const back = self.listen('back')
+      await self.monitor(to)
+      await self.send(to, 'ask')
+      const answer = await back.receive()
+      const child = await self.spawn('t:écho', { host })
+      await self.terminate(to)
+      return [answer?.value, answer?.from, (await self.events.receive())?.from, child.startsWith('{t:hö|')]
+    })
+    await eventually(() => expect(node.lookup('é')).toBe(pid))
+    expect(await node.exec(asker, { args: [pid] })).toEqual([pid, pid, pid, true])
+    expect((await failure(node.send(pid, 'late'))).message).toBe(`process not found: ${pid}`)
+    const pids = (await (node as unknown as Internals).processes()).map((process) => process.pid)
+    expect(pids).toEqual([expect.stringMatching(/^\{t:hö\|/)])
+    expect(await node.exec('t:list', { host })).toEqual(expect.arrayContaining(pids))
   })
 
   test('receive gives up after its timeout', async () => {
