@@ -38,6 +38,17 @@ export class MoonmeshError extends Error {
     this.retryable = options.retryable
     this.details = options.details
   }
+
+  /** Within results that are written as JSON: what a person and a program need, and nothing of the class. */
+  toJSON(): Record<string, unknown> {
+    const { kind, message, retryable, details } = this
+    return {
+      kind,
+      message,
+      ...(retryable === undefined ? {} : { retryable }),
+      ...(details === undefined ? {} : { details }),
+    }
+  }
 }
 
 /** The text of anything thrown. */

@@ -89,6 +89,20 @@ export function toPlain(value: Value): Plain {
   return out
 }
 
+/**
+ * Plain data as JSON on one line, or indented. Integers beyond the safe range, which JSON readers would round, become text.
+ * @throws TypeError, RangeError for what contains itself or is nested too deep
+ */
+export function jsonOf(value: unknown, options: { indent?: number } = {}): string {
+  return JSON.stringify(value, jsonValue, options.indent) ?? 'null'
+}
+
+/** What JSON has no words for. */
+function jsonValue(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value)
+  return value instanceof Map ? [...value] : value
+}
+
 type Made = Map<TableValue, Plain[] | Record<string, Plain>>
 
 function plainOf(value: Value, made: Made): Plain {

@@ -1,6 +1,7 @@
 // What commands say: results to standard output, everything else to standard error; as text for people or JSON for programs.
 
 import type { Writable } from 'node:stream'
+import { jsonOf } from '../base/plain.ts'
 
 interface OutputOptions {
   json: boolean
@@ -60,12 +61,12 @@ export class Output {
   }
 
   json(value: unknown): void {
-    this.#stdout.write(`${JSON.stringify(value, undefined, this.isCompact ? undefined : 2)}\n`)
+    this.#stdout.write(`${jsonOf(value, this.isCompact ? {} : { indent: 2 })}\n`)
   }
 
   /** For results that come one after the other. */
   jsonLine(value: unknown): void {
-    this.#stdout.write(`${JSON.stringify(value)}\n`)
+    this.#stdout.write(`${jsonOf(value)}\n`)
   }
 
   bytes(data: Uint8Array): void {

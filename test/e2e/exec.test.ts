@@ -71,6 +71,29 @@ describe('the result makes the exit code', () => {
     expect(failed.code).toBe(1)
     expect(JSON.parse(failed.stdout)).toEqual({ ok: false, error: { kind: 'Internal', message: 'no' } })
   })
+
+  test('--json: results that JSON has no words for', async () => {
+    cli.write({
+      'app.yaml': APP,
+      'main.lua': `local results = {
+        large = { math.maxinteger, 2^53 // 1 | 0 },
+        sold_out = { errors.new{ message = "sold out", kind = errors.CONFLICT, details = { sku = "A1" } } },
+      }
+      results.cyclic = { results }
+      return function(what) return results[what] end`,
+    })
+    const result = async (what: string): Promise<unknown> => {
+      const { code, stdout } = await cli.run(['run', 'app.yaml', '--json', '--exec', 'app:main', what])
+      return { code, ...JSON.parse(stdout) }
+    }
+    expect(await result('large')).toEqual({ code: 0, ok: true, value: ['9223372036854775807', '9007199254740992'] })
+    expect(await result('sold_out')).toEqual({
+      code: 0,
+      ok: true,
+      value: [{ kind: 'Conflict', message: 'sold out', details: { sku: 'A1' } }],
+    })
+    expect(await result('cyclic')).toEqual({ code: 0, ok: true, value: null })
+  })
 })
 
 describe('arguments and streams', () => {

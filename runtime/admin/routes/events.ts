@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify'
 import { MoonmeshError } from '../../base/errors.ts'
+import { jsonOf } from '../../base/plain.ts'
 import { NODE_EVENT_TYPES, type NodeEventType } from '../../node-events.ts'
 import { Outflow, STREAMS_MAX } from '../outflow.ts'
 import type { AdminNode } from '../shapes.ts'
@@ -21,7 +22,7 @@ export function eventsRoute(app: FastifyInstance, node: AdminNode): void {
     const response = reply.raw
     let number = 0
     const frame = (event: string, data: unknown): string =>
-      `id: ${++number}\nevent: ${event}\ndata: ${JSON.stringify(data, jsonValue)}\n\n`
+      `id: ${++number}\nevent: ${event}\ndata: ${jsonOf(data)}\n\n`
     const out = new Outflow(response, {
       contentType: 'text/event-stream; charset=utf-8',
       missed: (count) => frame('missed', { count }),
@@ -52,10 +53,4 @@ function typesOf(given: string | undefined): ReadonlySet<NodeEventType> {
     )
   }
   return new Set(types as NodeEventType[])
-}
-
-/** What JSON has no words for. */
-function jsonValue(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return String(value)
-  return value instanceof Map ? [...value] : value
 }

@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MoonmeshError } from '../../base/errors.ts'
+import { jsonOf } from '../../base/plain.ts'
 import { flagOf } from '../flag.ts'
 import type { AdminNode, StoreFollow, StoreItem } from '../shapes.ts'
 
@@ -78,13 +79,9 @@ async function follow(following: StoreFollow, response: ServerResponse): Promise
   }
 }
 
-/** Integers beyond the safe range, which JSON readers would round, become text. */
 function sendJson(reply: { type(type: string): { send(text: string): unknown } }, body: unknown): unknown {
   return reply.type('application/json; charset=utf-8').send(jsonOf(body))
 }
-
-const jsonOf = (body: unknown): string =>
-  JSON.stringify(body, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
 
 function invalid(text: string): MoonmeshError {
   return new MoonmeshError('Invalid', text, { retryable: false })

@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify'
 import { MoonmeshError } from '../../base/errors.ts'
+import { jsonOf } from '../../base/plain.ts'
 import { compactPid, LOG_LEVELS, type LogLevel, type LogLine, logRank, logRecord } from '../../log.ts'
 import { flagOf } from '../flag.ts'
 import { Outflow, STREAMS_MAX } from '../outflow.ts'
@@ -31,7 +32,7 @@ export function logsRoute(app: FastifyInstance, { log }: AdminNode): void {
       if (streamCount >= STREAMS_MAX) throw new MoonmeshError('LimitExceeded', `${STREAMS_MAX} readers follow the log`)
       reply.hijack()
       const response = reply.raw
-      const lineOf = (record: unknown): string => `${JSON.stringify(record, jsonValue)}\n`
+      const lineOf = (record: unknown): string => `${jsonOf(record)}\n`
       const out = new Outflow(response, {
         contentType: 'application/x-ndjson; charset=utf-8',
         missed: (count) =>
@@ -71,5 +72,3 @@ function limitOf(given: string | undefined): number {
   if (!/^\d{1,6}$/.test(given)) throw new MoonmeshError('Invalid', 'limit must be a number of lines')
   return Number(given)
 }
-
-const jsonValue = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value)

@@ -326,10 +326,22 @@ class Session {
   #tellOutcome(outcome: Outcome): number {
     const { output } = this.#options
     const { exitCode, stdout, stderr } = terminalEnd(outcome)
-    if (output.isJson) output.jsonLine(outcomeJson(outcome))
+    if (output.isJson) tellJson(output, outcome)
     else if (stdout !== undefined) output.bytes(stdout)
     if (stderr !== undefined) output.error(`error: ${stderr}`)
     return exitCode
+  }
+}
+
+function tellJson(output: Output, outcome: Outcome): void {
+  const shown = outcomeJson(outcome)
+  try {
+    output.jsonLine(shown)
+  } catch {
+    output.jsonLine({ ok: true, value: null })
+    output.error(
+      'the result has no form in JSON, since it contains itself or is nested too deep; the value is left out',
+    )
   }
 }
 

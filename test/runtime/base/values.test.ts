@@ -170,3 +170,16 @@ describe('durations and sizes', () => {
 
   test.each(['', '64', '64kb', '-1B', 'x'])('%s is no size', (text) => expect(parseSizeBytes(text)).toBeUndefined())
 })
+
+describe('errors as JSON', () => {
+  test('within a result they keep kind and message, and what else they have', () => {
+    const error = new ErrorValue('Conflict', 'taken', true, undefined)
+    const json = (value: unknown): unknown => JSON.parse(JSON.stringify(value))
+    expect(json(toPlain(new TableValue([error])))).toEqual([{ kind: 'Conflict', message: 'taken', retryable: true }])
+    expect(json(new MoonmeshError('NotFound', 'gone', { details: { id: 'a:b' } }))).toEqual({
+      kind: 'NotFound',
+      message: 'gone',
+      details: { id: 'a:b' },
+    })
+  })
+})
