@@ -8,6 +8,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { codeOf, MoonmeshError, messageOf } from '../base/errors.ts'
+import { roundedInteger } from '../base/plain.ts'
 import type { Log } from '../log.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import { CONSOLE_PATH, CONSOLE_PROTOCOL, serveConsole } from './attach.ts'
@@ -188,6 +189,15 @@ export class AdminServer {
       reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
       done()
     })
+    const parse = app.getDefaultJsonParser('error', 'error')
+    app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
+      void parse(request, body, (error, value) => {
+        const rounded = error === null ? roundedInteger(body) : undefined
+        if (rounded === undefined) done(error, value)
+        else
+          done(invalid(`${rounded} would be rounded: integers beyond 2^53 have no exact form here; send it as a text`))
+      })
+    })
     app.setNotFoundHandler((request, reply) => {
       const error = new MoonmeshError('NotFound', `no such route: ${request.method} ${request.url}`)
       return reply.code(404).send(errorBody(error))
@@ -251,6 +261,10 @@ function send(response: ServerResponse, error: MoonmeshError): void {
   }
   response.writeHead(httpStatus(error.kind), { 'content-type': 'application/json; charset=utf-8', connection: 'close' })
   response.end(JSON.stringify(errorBody(error)))
+}
+
+function invalid(text: string): MoonmeshError {
+  return new MoonmeshError('Invalid', text, { retryable: false })
 }
 
 function asMoonmeshError(thrown: unknown): MoonmeshError {

@@ -97,6 +97,20 @@ export function jsonOf(value: unknown, options: { indent?: number } = {}): strin
   return JSON.stringify(value, jsonValue, options.indent) ?? 'null'
 }
 
+/** An integer in well-formed JSON that reading would round. What JavaScript itself writes for a number, as for a large float, is none. */
+export function roundedInteger(json: string): string | undefined {
+  if (!/\d{16}/.test(json)) return undefined
+  for (const [token] of json.matchAll(/"(?:[^"\\]+|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g)) {
+    if (/^-?\d{16,}$/.test(token) && isRounded(token)) return token
+  }
+  return undefined
+}
+
+function isRounded(digits: string): boolean {
+  const value = Number(digits)
+  return String(value) !== digits && (!Number.isFinite(value) || BigInt(value) !== BigInt(digits))
+}
+
 /** What JSON has no words for. */
 function jsonValue(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return String(value)

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import type { StoreEvent, StoreItem, StorePage, StoreRow } from '../../admin/shapes.ts'
 import { parseDurationMs } from '../../base/duration.ts'
 import { MoonmeshError } from '../../base/errors.ts'
+import { roundedInteger } from '../../base/plain.ts'
 import { ask, findNode, follow, type NodeChoice, type Order } from '../client.ts'
 import { CommandFailure, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE } from '../exit.ts'
 import { type CommonOptions, Output, plural, printable } from '../output.ts'
@@ -193,12 +194,16 @@ function ifMatch(version: string | undefined): Record<string, string> {
 }
 
 function valueFrom(text: string): unknown {
+  let value: unknown
   try {
-    const value: unknown = JSON.parse(text)
-    if (value !== null) return value
+    value = JSON.parse(text)
   } catch {
     return text
   }
+  const rounded = roundedInteger(text)
+  if (rounded !== undefined)
+    throw wrong(`${rounded} would be rounded: integers beyond 2^53 have no exact form here; --text writes it as text`)
+  if (value !== null) return value
   throw new MoonmeshError('Invalid', 'null is no value; `runtime kv delete` removes a key')
 }
 

@@ -137,33 +137,38 @@ interface Ask {
   method?: string
   /** Sent as JSON. */
   body?: unknown
+  /** JSON as it is. */
+  text?: string
   headers?: Record<string, string>
   /** `host:port`; absent: the Unix socket. */
   at?: string | undefined
 }
 
-function ask(path: string, { method = 'GET', headers: given = {}, body, at }: Ask = {}): Promise<Answer> {
-  const headers = { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...given }
+function ask(path: string, { method = 'GET', headers: given = {}, body, text, at }: Ask = {}): Promise<Answer> {
+  const headers = {
+    ...(body === undefined && text === undefined ? {} : { 'content-type': 'application/json' }),
+    ...given,
+  }
   const place =
     at === undefined
       ? { socketPath: directory.socketPath }
       : { host: parseAddress(at).host, port: parseAddress(at).port }
   return new Promise((done, fail) => {
     const sent = request({ ...place, path, method, headers, agent: false }, (response) => {
-      let text = ''
+      let answer = ''
       response.on('data', (chunk) => {
-        text += String(chunk)
+        answer += String(chunk)
       })
       response.on('end', () => {
         done({
           status: response.statusCode ?? 0,
-          body: text === '' ? undefined : JSON.parse(text),
+          body: answer === '' ? undefined : JSON.parse(answer),
           headers: response.headers,
         })
       })
     })
     sent.on('error', fail)
-    sent.end(body === undefined ? undefined : JSON.stringify(body))
+    sent.end(text ?? (body === undefined ? undefined : JSON.stringify(body)))
   })
 }
 
@@ -259,8 +264,16 @@ describe('routes (operations.md §3)', () => {
       [path, { method: 'PUT', body: 1, headers: { 'if-none-match': '"1"' } }],
       [path, { method: 'PUT', body: 1, headers: { 'if-none-match': '*', 'if-match': '"1"' } }],
       ['/v1/kv/shop:cache?limit=x', {}],
+      [path, { method: 'PUT', text: '{"id": 9007199254740993}' }],
     ]
     for (const [at, options] of refused) expect((await ask(at, options)).status, at).toBe(400)
+    const exact = {
+      least: -(2 ** 53) + 1,
+      text: '9007199254740993 \\" 9007199254740993',
+      float: 1e20 / 3,
+      large: 1.5e300,
+    }
+    expect((await ask(path, { method: 'PUT', body: exact })).body).toMatchObject({ value: exact })
   })
 
   test('/v1/kv?watch tells what changes, a line each, until nobody listens', async () => {
@@ -341,6 +354,10 @@ describe('routes (operations.md §3)', () => {
     const row = { name: 'orders', scope: 'eventual', pid: '{n2@shop:processes|1.1}', node: 'n2' }
     expect((await ask('/v1/names')).body).toHaveLength(3)
     expect((await ask('/v1/names?scope=eventual')).body).toEqual([row])
+    expect(await ask('/v1/names?scope=global')).toMatchObject({
+      status: 400,
+      body: { error: { message: 'there is no scope "global"; scopes: local, eventual, consistent, strong' } },
+    })
     expect((await ask('/v1/names?prefix=till')).body).toEqual([
       { name: 'till', scope: 'local', pid: '{shop:processes|1.1}', node: 'n1' },
     ])

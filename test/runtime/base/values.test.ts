@@ -5,7 +5,7 @@ import { fromUint8Array, toBytes, toText, toUint8Array } from '../../../runtime/
 import { formatDurationNs, parseDurationMs, parseDurationNs, parseSizeBytes } from '../../../runtime/base/duration.ts'
 import { MoonmeshError } from '../../../runtime/base/errors.ts'
 import { canonicalPid, epochOf, PidMaker, parsePid, slotOf } from '../../../runtime/base/pid.ts'
-import { errorFrom, errorTo, fromPlain, toPlain } from '../../../runtime/base/plain.ts'
+import { errorFrom, errorTo, fromPlain, roundedInteger, toPlain } from '../../../runtime/base/plain.ts'
 import { ErrorValue, Float, floatValue, integerValue, TableValue } from '../../../runtime/base/value.ts'
 import { fc } from '../../tools/property.ts'
 
@@ -182,4 +182,19 @@ describe('errors as JSON', () => {
       details: { id: 'a:b' },
     })
   })
+})
+
+test.each([
+  ['[1, 9007199254740993]', '9007199254740993'],
+  ['{"a":-12345678901234567890}', '-12345678901234567890'],
+  [`{"\\"9007199254740993\\\\": 9007199254740993}`, '9007199254740993'],
+  ['9'.repeat(400), '9'.repeat(400)],
+  [
+    '[9007199254740992, 1000000000000000000000, 1e400, 12345678901234567.5, "9007199254740993 \\" 9007199254740993"]',
+    undefined,
+  ],
+  [JSON.stringify([1e20 / 3, -(2 ** 62), Number.MAX_SAFE_INTEGER]), undefined],
+])('%s holds an integer that reading would round: %s', (json, expected) => {
+  expect(JSON.parse(json)).toBeDefined()
+  expect(roundedInteger(json)).toBe(expected)
 })
