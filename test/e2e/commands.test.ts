@@ -141,6 +141,15 @@ describe('test', () => {
     return { code, ...(JSON.parse(stdout) as Report) }
   }
 
+  test('a test that asks for the end of the program fails; those behind it run all the same', async () => {
+    const source = 'local system = require("system") return function() system.exit(3) end'
+    const exits = test_('exits', source, ', order: -5').replace('method: main', 'method: main, modules: [system]')
+    cli.write({ 'app.yaml': APP + exits })
+    const { tests } = await report()
+    expect(tests[0]).toMatchObject({ id: 'app:exits', error: 'asked for the end of the program: system.exit(3)' })
+    expect(tests.filter(({ ok }) => ok)).toHaveLength(4)
+  })
+
   test('passes unless it raises, returns false, or nil and an error; runs by order, then id', async () => {
     cli.write({ 'app.yaml': APP })
     const { code, passed, failed, skipped, tests } = await report()

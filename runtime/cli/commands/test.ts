@@ -96,13 +96,18 @@ function isChosen({ id, suite }: TestEntry, { suite: suites, filter }: TestOptio
 async function runAll(app: App, tests: readonly TestEntry[], timeoutMs: number, output: Output): Promise<TestResult[]> {
   const [{ Node }, { createLog }] = await Promise.all([import('../../node.ts'), import('../../log.ts')])
   const log = createLog(app.settings.logger)
-  const node = new Node({ app, log })
+  // Whoever asks for the end of the program fails; the tests behind it still need the node.
+  let asked = (_code: number): void => {}
+  const node = new Node({ app, log, onExit: (code) => asked(code) })
   const signals = new Signals()
   const results: TestResult[] = []
   try {
     await node.start()
     for (const entry of tests) {
-      const result = await Promise.race([runOne(node, entry, timeoutMs), signals.first])
+      const exit = new Promise<number>((resolve) => {
+        asked = resolve
+      })
+      const result = await Promise.race([runOne(node, entry, { timeoutMs, exit }), signals.first])
       if ('signal' in result) throw new CommandFailure(EXIT_INTERRUPTED, `stopped by ${result.signal}`)
       results.push(result)
       if (!output.isJson) printResult(result, output)
@@ -116,9 +121,20 @@ async function runAll(app: App, tests: readonly TestEntry[], timeoutMs: number, 
   return results
 }
 
-async function runOne(node: Node, { id, suite }: TestEntry, timeoutMs: number): Promise<TestResult> {
+interface RunOptions {
+  timeoutMs: number
+  /** Resolves with the exit code when a script asks for the end of the program. */
+  exit: Promise<number>
+}
+
+async function runOne(node: Node, { id, suite }: TestEntry, { timeoutMs, exit }: RunOptions): Promise<TestResult> {
   const startedMs = performance.now()
-  const error = await node.call(id, [], { timeoutMs }).then(failureOf, (thrown) => messageOf(thrown))
+  const called = node.call(id, [], { timeoutMs }).then(failureOf, (thrown) => messageOf(thrown))
+  // The node hears of an exit before the answer of the test that asked for it.
+  const error = await Promise.race([
+    exit.then((code) => `asked for the end of the program: system.exit(${code})`),
+    called,
+  ])
   return { id, suite, ok: error === null, error, ms: Math.round(performance.now() - startedMs) }
 }
 
