@@ -10,6 +10,7 @@ import type { RetryPolicy } from '../process/core/retry.ts'
 import { CONDITION_OPERATORS, isConditionField } from '../security/conditions.ts'
 import { DEFAULT_LIFECYCLE, type Lifecycle as ServiceLifecycle } from '../supervisor/lifecycle.ts'
 import { didYouMean, show } from './problems.ts'
+import { alsoCheckedBy } from './validate.ts'
 
 // ---- forms of single values
 
@@ -375,11 +376,12 @@ export function callRulesOf(meta: Readonly<Record<string, unknown>>): CallRules 
 }
 
 /** The meta itself stays what it is; what the runtime reads of it is checked. */
-const codeMeta = anyMap
-  .superRefine((meta, context) => {
+const codeMeta = alsoCheckedBy(
+  anyMap.superRefine((meta, context) => {
     for (const issue of callMeta.safeParse(meta).error?.issues ?? []) context.addIssue({ ...issue })
-  })
-  .default({})
+  }),
+  callMeta,
+).default({})
 
 const base = { meta: anyMap.default({}) }
 const source = form('Lua text, or file://PATH', (given) => (typeof given === 'string' ? { value: given } : undefined))

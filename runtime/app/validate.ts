@@ -64,11 +64,21 @@ function keysAt(schema: z.core.$ZodType, path: Path): readonly string[] {
   return at instanceof z.ZodObject ? Object.keys(at.shape) : []
 }
 
+const checkedBy = new WeakMap<z.core.$ZodType, z.core.$ZodType>()
+
+/** Data of `schema` is checked by `other`, too: misspelt keys are compared with those of that one. */
+export function alsoCheckedBy<S extends z.core.$ZodType>(schema: S, other: z.core.$ZodType): S {
+  checkedBy.set(schema, other)
+  return schema
+}
+
 /** The schema below defaults and transformations. */
 function unwrapped(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {
   let at = schema
   for (;;) {
-    if (at instanceof z.ZodPipe) at = at.in
+    const other = at === undefined ? undefined : checkedBy.get(at)
+    if (other !== undefined) at = other
+    else if (at instanceof z.ZodPipe) at = at.in
     else if (at instanceof z.ZodOptional || at instanceof z.ZodDefault || at instanceof z.ZodPrefault) at = at.unwrap()
     else return at
   }

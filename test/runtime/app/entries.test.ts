@@ -204,6 +204,16 @@ describe('a wrong field is a problem at its place:', () => {
       'app.yaml:5:5 entries[2].method: required field is missing (text)',
     ],
     [
+      'a misspelt key of what the runtime reads of the meta',
+      '  - { name: x, kind: process.lua, source: y, meta: { options: { retry: { max_atempts: 2 } } } }\n',
+      'app.yaml:5:74 entries[2].meta.options.retry.max_atempts: unknown key "max_atempts" (did you mean "max_attempts"?)',
+    ],
+    [
+      'an unknown key of what the runtime reads of the meta',
+      '  - { name: x, kind: process.lua, source: y, meta: { any: 1, options: { any: 1, retry: { times: 2 } } } }\n',
+      'app.yaml:5:90 entries[2].meta.options.retry.times: unknown key "times"; known here: max_attempts, initial_delay, max_delay, backoff_factor, jitter, skip_kinds, retry_kinds',
+    ],
+    [
       'a missing kind',
       '  - name: x\n',
       'app.yaml:5:5 entries[2].kind: required field is missing (a kind such as "process.lua")',
