@@ -240,8 +240,8 @@ export class Node {
     this.#terminal = new TerminalIo(options.streams ?? { stdin, stdout, stderr })
     this.#rules = { moduleNames, compile: compileProblem(), builtIn: builtInIds(options.actors ?? []) }
     this.#registry = new Registry(options.app.entries, this.#bus, {
-      read: (definitions, beside) =>
-        loadEntries(definitions, { ...this.#rules, beside, lua: this.app.settings.lua, env: process.env }),
+      read: (definitions, ids, beside) =>
+        loadEntries(definitions, { ...this.#rules, ids, beside, lua: this.app.settings.lua, env: process.env }),
       carryOut: (to, changed) => this.#carryOut(to, changed),
       stuck: (error) =>
         this.#log.write('error', { error: messageOf(error) }, 'a change of the registry could not be taken back'),

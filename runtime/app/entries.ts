@@ -273,6 +273,20 @@ const REFERENCES: Partial<Record<EntryKind, readonly (readonly string[])[]>> = (
   }
 })()
 
+/** Ids of the entries that this one's fields name. Each once. */
+export function referencesOf({ kind, data }: Entry): readonly string[] {
+  const found = new Set<string>()
+  const visit = (value: unknown, [step, ...rest]: readonly string[]): void => {
+    if (step === undefined) {
+      if (typeof value === 'string') found.add(value)
+    } else if (typeof value === 'object' && value !== null) {
+      for (const [key, inner] of Object.entries(value)) if (step === '*' || step === key) visit(inner, rest)
+    }
+  }
+  for (const steps of REFERENCES[kind] ?? []) visit(data, steps)
+  return [...found]
+}
+
 /** Completes the references of an entry with its namespace, and lists them. */
 function qualify(located: LocatedMap, raw: RawEntry, kind: EntryKind, references: Reference[]): LocatedMap {
   const visit = (at: Located, [step, ...rest]: readonly string[], path: Path): Located => {

@@ -44,7 +44,7 @@ export type {
   StorageEntry,
   VariableEntry,
 } from './entries.ts'
-export { dependenciesOf } from './entries.ts'
+export { dependenciesOf, referencesOf } from './entries.ts'
 export type { Problem } from './problems.ts'
 export type { EntryKind, Security } from './schema.ts'
 
@@ -77,6 +77,8 @@ export interface LoadEntriesOptions extends EntryRules, SettingsOptions {
   readonly beside?: readonly Entry[]
   /** What runs the code, when other settings than these say it. */
   readonly lua?: LuaSettings
+  /** The id of each definition, when it stands beside its fields; then `id` and `namespace` among those are fields like others. */
+  readonly ids?: readonly string[]
 }
 
 export interface App {
@@ -120,10 +122,10 @@ export async function loadEntries(
   options: LoadEntriesOptions,
 ): Promise<LoadResult> {
   const problems = new ProblemList()
-  const { env = {}, beside = [], lua } = options
+  const { env = {}, beside = [], lua, ids } = options
   const dir = process.cwd()
   const settings = await composeSettings({ ...settingsSources(options), app: emptyMap(NOWHERE), dir }, problems)
-  const raw = definitions.flatMap((definition, i) => rawDefinition(definition, i, problems) ?? [])
+  const raw = definitions.flatMap((definition, i) => rawDefinition(definition, i, problems, ids?.[i]) ?? [])
   const read = await readEntries(
     raw,
     { ...options, env, dir, isComplete: true, beside, lua: lua ?? settings?.lua },
@@ -211,7 +213,12 @@ function checkModules({ located, kind, raw }: Declaration, names: ReadonlySet<st
 }
 
 /** An entry of a program, its id taken apart; undefined, and a problem, when it is no data. */
-function rawDefinition(definition: unknown, i: number, problems: ProblemList): RawEntry | undefined {
+function rawDefinition(
+  definition: unknown,
+  i: number,
+  problems: ProblemList,
+  id: string | undefined,
+): RawEntry | undefined {
   const path = ['entries', i]
   const located = locatedFrom(definition, NOWHERE)
   if (located === undefined) {
@@ -222,16 +229,17 @@ function rawDefinition(definition: unknown, i: number, problems: ProblemList): R
     )
     return undefined
   }
-  const idKeys = located.kind === 'map' && hasOwnNamespace(located) ? OWN_KEYS : ID_KEYS
-  const raw = { path, file: '', idKeys }
+  const ownKeys = located.kind === 'map' && hasOwnNamespace(located) ? OWN_KEYS : ID_KEYS
+  const raw = { path, file: '', idKeys: id === undefined ? ownKeys : NAMED_KEYS }
   if (located.kind !== 'map') return { ...raw, located, namespace: undefined }
-  const { key, namespace, name, why } = idOf(located)
+  const { key, namespace, name, why } = id === undefined ? idOf(located) : partsOf(id)
   if (why !== undefined) problems.add(NOWHERE, [...path, key], why)
   const named = name === undefined ? located : withField(located, 'name', scalar(name, NOWHERE))
   return { ...raw, located: named, namespace: why === undefined ? namespace : undefined }
 }
 
-const OWN_KEYS = ['id', 'name', 'kind']
+const NAMED_KEYS = ['name', 'kind']
+const OWN_KEYS = ['id', ...NAMED_KEYS]
 const ID_KEYS = ['namespace', ...OWN_KEYS]
 
 /** A replicated store has a field of that name; beside an id it can be nothing else. */
@@ -239,13 +247,15 @@ function hasOwnNamespace(located: LocatedMap): boolean {
   return located.fields.has('id') && textOf(fieldValue(located, 'kind'))?.startsWith('store.kv.') === true
 }
 
-/** Namespace and name of a definition, and what is wrong with the key that should tell them. */
-function idOf(located: LocatedMap): {
+interface Identity {
   key: string
   namespace?: string | undefined
   name?: string
   why?: string | undefined
-} {
+}
+
+/** Namespace and name of a definition, and what is wrong with the key that should tell them. */
+function idOf(located: LocatedMap): Identity {
   const given = fieldValue(located, 'id')
   const namespace = textOf(fieldValue(located, 'namespace'))
   const isNamed = (located.fields.has('namespace') && !hasOwnNamespace(located)) || located.fields.has('name')
@@ -256,14 +266,20 @@ function idOf(located: LocatedMap): {
     const why = namespace === undefined ? 'required field is missing (text)' : idProblem(namespace)
     return { key: 'namespace', namespace, why }
   }
-  const id = /^([^:]+):(.+)$/s.exec(textOf(given) ?? '')
-  if (id === null) return { key: 'id', name: UNNAMED, why: `expected "namespace:name", found ${show(plainOf(given))}` }
-  const why = isNamed ? 'give id, or namespace and name, but not both' : idProblem(id[1]!)
-  return { key: 'id', namespace: id[1]!, name: id[2]!, why }
+  const parts = partsOf(textOf(given) ?? '')
+  if (parts === UNREADABLE) return { ...parts, why: `expected "namespace:name", found ${show(plainOf(given))}` }
+  return isNamed ? { ...parts, why: 'give id, or namespace and name, but not both' } : parts
+}
+
+function partsOf(id: string): Identity {
+  const [, namespace, name] = /^([^:]+):(.+)$/s.exec(id) ?? []
+  if (namespace === undefined || name === undefined) return UNREADABLE
+  return { key: 'id', namespace, name, why: idProblem(namespace) }
 }
 
 /** Stands in for a name whose absence is told already. */
 const UNNAMED = 'unnamed'
+const UNREADABLE: Identity = { key: 'id', name: UNNAMED, why: 'expected "namespace:name"' }
 
 // ---- the result
 

@@ -1,7 +1,7 @@
 // The entry registry of a node: the entries in force, their versions, and changes while the node runs. All or nothing: a change that cannot
 // be carried out leaves everything as it was. lua-core.md §19.
 
-import type { Entry, LoadResult } from '../app/load.ts'
+import { type Entry, type LoadResult, referencesOf } from '../app/load.ts'
 import { toBytes } from '../base/bytes.ts'
 import { MoonmeshError, messageOf } from '../base/errors.ts'
 import { fromPlain, type Plain, toPlain } from '../base/plain.ts'
@@ -14,8 +14,12 @@ import { type Edit, editOf } from './reload.ts'
 type Entries = ReadonlyMap<string, Entry>
 
 interface RegistryHooks {
-  /** Reads entries that are given as data, beside those that stay. Never rejects for what stands in them. */
-  read(definitions: readonly Readonly<Record<string, unknown>>[], beside: readonly Entry[]): Promise<LoadResult>
+  /** Reads entries that are given as data, with an id each, beside those that stay. Never rejects for what stands in them. */
+  read(
+    definitions: readonly Readonly<Record<string, unknown>>[],
+    ids: readonly string[],
+    beside: readonly Entry[],
+  ): Promise<LoadResult>
   /** Carries out that `to` are the entries from now on. @throws MoonmeshError when it cannot; the registry then asks for the way back */
   carryOut(to: Entries, changed: ReadonlySet<string>): Promise<void>
   /** The way back failed, too. */
@@ -68,7 +72,7 @@ export class Registry implements NodeService {
         if (from !== to)
           throw new MoonmeshError('Invalid', `${id} was a ${from} and is a ${to} now: start the node again`)
       }
-      assertNotNeeded([...edit.next.values()], new Set(edit.removed))
+      assertNotNeeded([...edit.next.values()], new Map(edit.removed.map((id) => [id, undefined])))
       if (edit.added.length + edit.changed.length + edit.removed.length === 0) return edit
       await this.#carryOut(edit.next)
       this.#versions.add(edit.next)
@@ -95,18 +99,22 @@ export class Registry implements NodeService {
     // First by id and kind alone, so that a change that does not fit is told as such and not by what its fields lack.
     withOps(this.entries, given.map(withoutFields))
     const touched = new Set(given.map(({ id }) => id))
-    const deleted = new Set(given.flatMap(({ id, op }) => (op === 'entry.delete' ? [id] : [])))
     const beside = [...this.entries.values()].filter(({ id }) => !touched.has(id))
-    assertNotNeeded(beside, deleted)
     const final = lastOf(given)
+    const kinds = new Map(final.map(({ id, kind }) => [id, kind]))
+    const unlike = [...touched].filter((id) => this.entries.has(id) && this.get(id)?.kind !== kinds.get(id))
+    // Before anything is carried out: what is refused stops no service.
+    assertNotNeeded(beside, new Map(unlike.map((id) => [id, kinds.get(id)])))
+    const ids = final.map(({ id }) => id)
     const read = await this.#hooks.read(
       final.map(({ definition }) => definition),
+      ids,
       beside,
     )
-    if (!read.ok) throw invalid(read)
+    if (!read.ok) throw invalid(read, ids)
     const fresh = new Map(read.app.entries.map((entry) => [entry.id, entry]))
     const next = new Map(this.entries)
-    for (const id of deleted) next.delete(id)
+    for (const id of touched) next.delete(id)
     for (const [id, entry] of fresh) next.set(id, entry)
     await this.#carryOut(next)
     this.#versions.add(next)
@@ -160,48 +168,62 @@ function lastOf(given: readonly Given[]): Given[] {
 /** Fields that are maps: an empty table of a script does not say which it is. */
 const MAP_FIELDS: ReadonlySet<string> = new Set(['meta', 'imports', 'lifecycle', 'host', 'pool', 'values', 'policy'])
 
+/** What stands beside `data`; in a file all of them are fields of one map. */
+const ENTRY_FIELDS = ['name', 'kind', 'meta']
+
+function wrong(text: string): MoonmeshError {
+  return new MoonmeshError('Invalid', text, { retryable: false })
+}
+
 /** A change as the library sends it: `{ kind, entry = { id, kind, meta, data } }`. */
 function definitionOf(op: Value): Given {
   const { kind, entry } = toPlain(op) as { kind: Given['op']; entry: Record<string, Plain> }
   const id = entry['id'] as string
   const { data } = entry
+  if (Array.isArray(data) && data.length > 0) throw wrong(`entry ${id}: data is a table of named fields, not a list`)
   const fields: Record<string, unknown> = { ...(isMap(data) ? data : {}) }
-  fields['id'] = id
+  const taken = ENTRY_FIELDS.find((name) => fields[name] !== undefined)
+  if (kind !== 'entry.delete' && taken !== undefined)
+    throw wrong(`entry ${id}: data cannot have a field ${taken}, since that is one of the entry itself`)
   fields['kind'] = entry['kind']
   if (isMap(entry['meta'])) fields['meta'] = entry['meta']
   for (const name of MAP_FIELDS) {
     const value = fields[name]
     if (Array.isArray(value) && value.length === 0) fields[name] = {}
   }
-  if (kind !== 'entry.delete' && typeof fields['source'] === 'string' && fields['source'].startsWith('file://')) {
-    throw new MoonmeshError(
-      'Invalid',
-      `entry ${id}: source is the text of the chunk here; there is no file that ${fields['source']} could be relative to`,
-      { retryable: false },
+  const { source } = fields
+  const isFile = typeof source === 'string' && source.startsWith('file://') && entry['kind'] !== 'registry.entry'
+  if (kind !== 'entry.delete' && isFile)
+    throw wrong(
+      `entry ${id}: source is the text of the chunk here; there is no file that ${source} could be relative to`,
     )
-  }
   return { op: kind, id, kind: String(entry['kind'] ?? ''), definition: fields }
 }
 
 const isMap = (value: Plain | undefined): value is { readonly [key: string]: Plain } =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-function assertNotNeeded(stay: readonly Entry[], deleted: ReadonlySet<string>): void {
+/** @param unlike ids that are not what they were, with the kind that they are to have; undefined: they go */
+function assertNotNeeded(stay: readonly Entry[], unlike: ReadonlyMap<string, string | undefined>): void {
+  if (unlike.size === 0) return
   for (const entry of stay) {
-    const needed = [
-      ...('imports' in entry ? Object.values(entry.imports) : []),
-      ...(entry.kind === 'process.service' ? [entry.process, entry.host] : []),
-    ].find((id) => deleted.has(id))
+    const needed = referencesOf(entry).find((id) => unlike.has(id))
     if (needed === undefined) continue
-    throw new MoonmeshError('Conflict', `cannot delete ${needed}: ${entry.id} needs it; change or delete that, too`, {
+    const kind = unlike.get(needed)
+    const what = kind === undefined ? `delete ${needed}` : `make ${needed} a ${kind}`
+    throw new MoonmeshError('Conflict', `cannot ${what}: ${entry.id} needs it; change or delete that, too`, {
       retryable: false,
       details: { id: needed, needed_by: entry.id },
     })
   }
 }
 
-function invalid(read: LoadResult & { ok: false }): MoonmeshError {
-  const problems = read.problems.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+/** Which entry of a set is meant says its id; scripts know no list of all. */
+function invalid(read: LoadResult & { ok: false }, ids: readonly string[]): MoonmeshError {
+  const problems = read.problems.map(({ path, message }) => {
+    const place = path.replace(/^entries\[(\d+)\]\.?/, (_all, i: string) => `${ids[Number(i)]} `).trimEnd()
+    return place === '' ? message : `${place}: ${message}`
+  })
   return new MoonmeshError('Invalid', problems.join('; '), { retryable: false, details: { problems } })
 }
 

@@ -123,9 +123,55 @@ local function main()
             },
         }
         t.truthy(c:apply())
-        t.fails("Invalid", "dyn:waiter.service needs dyn:base, which is not defined", changes():delete("dyn:base"):apply())
+        local pid
+        for _ = 1, 100 do
+            pid = process.registry.lookup("dyn.waiter")
+            if pid then break end
+            time.sleep("5ms")
+        end
+        t.truthy(pid, "the service's process")
+        t.fails("Conflict", "cannot delete dyn:base: dyn:waiter.service needs it", changes():delete("dyn:base"):apply())
         t.equal(registry.get("dyn:base").kind, "process.host")
+        t.equal(process.registry.lookup("dyn.waiter"), pid)
         t.truthy(changes():delete("dyn:waiter.service"):delete("dyn:waiter"):delete("dyn:base"):apply())
+    end)
+    case("what any field of another entry names cannot be deleted, nor made something else", function()
+        local c = changes()
+        c:create{ id = "dyn:driver", kind = "queue.driver.memory" }
+        c:create{ id = "dyn:queue", kind = "queue.queue", data = { driver = "driver" } }
+        c:create{ id = "dyn:storage", kind = "env.storage.memory" }
+        c:create{ id = "dyn:router", kind = "env.storage.router", data = { storages = { "dyn:storage" } } }
+        c:create{ id = "dyn:variable", kind = "env.variable", data = { storage = "router" } }
+        t.truthy(c:apply())
+        for needed, by in pairs({ driver = "queue", storage = "router", router = "variable" }) do
+            local err = t.fails("Conflict", "cannot delete dyn:" .. needed .. ": dyn:" .. by .. " needs it", changes():delete("dyn:" .. needed):apply())
+            t.equal(err:details(), { id = "dyn:" .. needed, needed_by = "dyn:" .. by })
+        end
+        t.fails("Conflict", "cannot make dyn:storage a registry.entry: dyn:router needs it",
+            changes():delete("dyn:storage"):create{ id = "dyn:storage", kind = "registry.entry" }:apply())
+        t.truthy(changes():delete("dyn:storage"):create{ id = "dyn:storage", kind = "env.storage.memory", meta = { new = true } }:apply())
+        t.equal(registry.get("dyn:storage").meta.new, true)
+        t.truthy(changes():delete("dyn:variable"):delete("dyn:router"):delete("dyn:storage"):delete("dyn:queue"):delete("dyn:driver"):apply())
+    end)
+    case("what is wrong is told with the id of its entry", function()
+        local good = { id = "dyn:good", kind = "registry.entry" }
+        local c = changes():create(good):create({ id = "dyn:bare", kind = "process.lua" }):create({ id = "dyn:k", kind = "no.such" })
+        local err = t.fails("Invalid", "dyn:bare source: required field is missing", c:apply())
+        t.contains(err, "dyn:k kind: unknown kind")
+        t.equal(#err:details().problems, 2)
+    end)
+    case("data of a registry.entry is free, and lost nowhere", function()
+        local data = { id = 5, namespace = "n", source = "file://x", lifecycle = "l", imports = { "a" }, list = { 1, 2 } }
+        t.truthy(changes():create{ id = "dyn:free", kind = "registry.entry", data = data }:apply())
+        local entry = registry.get("dyn:free")
+        t.equal(entry.data, data)
+        t.truthy(changes():update(entry):apply())
+        t.equal(registry.get("dyn:free"), entry)
+        for _, field in ipairs({ "name", "kind", "meta" }) do
+            t.fails("Invalid", "data cannot have a field " .. field, changes():create{ id = "dyn:no", kind = "registry.entry", data = { [field] = "x" } }:apply())
+        end
+        t.fails("Invalid", "data is a table of named fields, not a list", changes():create{ id = "dyn:no", kind = "registry.entry", data = { 1 } }:apply())
+        t.truthy(changes():delete("dyn:free"):apply())
     end)
     case("a version that was the last is followed by the next", function()
         local before = registry.current_version()
