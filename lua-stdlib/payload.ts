@@ -4,6 +4,7 @@
 import { Packr } from 'msgpackr'
 import { fromUint8Array, toBytes, toText, toUint8Array } from '../runtime/base/bytes.ts'
 import { messageOf } from '../runtime/base/errors.ts'
+import { numberText } from '../runtime/base/number-text.ts'
 import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../runtime/base/value.ts'
 import {
   type Call,
@@ -133,8 +134,9 @@ function encoded(value: Value, format: Format): Value {
 function asString(value: Value): string {
   if (typeof value === 'string') return value
   if (value instanceof ErrorValue) return value.message
-  if (value instanceof Float) return String(value.value)
-  if (typeof value === 'number' || typeof value === 'bigint') return String(value)
+  if (value instanceof Float) return numberText(value.value)
+  if (typeof value === 'number') return numberText(value)
+  if (typeof value === 'bigint') return String(value)
   throw new Error('only a string has this form')
 }
 

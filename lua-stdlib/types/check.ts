@@ -2,6 +2,7 @@
 // right, so cycles end; what was found out about a table is not asked again; depth and work have limits.
 
 import { toText } from '../../runtime/base/bytes.ts'
+import { numberText } from '../../runtime/base/number-text.ts'
 import type { Check, RecordType, TypeNode } from '../../runtime/base/type-node.ts'
 import { Float } from '../../runtime/base/value.ts'
 import { type Engine, HostObject, type LuaTable, type LuaValue } from '../../runtime/lua/engine.ts'
@@ -103,6 +104,7 @@ export class Checking {
   #got(value: LuaValue, variants: readonly TypeNode[]): string {
     const isOneOfSome = variants.some((variant) => variant.kind === 'literal' && typeof variant.value === typeof value)
     if (isOneOfSome && typeof value === 'string') return showString(value)
+    if (isOneOfSome && isNumber(value)) return digitsOf(value)
     return isOneOfSome ? String(value) : this.#engine.typeOf(value)
   }
 
@@ -206,7 +208,7 @@ export class Checking {
 
   #keyText(key: LuaValue): string {
     if (typeof key === 'string') return key.length > 100 ? `${key.slice(0, 97)}...` : key
-    if (isNumber(key)) return String(toNumber(key))
+    if (isNumber(key)) return digitsOf(key)
     return typeof key === 'boolean' ? String(key) : this.#engine.typeOf(key)
   }
 
@@ -224,11 +226,12 @@ export class Checking {
         const number = isNumber(value) ? toNumber(value) : undefined
         if (number === undefined || typeof limit !== 'number') return undefined
         if (check.name === 'min' ? number >= limit : number <= limit) return undefined
-        return violation(
-          check,
-          String(number),
-          `${number} is ${check.name === 'min' ? 'below the min' : 'above the max'} of ${limit}`,
-        )
+        const rule = Number.isNaN(number)
+          ? `outside the ${check.name}`
+          : check.name === 'min'
+            ? 'below the min'
+            : 'above the max'
+        return violation(check, numberText(number), `${numberText(number)} is ${rule} of ${numberText(limit)}`)
       }
       case 'min_len':
       case 'max_len': {
@@ -284,4 +287,10 @@ function first<T>(items: readonly T[], problemOf: (item: T) => Problem | undefin
 function isEqual(literal: string | number | boolean, value: LuaValue): boolean {
   if (value instanceof Float) return value.value === literal
   return value === literal
+}
+
+/** As Lua writes it. */
+function digitsOf(value: number | bigint | Float): string {
+  if (typeof value === 'bigint') return String(value)
+  return numberText(value instanceof Float ? value.value : value)
 }

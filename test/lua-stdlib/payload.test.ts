@@ -109,6 +109,14 @@ describe('transcode (lua-core.md §17)', () => {
     expect(run(source)).toEqual(['5', 'e', 'e', 'e', 'e'])
   })
 
+  test.each(['7', '2.0', '1/3', '1e100', '-1/0', '0/0', 'math.mininteger'])(
+    '%s becomes the text that tostring makes of it',
+    (number) => {
+      const source = `return payload.new(${number}):transcode(payload.format.STRING):data() == tostring(${number})`
+      expect(run(source)).toBe(true)
+    },
+  )
+
   test('msgpack keeps numbers as keys, JSON and YAML make text of them', () => {
     const source = `
       local p = payload.new({ [0] = "zero", x = "y" })
