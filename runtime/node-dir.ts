@@ -11,6 +11,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { assert } from './base/assert.ts'
 import { codeOf, MoonmeshError, messageOf } from './base/errors.ts'
 import { holdsEpoch, keepEpoch, nextEpoch, writeEpoch } from './epoch.ts'
+import { makeDirectory } from './make-directory.ts'
 
 interface NodeDirectoryOptions {
   dataDir: string
@@ -95,7 +96,7 @@ export class NodeDirectory {
     }
     const path = join(resolve(options.dataDir), nodeName)
     try {
-      await mkdir(path, { recursive: true, mode: 0o700 })
+      await makeDirectory(path, 0o700)
       const claimed = await claim(path, nodeName)
       try {
         const epoch = await nextEpoch(path, wallMs())
@@ -166,7 +167,7 @@ export class NodeDirectory {
     if (this.#closing !== undefined) return { kind: 'same' }
     // To stop listening removes whatever lies at the path; that must not be another node's socket.
     if (inode !== undefined && inode !== this.#socketInode) throw await alreadyRunning(this.path, this.#nodeName)
-    await mkdir(this.path, { recursive: true, mode: 0o700 })
+    await makeDirectory(this.path, 0o700)
     if (inode === undefined) {
       await new Promise<void>((done) => {
         this.#server.close(() => done())
@@ -375,7 +376,11 @@ async function readIfThere(file: string): Promise<string | undefined> {
 function explained(error: unknown, path: string): MoonmeshError {
   if (error instanceof MoonmeshError) return error
   const elsewhere = 'choose another with --set node.data_dir=PATH'
-  const place = (error as NodeJS.ErrnoException).path ?? path
+  const { path: place = path, syscall } = error as NodeJS.ErrnoException
+  if (codeOf(error) === 'ENOENT' && syscall === 'mkdir') {
+    const why = `${place} cannot be made for the node's data, its file system takes no directories`
+    return new MoonmeshError('Invalid', `${why}; ${elsewhere}`, { retryable: false, cause: error })
+  }
   switch (codeOf(error)) {
     case 'EACCES':
     case 'EPERM':

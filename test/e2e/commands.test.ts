@@ -14,6 +14,17 @@ beforeEach(() => {
 afterEach(() => cli.close())
 
 describe('init', () => {
+  test('a file where the folder should be is told as such', async () => {
+    cli.write({ file: '' })
+    for (const dir of ['file', 'file/below']) {
+      const { code, stderr } = await cli.run(['init', dir])
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: `error: cannot write the app: ${dir} is, or lies below, a file and not a folder; name another\n`,
+      })
+    }
+  })
+
   test('writes an app that passes check and its own test, and runs', async () => {
     const made = await cli.run(['init', 'my-app'])
     expect(made).toMatchObject({ code: 0, stderr: '' })

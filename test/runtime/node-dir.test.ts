@@ -200,6 +200,17 @@ describe('files', () => {
     })
   })
 
+  test.runIf(existsSync('/proc/self'))(
+    'a place that takes no directories is an error with place and remedy',
+    async () => {
+      const error = open({ dataDir: '/proc/none/below' })
+      await expect(error).rejects.toMatchObject({
+        kind: 'Invalid',
+        message: expect.stringMatching(/\/proc\/none cannot be made .*--set node\.data_dir=PATH/),
+      })
+    },
+  )
+
   // root may write anywhere
   test.skipIf(process.getuid?.() === 0)('no permission is an error with place and remedy', async () => {
     chmodSync(dataDir, 0o500)

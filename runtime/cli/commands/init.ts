@@ -1,9 +1,10 @@
 // `runtime init [DIR]`: writes a small app that runs: two actors that talk to each other, and a test.
 
-import { access, mkdir, writeFile } from 'node:fs/promises'
+import { access, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { messageOf } from '../../base/errors.ts'
+import { codeOf, messageOf } from '../../base/errors.ts'
+import { makeDirectory } from '../../make-directory.ts'
 import { CommandFailure, EXIT_FAILED, EXIT_OK } from '../exit.ts'
 import { commandName } from '../invocation.ts'
 import { type CommonOptions, Output } from '../output.ts'
@@ -128,7 +129,8 @@ return { main = main }
 `,
 }
 
-async function init(dir: string, options: CommonOptions): Promise<number> {
+async function init(given: string, options: CommonOptions): Promise<number> {
+  const dir = given === '' ? '.' : given
   const output = Output.standard(options)
   const names = Object.keys(FILES)
   const taken = await namesTakenIn(dir, names)
@@ -140,11 +142,13 @@ async function init(dir: string, options: CommonOptions): Promise<number> {
     )
   }
   try {
-    await mkdir(dir, { recursive: true })
+    await makeDirectory(dir)
     // wx: also what came to be since the look above is left alone.
     for (const [name, text] of Object.entries(FILES)) await writeFile(join(dir, name), text, { flag: 'wx' })
   } catch (error) {
-    throw new CommandFailure(EXIT_FAILED, `cannot write the app: ${messageOf(error)}`)
+    const isFile = codeOf(error) === 'EEXIST' || codeOf(error) === 'ENOTDIR'
+    const why = isFile ? `${dir} is, or lies below, a file and not a folder; name another` : messageOf(error)
+    throw new CommandFailure(EXIT_FAILED, `cannot write the app: ${why}`)
   }
   const next = [`${commandName()} run app.yaml`, `${commandName()} test app.yaml`]
   if (output.isJson) {
