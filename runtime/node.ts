@@ -85,6 +85,7 @@ import { CrdtStoreKeeper } from './store/crdt-stores.ts'
 import { storeMetrics } from './store/metrics.ts'
 import { RaftStoreKeeper } from './store/raft-stores.ts'
 import { MemoryStoreKeeper, Stores } from './store/stores.ts'
+import { DEFAULT_LIFECYCLE } from './supervisor/lifecycle.ts'
 import { type ServiceControl, type ServiceDefinition, type ServiceStatus, Supervisor } from './supervisor/supervisor.ts'
 import { SystemService } from './system-service.ts'
 import { type StandardStreams, TerminalIo } from './terminal-io.ts'
@@ -123,6 +124,7 @@ export interface StartReport {
 const FUNCTION_HOST = 'system:functions'
 /** Stands in when the app declares no terminal host. */
 const TERMINAL_HOST = 'system:terminal'
+const STOP_MS = DEFAULT_LIFECYCLE.stopTimeoutMs
 const PROCESS_COUNT_MAX = 1_000_000
 const EPOCH_TOO_LATE =
   'others know a later run of this node than this one: was its data directory lost, and the clock set back? It stops; the next start is beyond that run'
@@ -747,19 +749,17 @@ export class Node {
 
   /** Idempotent; `force` also hurries a stop that is under way. */
   stop(options: { force?: boolean } = {}): Promise<void> {
-    if (this.#stopping !== undefined && options.force === true) void this.#supervisor?.stop({ force: true })
+    if (this.#stopping !== undefined && options.force === true) this.#hurry()
     this.#stopping ??= this.#stop(options.force === true)
     return this.#stopping
   }
 
   async #stop(force: boolean): Promise<void> {
-    const deadline = setTimeout(
-      () => void this.#supervisor?.stop({ force: true }),
-      this.app.settings.shutdown.timeoutMs,
-    )
+    const deadline = setTimeout(() => this.#hurry(), this.app.settings.shutdown.timeoutMs)
     // Others lead before the processes end here, so that their names and locks are given back without a wait.
     if (!force) await this.#cluster?.group?.stepAside({ isForGood: this.#isLeaving })
-    await this.#supervisor?.stop({ force })
+    // A program on the node's own terminal host is asked to end, and given the time, that one on a host of the app would have.
+    await Promise.all([this.#supervisor?.stop({ force }), this.#stopTerminal(force ? 0 : STOP_MS)])
     clearTimeout(deadline)
     const stopping = { timeoutMs: 0, reason: 'scheduler shutdown' }
     await Promise.all([...this.#runners.values()].map(({ runner }) => runner.stop(stopping)))
@@ -770,6 +770,16 @@ export class Node {
       await this.#cluster.leave()
     }
     await this.#closeRest()
+  }
+
+  /** Whoever has not ended by now is not waited for. */
+  #hurry(): void {
+    void this.#supervisor?.stop({ force: true })
+    void this.#stopTerminal(0)
+  }
+
+  async #stopTerminal(timeoutMs: number): Promise<void> {
+    await this.#runners.get(TERMINAL_HOST)?.runner.stop({ timeoutMs, reason: 'scheduler shutdown' })
   }
 
   async #closeRest(): Promise<void> {

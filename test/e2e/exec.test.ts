@@ -181,6 +181,37 @@ end`
   expect(logRecords(stderr).map(({ msg }) => msg)).toContain('stopped')
 })
 
+test('a program that asks for its end is not waited for', async () => {
+  cli.write({
+    'app.yaml': APP.replace('[io]', '[system]'),
+    'main.lua': 'return function() require("system").exit(7) channel.new():receive() end',
+  })
+  const startedMs = performance.now()
+  expect(await cli.run(['run', 'app.yaml', '--exec', 'app:main'])).toMatchObject({ code: 7 })
+  // Less than a host gives its processes to end.
+  expect(performance.now() - startedMs).toBeLessThan(9000)
+})
+
+test('a program that is asked to end has the time to do so, and may be hurried', async () => {
+  cli.write({
+    'app.yaml': APP.replace('[io]', '[io, time]'),
+    'main.lua': `local io, time = require("io"), require("time")
+      return function()
+        io.print("up")
+        local reason = process.events():receive().reason
+        time.sleep("20ms")
+        io.print("asked", reason)
+        channel.new():receive()
+      end`,
+  })
+  const program = cli.start(['run', 'app.yaml', '--exec', 'app:main'])
+  await program.until('up')
+  program.signal('SIGTERM')
+  await program.until('asked\tscheduler shutdown')
+  program.signal('SIGTERM')
+  expect(await program.exit()).toMatchObject({ code: 0 })
+})
+
 test('SIGINT interrupts the program: exit code 130, and nothing is said of its end', async () => {
   cli.write({
     'app.yaml': APP,

@@ -177,7 +177,7 @@ interface SessionOptions extends RunContext {
 }
 
 /** Why the wait is over: the program has ended, or something asked for the end. */
-type Ending = { outcome: Outcome } | { exitCode: number; force: boolean }
+type Ending = { outcome: Outcome } | { exitCode: number; force: boolean; isAsked?: true }
 
 /** One node from its start to its end. */
 class Session {
@@ -191,7 +191,7 @@ class Session {
 
   /** Until something asks for the end. */
   serve(): Promise<number> {
-    return this.#during(async () => {
+    return this.#during({ isProgram: false }, async () => {
       const report = await this.#options.node.start()
       await this.#watch()
       this.#tellReady(report)
@@ -228,7 +228,7 @@ class Session {
     const { node, log, args, stdoutGone } = this.#options
     const terminal = node.entries().find((entry) => entry.kind === 'terminal.host')
     if (terminal?.hidesLogs === true) log.setQuiet(true)
-    return this.#during(async () => {
+    return this.#during({ isProgram: true }, async () => {
       await node.start()
       // A program whose output nobody reads has done its part (`| head`).
       const unread = stdoutGone.then((): Ending => ({ exitCode: EXIT_OK, force: true }))
@@ -237,7 +237,7 @@ class Session {
   }
 
   /** Does `work` until it is done or a signal comes, and stops the node. Resolves to the exit code. */
-  async #during(work: () => Promise<Ending>): Promise<number> {
+  async #during({ isProgram }: { isProgram: boolean }, work: () => Promise<Ending>): Promise<number> {
     const { node, log } = this.#options
     const signaled = this.#signals.first.then(({ signal, exitCode }): Ending => {
       log.write('info', { signal }, `${signal}: stopping; once more stops at once`)
@@ -249,7 +249,7 @@ class Session {
     // A node without a cluster has nothing to read anew, and ends as every program does when its terminal goes.
     const hangUp = (): void => void this.#reload()
     if (node.app.settings.cluster?.enabled === true) process.on('SIGHUP', hangUp)
-    const asked = this.#options.exitAsked.then((exitCode): Ending => ({ exitCode, force: false }))
+    const asked = this.#options.exitAsked.then((exitCode): Ending => ({ exitCode, force: false, isAsked: true }))
     const working = work()
     // When the wait ends early, the work fails later: its node is gone.
     working.catch(() => {})
@@ -259,8 +259,10 @@ class Session {
     let hurry: NodeJS.Timeout | undefined
     try {
       const ending = await Promise.race([working, signaled, asked])
-      if ('outcome' in ending) {
+      // A program that has ended, or asked for its end, waits for nobody.
+      if ('outcome' in ending || (isProgram && ending.isAsked === true))
         hurry = setTimeout(() => void node.stop({ force: true }), LEFTOVERS_MS)
+      if ('outcome' in ending) {
         exitCode = this.#tellOutcome(ending.outcome)
       } else {
         ;({ force, exitCode } = ending)
