@@ -31,6 +31,7 @@ import { bytesOfScanned, scanText } from './scan.ts'
 interface Options {
   /** 0: as long as it takes, within the bound. */
   readonly timeoutS: number
+  /** Characters of context on each side of a patch, within its bounds. */
   readonly patchMargin: number
   readonly deleteThreshold: number
 }
@@ -38,6 +39,12 @@ interface Options {
 /** Longer differences than this would keep every other process of the host waiting. */
 const TIMEOUT_S_MAX = 5
 const TEXT_BYTES_MAX = 16 * 1024 * 1024
+const MARGIN_DEFAULT = 4
+/** Outside of these the package never ends: without context none becomes unique, and pieces that are context alone take nothing off a patch. */
+const MARGIN_MIN = 1
+const MARGIN_MAX = 15
+
+const boundedMargin = (margin: number): number => Math.min(MARGIN_MAX, Math.max(MARGIN_MIN, Math.trunc(margin)))
 
 class DifferObject extends HostObject {
   readonly options: Options
@@ -61,25 +68,26 @@ const saving: ObjectSaving<DifferObject> = {
       timeoutS > 0 &&
       timeoutS <= TIMEOUT_S_MAX &&
       typeof patchMargin === 'number' &&
-      patchMargin >= 0 &&
+      !Number.isNaN(patchMargin) &&
       typeof deleteThreshold === 'number'
     if (!isDiffer) throw damaged('a differ')
-    return new DifferObject({ timeoutS, patchMargin, deleteThreshold })
+    return new DifferObject({ timeoutS, patchMargin: boundedMargin(patchMargin), deleteThreshold })
   },
 }
 
-/** Wrong types are as if they were not there. */
+/** Wrong types are as if they were not there, and so is what is no number at all. */
 export function newDiffer(call: Call): Returns {
   const given = call.type(1) === 'table' ? (call.arg(1) as LuaTable) : undefined
   const option = (name: string, fallback: number): number => {
     const value = given === undefined ? undefined : call.engine.get(given, name)
-    return (typeof value === 'string' ? undefined : toNumber(value)) ?? fallback
+    const number = typeof value === 'string' ? undefined : toNumber(value)
+    return number === undefined || Number.isNaN(number) ? fallback : number
   }
   const timeoutS = option('diff_timeout', 1)
   return [
     new DifferObject({
       timeoutS: timeoutS <= 0 ? TIMEOUT_S_MAX : Math.min(timeoutS, TIMEOUT_S_MAX),
-      patchMargin: Math.max(0, Math.trunc(option('patch_margin', 4))),
+      patchMargin: boundedMargin(option('patch_margin', MARGIN_DEFAULT)),
       deleteThreshold: option('patch_delete_threshold', 0.5),
     }),
     undefined,
@@ -205,7 +213,7 @@ function patchApply(call: Call): Returns {
   for (let i = 1; i <= engine.length(list); i++) {
     const item = engine.get(list, i)
     const text = engine.typeOf(item) === 'table' ? engine.get(item as LuaTable, 'text') : undefined
-    if (typeof text === 'string') patches.push(...parsed(toText(text)))
+    if (typeof text === 'string') for (const patch of parsed(toText(text))) patches.push(patch)
   }
   try {
     const [result, applied] = applyPatches(patches, scanText(subject).text, { margin: patchMargin, deleteThreshold })

@@ -56,16 +56,19 @@ function splitBy(text: string, separators: readonly string[], options: Work): st
   const chunks: string[] = []
   let fitting: string[] = []
   const join = options.keepsSeparator ? '' : separator
+  // One by one: as the arguments of one call hundreds of thousands of chunks overflow the stack.
+  const add = (more: readonly string[]): void => {
+    for (const chunk of more) chunks.push(chunk)
+  }
   const flush = (): void => {
-    chunks.push(...merge(fitting, join, options))
+    add(merge(fitting, join, options))
     fitting = []
   }
   for (const piece of pieces(text, separator, options.keepsSeparator)) {
     if (lengthOf(piece) <= options.chunkSize) fitting.push(piece)
     else {
       flush()
-      if (rest.length === 0) chunks.push(...cut(piece, options))
-      else chunks.push(...splitBy(piece, rest, options))
+      add(rest.length === 0 ? cut(piece, options) : splitBy(piece, rest, options))
     }
   }
   flush()

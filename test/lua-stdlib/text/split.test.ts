@@ -33,6 +33,13 @@ test('a word without any place to cut is cut by its length', () => {
   expect(splitText('abcdefgh', options(3, 1))).toEqual(['abc', 'cde', 'efg', 'gh'])
 })
 
+test('a text may have very many chunks', () => {
+  const count = 300_000
+  expect(splitText('a'.repeat(count), options(1, 0))).toHaveLength(count)
+  expect(splitText('a '.repeat(count), options(1, 0))).toHaveLength(count)
+  expect(splitText('a'.repeat(count), { ...options(1, 0), separators: ['x'] })).toHaveLength(count)
+})
+
 test('headings stay with what stands below them', () => {
   const rules = { ...options(80, 0), codeBlocks: true, headingHierarchy: true }
   const text = '# A\none\n## B\n```\n# no heading\n```\n# C\n'
