@@ -1,29 +1,27 @@
 // The functions of the expression language. lua-libraries.md §15.
 
-import { toText } from '../../runtime/base/bytes.ts'
-import { decodeJson } from '../support/json-decode.ts'
-import { encodeJson } from '../support/json-encode.ts'
-import { neutralMaker, neutralReader } from '../support/json-tables.ts'
-import { bytesOfScanned, scanText } from '../text/scan.ts'
+import { bytesOfScanned } from '../text/scan.ts'
 import type { Argument, Evaluation, Predicate } from './evaluate.ts'
+import { jsonOf, valueOfJson } from './json.ts'
 import { ExprError } from './lexer.ts'
 import {
+  characters,
   type ExprMap,
   type ExprNumber,
   type ExprValue,
   equal,
   exactOf,
   float,
-  fromNeutral,
   integer,
   isArray,
   isIndex,
   isInteger,
   isMap,
   isNumber,
+  lengthOf,
   numberOf,
   show,
-  toNeutral,
+  textOf,
   typeName,
 } from './values.ts'
 
@@ -55,8 +53,12 @@ function text(args: readonly Argument[], index: number): string {
   return typeof given === 'string' ? given : wrong(given, 'a string')
 }
 
+/** A table of Lua without anything in it is a map here, and may be meant as an array. */
+const isEmptyMap = (given: ExprValue): boolean => isMap(given) && given.size === 0
+
 function array(args: readonly Argument[], index = 0): readonly ExprValue[] {
   const given = value(args, index)
+  if (isEmptyMap(given)) return []
   return isArray(given) ? given : wrong(given, 'an array')
 }
 
@@ -97,6 +99,7 @@ function numbers(args: readonly Argument[]): ExprNumber[] {
   const found: ExprNumber[] = []
   for (let i = 0; i < args.length; i++) {
     const given = value(args, i)
+    if (isEmptyMap(given)) continue
     for (const item of isArray(given) ? given : [given]) found.push(isNumber(item) ? item : wrong(item, 'a number'))
   }
   return found
@@ -197,18 +200,27 @@ function shift(args: readonly Argument[], work: (a: bigint, b: bigint) => bigint
 function trim(args: readonly Argument[]): string {
   const given = text(args, 0)
   if (args.length < 2) return given.trim()
-  const characters = new Set(text(args, 1))
+  const cut = new Set(characters(text(args, 1)))
   let from = 0
+  while (from < given.length) {
+    const first = String.fromCodePoint(given.codePointAt(from) as number)
+    if (!cut.has(first)) break
+    from += first.length
+  }
   let to = given.length
-  while (from < to && characters.has(given[from] as string)) from++
-  while (to > from && characters.has(given[to - 1] as string)) to--
+  while (to > from) {
+    const pair = given.slice(to - 2, to)
+    const last = to - 2 >= from && lengthOf(pair) === 1 ? pair : pair.slice(-1)
+    if (!cut.has(last)) break
+    to -= last.length
+  }
   return given.slice(from, to)
 }
 
 function split(args: readonly Argument[], evaluation: Evaluation, isAfter: boolean): ExprValue {
   const separator = text(args, 1)
   const countMax = index(args, 2, -1)
-  const parts = text(args, 0).split(separator)
+  const parts = separator === '' ? characters(text(args, 0)) : text(args, 0).split(separator)
   const kept =
     countMax > 0 && parts.length > countMax
       ? [...parts.slice(0, countMax - 1), parts.slice(countMax - 1).join(separator)]
@@ -219,7 +231,8 @@ function split(args: readonly Argument[], evaluation: Evaluation, isAfter: boole
 
 function replace(args: readonly Argument[], evaluation: Evaluation): string {
   const [given, from, to] = [text(args, 0), text(args, 1), text(args, 2)]
-  const parts = given.split(from)
+  // The empty text is before each character, and at the end.
+  const parts = from === '' ? ['', ...characters(given), ''] : given.split(from)
   const countMax = index(args, 3, -1)
   evaluation.spendText(given.length + parts.length * to.length)
   if (countMax < 0 || parts.length - 1 <= countMax) return parts.join(to)
@@ -277,16 +290,6 @@ function extreme(args: readonly Argument[], isBetter: (a: number | bigint, b: nu
   return items.reduce((best, item) => (isBetter(exactOf(item), exactOf(best)) ? item : best))
 }
 
-/** In code points. */
-function lengthOf(given: string): number {
-  let count = given.length
-  for (let i = 0; i < given.length - 1; i++) {
-    const isPair = (given.charCodeAt(i) & 0xfc00) === 0xd800 && (given.charCodeAt(i + 1) & 0xfc00) === 0xdc00
-    if (isPair) count--
-  }
-  return count
-}
-
 const length = (given: ExprValue): number => {
   if (typeof given === 'string') return lengthOf(given)
   if (isArray(given)) return given.length
@@ -311,24 +314,19 @@ function get(args: readonly Argument[], { look }: Evaluation): ExprValue {
 }
 
 function fromBase64(given: string): string {
-  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(given)) throw new ExprError('not base64')
-  return scanText(Buffer.from(given, 'base64').toString('latin1')).text
+  if (given.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(given)) throw new ExprError('not base64')
+  return textOf(Buffer.from(given, 'base64').toString('latin1'))
 }
 
 const ITEMS_PER_JSON_CHARACTER = 2
 
 function fromJson(given: string, { look }: Evaluation): ExprValue {
   look(given.length * ITEMS_PER_JSON_CHARACTER)
-  try {
-    return fromNeutral(decodeJson(neutralMaker, bytesOfScanned(given)) as ReturnType<typeof toNeutral>)
-  } catch (thrown) {
-    throw new ExprError(thrown instanceof Error ? thrown.message : 'not JSON')
-  }
+  return valueOfJson(given)
 }
 
-function toJson(given: ExprValue): string {
-  return toText(encodeJson(neutralReader, toNeutral(given)))
-}
+/** Where a text is in another, in characters; -1: nowhere. */
+const characterAt = (given: string, at: number): number => (at < 0 ? at : lengthOf(given.slice(0, at)))
 
 type Run = Builtin['run']
 
@@ -421,8 +419,8 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ['splitAfter', make(2, 3, (args, evaluation) => split(args, evaluation, true))],
   ['replace', make(3, 4, replace)],
   ['repeat', make(2, 2, repeat)],
-  ['indexOf', make(2, 2, (args) => text(args, 0).indexOf(text(args, 1)))],
-  ['lastIndexOf', make(2, 2, (args) => text(args, 0).lastIndexOf(text(args, 1)))],
+  ['indexOf', make(2, 2, (args) => characterAt(text(args, 0), text(args, 0).indexOf(text(args, 1))))],
+  ['lastIndexOf', make(2, 2, (args) => characterAt(text(args, 0), text(args, 0).lastIndexOf(text(args, 1))))],
   ['hasPrefix', make(2, 2, (args) => text(args, 0).startsWith(text(args, 1)))],
   ['hasSuffix', make(2, 2, (args) => text(args, 0).endsWith(text(args, 1)))],
 
@@ -489,7 +487,7 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ['fromPairs', make(1, 1, fromPairs)],
   ['get', make(2, 2, get)],
 
-  ['toJSON', make(1, 1, (args) => toJson(value(args, 0)))],
+  ['toJSON', make(1, 1, (args) => jsonOf(value(args, 0)))],
   ['fromJSON', make(1, 1, (args, evaluation) => fromJson(text(args, 0), evaluation))],
   ['toBase64', make(1, 1, (args) => Buffer.from(bytesOfScanned(text(args, 0)), 'latin1').toString('base64'))],
   ['fromBase64', make(1, 1, (args) => fromBase64(text(args, 0)))],

@@ -6,6 +6,7 @@ import { builtins } from './builtins.ts'
 import { ExprError, place } from './lexer.ts'
 import type { Node } from './parser.ts'
 import {
+  characters,
   type ExprMap,
   type ExprValue,
   equal,
@@ -17,6 +18,7 @@ import {
   isInteger,
   isMap,
   isNumber,
+  lengthOf,
   numberOf,
   show,
   typeName,
@@ -330,8 +332,12 @@ export class Evaluation {
   }
 
   #slice({ of, from, to, at }: Node & { kind: 'slice' }, scope: Scope): ExprValue {
-    const container = this.#value(of, scope)
-    if (!isArray(container) && typeof container !== 'string') throw typeError('[:]', container, at)
+    const sliced = this.#value(of, scope)
+    if (!isArray(sliced) && typeof sliced !== 'string') throw typeError('[:]', sliced, at)
+    this.#lookAt(sliced)
+    const hasPairs = typeof sliced === 'string' && lengthOf(sliced) < sliced.length
+    if (hasPairs) this.look(sliced.length)
+    const container = hasPairs ? characters(sliced) : sliced
     const bound = (node: Node | undefined, otherwise: number): number => {
       const value = node === undefined ? otherwise : this.#value(node, scope)
       if (!isIndex(value)) throw typeError('[:]', value, at)
@@ -340,7 +346,8 @@ export class Evaluation {
     const begin = bound(from, 0)
     const end = Math.max(begin, bound(to, container.length))
     this.spend(end - begin)
-    return container.slice(begin, end)
+    const slice = container.slice(begin, end)
+    return hasPairs ? (slice as readonly string[]).join('') : slice
   }
 
   #call({ fn, args, at }: Node & { kind: 'call' }, scope: Scope): ExprValue {

@@ -17,6 +17,20 @@ type Spend = (itemCount: number) => void
 
 export type TypeName = 'nil' | 'bool' | 'int' | 'float' | 'string' | 'array' | 'map'
 
+/** Characters of a text. What is no character counts as one. */
+export const characters = (text: string): string[] =>
+  lengthOf(text) === text.length ? text.split('') : Array.from(text)
+
+/** In characters. */
+export function lengthOf(text: string): number {
+  let count = text.length
+  for (let i = 0; i < text.length - 1; i++) {
+    const isPair = (text.charCodeAt(i) & 0xfc00) === 0xd800 && (text.charCodeAt(i + 1) & 0xfc00) === 0xdc00
+    if (isPair) count--
+  }
+  return count
+}
+
 export function typeName(value: ExprValue): TypeName {
   if (value === undefined) return 'nil'
   if (typeof value === 'boolean') return 'bool'
@@ -47,7 +61,14 @@ export const integer = (value: bigint): number | bigint => integerValue(BigInt.a
 /** A float, whole or not. */
 export const float = (value: number): number | Float => (Number.isInteger(value) ? new Float(value) : value)
 
-export function equal(a: ExprValue, b: ExprValue, spend: Spend): boolean {
+/** Arrays grow inside each other step by step, deeper than functions can call themselves. @throws ExprError */
+function assertShallow(depth: number): void {
+  if (depth > DEPTH_MAX) throw new ExprError(`value is nested deeper than ${DEPTH_MAX} levels`)
+}
+
+/** @throws ExprError when they are nested too deeply */
+export function equal(a: ExprValue, b: ExprValue, spend: Spend, depth = 0): boolean {
+  assertShallow(depth)
   if (isNumber(a) && isNumber(b)) {
     const [x, y] = [exactOf(a), exactOf(b)]
     return x <= y && x >= y
@@ -55,12 +76,12 @@ export function equal(a: ExprValue, b: ExprValue, spend: Spend): boolean {
   if (isArray(a) && isArray(b)) {
     if (a.length !== b.length) return false
     spend(a.length)
-    return a.every((item, i) => equal(item, b[i], spend))
+    return a.every((item, i) => equal(item, b[i], spend, depth + 1))
   }
   if (isMap(a) && isMap(b)) {
     if (a.size !== b.size) return false
     spend(a.size)
-    for (const [key, item] of a) if (!b.has(key) || !equal(item, b.get(key), spend)) return false
+    for (const [key, item] of a) if (!b.has(key) || !equal(item, b.get(key), spend, depth + 1)) return false
     return true
   }
   return a === b
@@ -68,7 +89,7 @@ export function equal(a: ExprValue, b: ExprValue, spend: Spend): boolean {
 
 /** @throws ExprError when it is nested too deeply */
 export function fromNeutral(value: Value, depth = 0): ExprValue {
-  if (depth > DEPTH_MAX) throw new ExprError(`value is nested deeper than ${DEPTH_MAX} levels`)
+  assertShallow(depth)
   if (typeof value === 'string') return textOf(value)
   if (value instanceof ErrorValue) return textOf(value.message)
   if (typeof value === 'number') return Number.isSafeInteger(value) ? value : float(value)
@@ -81,33 +102,37 @@ export function fromNeutral(value: Value, depth = 0): ExprValue {
   return map
 }
 
-const textOf = (bytes: string): string => scanText(bytes).text
+/** The text that stands for bytes here. */
+export const textOf = (bytes: string): string => scanText(bytes).text
 
-/** @throws ExprError when it has too many parts: one list in many places is as many lists outside */
+/** @throws ExprError when it is nested too deeply, or has too many parts: one list in many places is as many lists outside */
 export function toNeutral(value: ExprValue): Value {
   let partCount = 0
-  const convert = (part: ExprValue): Value => {
+  const convert = (part: ExprValue, depth: number): Value => {
+    assertShallow(depth)
     if (++partCount > RESULT_PARTS_MAX) throw new ExprError(`the value has more than ${RESULT_PARTS_MAX} parts`)
     if (typeof part === 'string') return bytesOfScanned(part)
     if (part instanceof Float) return floatValue(part.value)
-    if (isArray(part)) return new TableValue(part.map(convert))
+    if (isArray(part)) return new TableValue(part.map((item) => convert(item, depth + 1)))
     if (!isMap(part)) return part
     const table = new TableValue()
     for (const [key, item] of part) {
-      const neutral = convert(item)
+      const neutral = convert(item, depth + 1)
       if (neutral === undefined) continue
       table.keys.push(bytesOfScanned(key))
       table.values.push(neutral)
     }
     return table
   }
-  return convert(value)
+  return convert(value, 0)
 }
 
-export function show(value: ExprValue, spend: Spend): string {
+/** @throws ExprError when it is nested too deeply */
+export function show(value: ExprValue, spend: Spend, depth = 0): string {
+  assertShallow(depth)
   if (value === undefined) return '<nil>'
   if (isNumber(value)) return String(exactOf(value))
-  const each = (item: ExprValue): string => show(item, spend)
+  const each = (item: ExprValue): string => show(item, spend, depth + 1)
   if (isArray(value)) {
     spend(value.length)
     return `[${value.map(each).join(' ')}]`

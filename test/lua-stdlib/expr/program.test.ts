@@ -119,3 +119,52 @@ test('a map is asked by the text of a number', () => {
   expect(() => run('[1][1.0]')).toThrow('an array has no member 1 ')
   expect(run('2.0')).toEqual(new Float(2))
 })
+
+test.each(['x', 'string(x)', 'toJSON(x)', 'x == y', 'uniq([x, y])'])(
+  'a value that is nested too deeply is refused, not a fault: %s',
+  (source) => {
+    const grown = `let x = reduce(1..300000, [#acc], 0); let y = reduce(1..300000, [#acc], 1); ${source}`
+    expect(() => run(grown)).toThrow(ExprError)
+    expect(() => run(grown.replaceAll('300000', '130'))).toThrow(/nest/)
+  },
+)
+
+test.each([
+  ['toJSON([nil, 1, {}, [], {a: nil}])', '[null,1,{},[],{"a":null}]'],
+  ['toJSON(fromJSON(\'{"b":[null,{}],"a":[]}\'))', '{"a":[],"b":[null,{}]}'],
+  ['toJSON({})', '{}'],
+  ["toJSON('\u00e4')", toBytes('"ä"')],
+  ["len(fromJSON('[null, 1]'))", 2],
+  ["fromJSON('[null, 1]')[1]", 1],
+  ["type(fromJSON('[]'))", 'array'],
+  ["fromJSON('null')", undefined],
+])('JSON keeps what nil, arrays and maps are: %s', (source, expected) => {
+  expect(run(source)).toEqual(expected)
+})
+
+test.each([
+  ["split('a😀b', '')", ['a', '😀', 'b']],
+  ["trim('😀a😀', '😀')", 'a'],
+  ["trim('😀😀', '😀')", ''],
+  ["'😀ab'[1:2]", 'a'],
+  ["'😀ab'[:-1]", '😀a'],
+  ["indexOf('😀a', 'a')", 1],
+  ["lastIndexOf('😀a😀', '😀')", 2],
+  ["indexOf('a', 'b')", -1],
+  ["replace('😀b', '', '-')", '-😀-b-'],
+  ["replace('ab', '', '-', 1)", '-ab'],
+])('texts are taken apart between characters: %s', (source, expected) => {
+  const neutral = Array.isArray(expected) ? list(expected.map(toBytes)) : expected
+  expect(run(source)).toEqual(typeof neutral === 'string' ? toBytes(neutral) : neutral)
+})
+
+test('an empty table of Lua serves as an empty list', () => {
+  const items = record({})
+  expect(run('any(items, .price > 1)', { items })).toBe(false)
+  expect(run('sum(map(items, .price))', { items })).toBe(0)
+  expect(run('max(items, 1)', { items })).toBe(1)
+})
+
+test.each(["fromBase64('a')", "fromBase64('YQ')", "fromBase64('Y===')"])('base64 is padded: %s', (source) => {
+  expect(() => run(source)).toThrow('not base64')
+})
