@@ -3,7 +3,7 @@
 import { TableValue } from '../runtime/base/value.ts'
 import type { Call, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
-import { badArgument, processOf, stringArg } from './support/args.ts'
+import { processOf, stringArg, wrongType } from './support/args.ts'
 import { fail, failWith, TRUE_NIL } from './support/fail.ts'
 import { mayDo, refusal } from './support/permit.ts'
 import { waitAlone } from './support/wait.ts'
@@ -24,7 +24,7 @@ function get(call: Call): Returns {
 function set(call: Call): Returns {
   const key = stringArg(call, 1, 'set')
   const value = call.arg(2)
-  if (typeof value !== 'string') return badArgument(2, 'set', `string expected, got ${call.type(2)}`)
+  if (typeof value !== 'string') return wrongType(call, 2, 'set', 'string')
   if (key === '') return fail('Invalid', 'empty key')
   const refused = refusal(call, 'env.set', key)
   if (refused !== undefined) return refused

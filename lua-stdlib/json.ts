@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { MoonmeshError } from '../runtime/base/errors.ts'
 import type { Call, LuaValue, ModuleTable, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
+import { givenType } from './support/args.ts'
 import { errorObject, fail } from './support/fail.ts'
 import { decodeJson, JsonSyntaxError } from './support/json-decode.ts'
 import { encodeJson, JsonEncodeError } from './support/json-encode.ts'
@@ -24,7 +25,7 @@ function encode(call: Call): Returns {
 
 function decode(call: Call): Returns {
   const text = call.arg(1)
-  if (typeof text !== 'string') return fail('Invalid', `string expected, got ${call.type(1)}`)
+  if (typeof text !== 'string') return fail('Invalid', `string expected, got ${givenType(call, 1)}`)
   if (text === '') return fail('Invalid', 'empty string: there is no value to decode')
   try {
     return [decodeJson(engineMaker(call.engine), text) as LuaValue, undefined]

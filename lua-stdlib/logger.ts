@@ -3,7 +3,7 @@
 import { TableValue } from '../runtime/base/value.ts'
 import { type Call, HostObject, type LuaTable, type ObjectSaving, type Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule, LogLevel } from '../runtime/services.ts'
-import { badArgument, objectArg, processOf, raise, stringArg, tableArg } from './support/args.ts'
+import { objectArg, processOf, raise, stringArg, tableArg, wrongType } from './support/args.ts'
 import { toStored } from './support/convert.ts'
 import { damaged } from './support/saving.ts'
 
@@ -59,7 +59,7 @@ function write(level: LogLevel): (call: Call) => Returns {
   return (call) => {
     const { fields, loggerName } = self(call, level)
     const message = call.arg(2)
-    if (typeof message !== 'string') return badArgument(2, level, `string expected, got ${call.type(2)}`)
+    if (typeof message !== 'string') return wrongType(call, 2, level, 'string')
     const own = call.arg(3) === undefined ? new TableValue() : fieldsArg(call, 3, level)
     const all = merged(fields, own)
     const named = loggerName === '' ? all : merged(all, new TableValue([], ['logger'], [loggerName]))

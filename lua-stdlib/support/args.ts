@@ -28,9 +28,14 @@ export function badArgument(index: number, fn: string, text: string): never {
   return raise(`bad argument #${index} to '${fn}' (${text})`)
 }
 
-function wrongType(call: Call, index: number, fn: string, expected: string): never {
-  const got = call.type(index)
-  return badArgument(index, fn, `${expected} expected, got ${got === 'none' ? 'no value' : got}`)
+/** The type of an argument as errors name it. */
+export function givenType(call: Call, index: number): string {
+  const type = call.type(index)
+  return type === 'none' ? 'no value' : type
+}
+
+export function wrongType(call: Call, index: number, fn: string, expected: string): never {
+  return badArgument(index, fn, `${expected} expected, got ${givenType(call, index)}`)
 }
 
 /** A byte string; numbers convert as `tostring` does, error objects to their message (§2.4). */

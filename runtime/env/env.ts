@@ -1,6 +1,6 @@
 // Environment variables as entries: storages, and variables that name a place in one. lua-libraries.md §12.
 
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Entry, StorageEntry, VariableEntry } from '../app/load.ts'
 import { toBytes, toText } from '../base/bytes.ts'
@@ -8,8 +8,9 @@ import { MoonmeshError } from '../base/errors.ts'
 import { record, type Value } from '../base/value.ts'
 import type { NodeService } from '../node-services.ts'
 import type { ResourceKeeper } from '../resources.ts'
-import { linesOf, withVariable } from './core/env-file.ts'
+import { isStorable, linesOf, withVariable } from './core/env-file.ts'
 
+/** Names are text, values bytes. */
 interface Storage {
   get(name: string): Promise<string | undefined>
   /** @throws MoonmeshError `PermissionDenied` when it cannot be written */
@@ -79,15 +80,15 @@ export class EnvKeeper implements ResourceKeeper, NodeService {
   }
 
   readonly methods: NodeService['methods'] = {
-    get: async ([key], { entry }) => toBytes(await this.#get(toText(key as string), toText(entry))),
+    get: ([key], { entry }) => this.#get(toText(key as string), toText(entry)),
     set: async ([key, value], { entry }) => {
-      await this.#set(toText(key as string), toText(value as string), toText(entry))
+      await this.#set(toText(key as string), value as string, toText(entry))
       return undefined
     },
     all: async () => {
       const merged: Record<string, Value> = {}
       for (const { storage } of this.#storages.values()) {
-        for (const [name, value] of Object.entries(await storage.all())) merged[toBytes(name)] = toBytes(value)
+        for (const [name, value] of Object.entries(await storage.all())) merged[toBytes(name)] = value
       }
       return record(merged)
     },
@@ -106,8 +107,8 @@ export class EnvKeeper implements ResourceKeeper, NodeService {
   async #get(key: string, callerEntry: string): Promise<string> {
     const variable = this.#variable(key, callerEntry)
     const stored = await this.#storages.get(variable.storage)?.storage.get(variable.variable ?? variable.id)
-    const value = stored === undefined || stored === '' ? variable.default : stored
-    if (value === undefined || value === '') throw notFound(key)
+    const value = stored === undefined || stored === '' ? toBytes(variable.default ?? '') : stored
+    if (value === '') throw notFound(key)
     return value
   }
 
@@ -138,12 +139,19 @@ class MemoryStorage implements Storage {
 }
 
 function readOnly(values: Readonly<Record<string, string | undefined>>): Storage {
+  const bytesOf = (name: string): string | undefined => {
+    const value = Object.hasOwn(values, name) ? values[name] : undefined
+    return value === undefined ? undefined : toBytes(value)
+  }
   return {
-    get: async (name) => (Object.hasOwn(values, name) ? values[name] : undefined),
+    get: async (name) => bytesOf(name),
     set: async () => refuseWriting(),
     all: async () =>
       Object.fromEntries(
-        Object.entries(values).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+        Object.keys(values).flatMap((name) => {
+          const value = bytesOf(name)
+          return value === undefined ? [] : [[name, value]]
+        }),
       ),
   }
 }
@@ -151,6 +159,9 @@ function readOnly(values: Readonly<Record<string, string | undefined>>): Storage
 function refuseWriting(): never {
   throw new MoonmeshError('PermissionDenied', 'storage is read-only', { retryable: false })
 }
+
+const PERMISSIONS = 0o7777
+const NOT_STORABLE = 'a value in a file has no line end, no # and no space at its ends: it would be read as another'
 
 interface FileOptions {
   readonly path: string
@@ -168,10 +179,10 @@ class FileStorage implements Storage {
     this.#options = options
   }
 
-  /** Undefined when there is no file. */
-  async #text(): Promise<string | undefined> {
+  /** Bytes, so that a change leaves every other line what it is; undefined when there is no file. */
+  async #bytes(): Promise<string | undefined> {
     try {
-      return await readFile(this.#options.path, 'utf8')
+      return await readFile(this.#options.path, 'latin1')
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
       throw new MoonmeshError('Internal', `cannot read ${this.#options.path}: ${(error as Error).message}`)
@@ -179,11 +190,17 @@ class FileStorage implements Storage {
   }
 
   async get(name: string): Promise<string | undefined> {
-    return linesOf((await this.#text()) ?? '').get(name)
+    return linesOf((await this.#bytes()) ?? '').get(toBytes(name))
   }
 
   async all(): Promise<Record<string, string>> {
-    return Object.fromEntries(linesOf((await this.#text()) ?? ''))
+    const lines = linesOf((await this.#bytes()) ?? '')
+    return Object.fromEntries([...lines].map(([name, value]) => [toText(name), value]))
+  }
+
+  /** Of the file itself: a link to it stays one. */
+  async #realPath(): Promise<string> {
+    return realpath(this.#options.path).catch(() => this.#options.path)
   }
 
   set(name: string, value: string): Promise<void> {
@@ -194,15 +211,21 @@ class FileStorage implements Storage {
 
   /** Written aside and renamed, so that nobody ever reads half a file. */
   async #write(name: string, value: string): Promise<void> {
-    const { path, autoCreate, fileMode, dirMode } = this.#options
-    const text = await this.#text()
-    if (text === undefined && !autoCreate) {
+    if (!isStorable(value)) throw new MoonmeshError('Invalid', NOT_STORABLE, { retryable: false })
+    const { autoCreate, fileMode, dirMode } = this.#options
+    const path = await this.#realPath()
+    const bytes = await this.#bytes()
+    if (bytes === undefined && !autoCreate) {
       throw new MoonmeshError('NotFound', `${path} does not exist; create it or set auto_create`, { retryable: false })
     }
+    const changed = withVariable(bytes ?? '', toBytes(name), value)
     const aside = `${path}.new`
     try {
-      if (text === undefined) await mkdir(dirname(path), { recursive: true, mode: dirMode })
-      await writeFile(aside, withVariable(text ?? '', name, value), { mode: fileMode, flush: true })
+      if (bytes === undefined) await mkdir(dirname(path), { recursive: true, mode: dirMode })
+      // Nobody else may read the secrets of a file that is there.
+      const mode = bytes === undefined ? undefined : (await stat(path)).mode & PERMISSIONS
+      await writeFile(aside, changed, { encoding: 'latin1', mode: mode ?? fileMode, flush: true })
+      if (mode !== undefined) await chmod(aside, mode)
       await rename(aside, path)
     } catch (error) {
       await rm(aside, { force: true })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { linesOf, withVariable } from '../../../../runtime/env/core/env-file.ts'
+import { isStorable, linesOf, withVariable } from '../../../../runtime/env/core/env-file.ts'
 
 const FILE = '# settings\nHOST = example.org   # where\n\nPORT=80\nEMPTY=\nnot a line\n'
 
@@ -20,6 +20,15 @@ test('a new variable becomes a line at the end', () => {
   expect(withVariable('', 'B', '2')).toBe('B=2\n')
 })
 
-test('a value cannot make lines of its own', () => {
-  expect(linesOf(withVariable('', 'A', 'x\nB=evil'))).toEqual(new Map([['A', 'x B=evil']]))
+test('a value that would be read as another cannot be written', () => {
+  for (const value of ['x\nB=evil', 'x\r', 'a#b', ' a', 'a\t']) expect(isStorable(value)).toBe(false)
+  for (const value of ['', 'a b', "'q'", 'a=b', '\xff', '\xc3\xa0']) {
+    expect(isStorable(value)).toBe(true)
+    expect(linesOf(withVariable('', 'A', value))).toEqual(new Map([['A', value]]))
+  }
+})
+
+test('bytes that are no ASCII stay, also at the ends and in other lines', () => {
+  expect(withVariable('# caf\xe9\nA=1\xa0 # \x85\n', 'B', '\xc3\xa0')).toBe('# caf\xe9\nA=1\xa0 # \x85\nB=\xc3\xa0\n')
+  expect(linesOf('A= \xa0x\x85 ').get('A')).toBe('\xa0x\x85')
 })
