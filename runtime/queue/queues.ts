@@ -117,10 +117,12 @@ export class Queues implements ResourceKeeper, NodeService {
 
   readonly methods: NodeService['methods'] = {
     publish: ([id, body, headers], { signal }) => {
-      const queue = this.#queue(toText(id as string))
+      const queueId = toText(id as string)
+      const queue = this.#queue(queueId)
       return new Promise<Value>((resolve, reject) => {
         const message = { id: randomUUID(), body, headers: headers as TableValue }
-        const giveUp = queue.publish(message, () => resolve(undefined))
+        const dropped = (): void => reject(failure('Internal', `queue not found: ${queueId} is there no more`))
+        const giveUp = queue.publish(message, () => resolve(undefined), dropped)
         signal.addEventListener('abort', () => {
           giveUp()
           reject(failure('Canceled', 'publisher is gone'))

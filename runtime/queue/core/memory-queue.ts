@@ -13,33 +13,41 @@ export interface QueueMessage {
 interface Waiting {
   readonly message: QueueMessage
   readonly accepted: () => void
+  readonly dropped: () => void
   isGone: boolean
 }
 
 export class MemoryQueue {
-  lengthMax: number
+  #lengthMax: number
   readonly #messages = new Queue<QueueMessage>()
   readonly #publishers = new Queue<Waiting>()
   readonly #takers = new Queue<{ take: (message: QueueMessage) => void; isGone: boolean }>()
 
   constructor(lengthMax: number) {
-    this.lengthMax = lengthMax
+    this.#lengthMax = lengthMax
   }
 
   get length(): number {
     return this.#messages.count
   }
 
+  /** Who waits for room gets what there is more of. */
+  set lengthMax(lengthMax: number) {
+    this.#lengthMax = lengthMax
+    while (this.#messages.count < lengthMax && this.#admit());
+  }
+
   /**
    * @param accepted called once, as soon as there is room
+   * @param dropped called once instead, when the queue is cleared before
    * @returns gives up waiting
    */
-  publish(message: QueueMessage, accepted: () => void): () => void {
+  publish(message: QueueMessage, accepted: () => void, dropped: () => void = () => {}): () => void {
     if (this.#hand(message)) {
       accepted()
       return () => {}
     }
-    const waiting: Waiting = { message, accepted, isGone: false }
+    const waiting: Waiting = { message, accepted, dropped, isGone: false }
     this.#publishers.push(waiting)
     return () => {
       waiting.isGone = true
@@ -48,7 +56,7 @@ export class MemoryQueue {
 
   /** To the tail again; false, and it is lost, when there is no room. */
   requeue(message: QueueMessage): boolean {
-    if (this.#messages.count >= this.lengthMax && this.#nextTaker() === undefined) return false
+    if (this.#messages.count >= this.#lengthMax && this.#nextTaker() === undefined) return false
     this.#hand(message)
     return true
   }
@@ -71,10 +79,13 @@ export class MemoryQueue {
     }
   }
 
+  /** Nothing is left; who waited for room is told. */
   clear(): void {
     this.#messages.clear()
-    this.#publishers.clear()
     this.#takers.clear()
+    for (let next = this.#publishers.shift(); next !== undefined; next = this.#publishers.shift()) {
+      if (!next.isGone) next.dropped()
+    }
   }
 
   /** To whoever waits for a message, or into the queue while there is room. False when there is none. */
@@ -85,7 +96,7 @@ export class MemoryQueue {
       taker.take(message)
       return true
     }
-    if (this.#messages.count >= this.lengthMax) return false
+    if (this.#messages.count >= this.#lengthMax) return false
     this.#messages.push(message)
     return true
   }
@@ -95,13 +106,14 @@ export class MemoryQueue {
     return this.#takers.peek()
   }
 
-  /** A place is free: the publisher that has waited longest gets it. */
-  #admit(): void {
+  /** A place is free: the publisher that has waited longest gets it. False when nobody waits. */
+  #admit(): boolean {
     for (let next = this.#publishers.shift(); next !== undefined; next = this.#publishers.shift()) {
       if (next.isGone) continue
       this.#messages.push(next.message)
       next.accepted()
-      return
+      return true
     }
+    return false
   }
 }

@@ -46,3 +46,29 @@ test('what comes back goes to the tail, if there is room', () => {
   expect(queue.requeue(message('too much'))).toBe(false)
   expect(takeAll(queue)).toEqual(['a', 'back'])
 })
+
+test('a publisher that waits is told when the queue is cleared', () => {
+  const queue = new MemoryQueue(1)
+  const told: string[] = []
+  const publish = (id: string): (() => void) =>
+    queue.publish(
+      message(id),
+      () => told.push(`${id} accepted`),
+      () => told.push(`${id} dropped`),
+    )
+  publish('a')
+  publish('gone')()
+  publish('b')
+  queue.clear()
+  expect(told).toEqual(['a accepted', 'b dropped'])
+  expect(queue.length).toBe(0)
+})
+
+test('a queue that becomes longer takes what waits, in order', () => {
+  const queue = new MemoryQueue(1)
+  const accepted: string[] = []
+  for (const id of ['a', 'b', 'c', 'd']) queue.publish(message(id), () => accepted.push(id))
+  queue.lengthMax = 3
+  expect(accepted).toEqual(['a', 'b', 'c'])
+  expect(takeAll(queue)).toEqual(['a', 'b', 'c', 'd'])
+})
