@@ -8,7 +8,7 @@ import type { Call, HostClass, LuaValue, ModuleTable, Returns } from '../runtime
 import type { LibraryModule, ScriptProcess } from '../runtime/services.ts'
 import { failure } from './fs/failure.ts'
 import { attempt, failed, fileClass, infoTable, scannerClass } from './fs/file-class.ts'
-import { FileObject, LISTING, ListingObject, VOLUME, VolumeObject } from './fs/objects.ts'
+import { FILE_IS_CLOSED, FileObject, LISTING, ListingObject, VOLUME, VolumeObject } from './fs/objects.ts'
 import { resolvePath, showPath, type VolumePath } from './fs/path.ts'
 import { Sandbox } from './fs/sandbox.ts'
 import { type OpenMode, Volume } from './fs/volume.ts'
@@ -147,6 +147,10 @@ function once(text: string): Pieces {
 function piecesOf(data: LuaValue): Pieces {
   if (!(data instanceof StreamHolder)) {
     throw failure('Invalid', 'invalid input type: expected a string, a readable stream or a file')
+  }
+  // Before the target is opened, which empties it.
+  if (data.held.isClosed) {
+    throw data instanceof StreamObject ? failure('Invalid', 'stream is closed') : FILE_IS_CLOSED
   }
   if (!data.held.isReadable) throw failure('Invalid', 'invalid input type: the stream or file is not readable')
   return () => data.held.read(CHUNK_BYTES)
