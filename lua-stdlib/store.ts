@@ -171,7 +171,7 @@ function textOption(value: LuaValue, name: string): { text: string } | { problem
 }
 
 function wholeNumber(value: LuaValue): number | undefined {
-  const number = value instanceof Float ? value.value : value
+  const number = value instanceof Float ? value.value : typeof value === 'bigint' ? Number(value) : value
   return typeof number === 'number' && Number.isInteger(number) && number >= 0 ? number : undefined
 }
 
