@@ -81,7 +81,7 @@ function modulesOf(call: Call, named: readonly string[], lifted: ReadonlySet<str
 
 function importsOf(call: Call, value: LuaValue): Evaluation['imports'] {
   const { engine } = call
-  const imports: Record<string, { id: string; modules: readonly string[] }> = {}
+  const imports: Record<string, { id: string; modules: readonly string[] }> = Object.create(null)
   if (engine.typeOf(value) !== 'table') return imports
   engine.each(value as LuaTable, (alias, target) => {
     if (typeof alias !== 'string') return
@@ -101,20 +101,27 @@ function liftedOf(call: Call, value: LuaValue): ReadonlySet<string> {
   return new Set(classes)
 }
 
+/** Each in its place: what cannot be copied is nil there. */
+function argsOf(call: Call, value: LuaValue): Value[] {
+  const { engine } = call
+  if (engine.typeOf(value) !== 'table') return []
+  const list = value as LuaTable
+  return Array.from({ length: engine.length(list) }, (_, i) => engine.copyOut(engine.get(list, i + 1)))
+}
+
 function evaluationOf(call: Call, config: LuaTable): Evaluation {
   const { engine } = call
   const source = engine.get(config, 'source')
   if (typeof source !== 'string' || source === '') throw new Refusal('Invalid', 'source is required')
   permit(call, 'eval.run', '')
   const method = engine.get(config, 'method')
-  const args = engine.copyOut(engine.get(config, 'args'))
   const context = engine.copyOut(engine.get(config, 'context'))
   const custom = engine.copyOut(engine.get(config, 'custom_modules'))
   const lifted = liftedOf(call, engine.get(config, 'allow_classes'))
   return {
     source,
     method: typeof method === 'string' ? method : '',
-    args: args instanceof TableValue ? args.array : [],
+    args: argsOf(call, engine.get(config, 'args')),
     modules: modulesOf(call, texts(call, engine.get(config, 'modules')) ?? [], lifted),
     imports: importsOf(call, engine.get(config, 'imports')),
     context: context instanceof TableValue ? new TableValue([], context.keys, context.values) : new TableValue(),
@@ -123,7 +130,7 @@ function evaluationOf(call: Call, config: LuaTable): Evaluation {
 }
 
 function tablesOf(custom: TableValue): Record<string, TableValue> {
-  const tables: Record<string, TableValue> = {}
+  const tables: Record<string, TableValue> = Object.create(null)
   for (const [i, name] of custom.keys.entries()) {
     const table: Value = custom.values[i]
     if (typeof name === 'string' && table instanceof TableValue) tables[name] = table

@@ -153,8 +153,11 @@ function groupsArg(call: Call): readonly string[] | { problem: string } {
   const groups: string[] = []
   if (typeof given === 'string') groups.push(given)
   else if (call.type(2) === 'table') {
-    const copied = engine.copyOut(given) as TableValue
-    for (const item of copied.array) if (typeof item === 'string') groups.push(item)
+    const list = given as LuaTable
+    for (let i = 1; i <= engine.length(list); i++) {
+      const item = engine.get(list, i)
+      if (typeof item === 'string') groups.push(item)
+    }
     if (groups.length === 0) return { problem: 'groups table must not be empty' }
   } else return { problem: 'group name (string) or groups table required' }
   return groups.includes('') ? { problem: 'group name is required' } : groups
