@@ -1,6 +1,6 @@
 // Module `logger`: structured log records. lua-libraries.md §10. `require("logger")` yields an object: `log:info("text", { key = value })`.
 
-import { TableValue } from '../runtime/base/value.ts'
+import { ErrorValue, TableValue, type Value } from '../runtime/base/value.ts'
 import { type Call, HostObject, type LuaTable, type ObjectSaving, type Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule, LogLevel } from '../runtime/services.ts'
 import { objectArg, processOf, raise, stringArg, tableArg, wrongType } from './support/args.ts'
@@ -39,12 +39,22 @@ function fieldsArg(call: Call, index: number, fn: string): TableValue {
     if (typeof key !== 'string') return
     fields.keys.push(key)
     try {
-      fields.values.push(toStored(engine, value))
+      fields.values.push(withMessages(toStored(engine, value)))
     } catch (thrown) {
       fields.values.push(thrown instanceof Error ? thrown.message : String(thrown))
     }
   })
   return fields
+}
+
+/** Error objects are logged as their message. Tables of this value are nobody else's. */
+function withMessages(value: Value): Value {
+  if (value instanceof ErrorValue) return value.message
+  if (value instanceof TableValue) {
+    for (const [i, item] of value.array.entries()) value.array[i] = withMessages(item)
+    for (const [i, item] of value.values.entries()) value.values[i] = withMessages(item)
+  }
+  return value
 }
 
 /** The later ones win. */

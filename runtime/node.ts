@@ -1252,8 +1252,9 @@ export class Node {
   }
 
   #writeLog(entry: LogRecord): void {
-    const fields: Record<string, unknown> =
-      entry.fields === undefined ? {} : (toPlain(entry.fields) as Record<string, unknown>)
+    // No fields at all are an empty list, which would take the ones below nowhere.
+    const given = entry.fields === undefined ? {} : toPlain(entry.fields)
+    const fields: Record<string, unknown> = { ...(given as Record<string, unknown>) }
     fields['pid'] = toText(entry.pid)
     fields['entry'] = toText(entry.entry)
     if (entry.where !== '') fields['line'] = toText(entry.where)

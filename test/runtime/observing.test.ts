@@ -242,3 +242,39 @@ test('lines of the log are events where that is asked for, and are not written w
   expect(await heard).toBe('heard careful of t:speaker')
   expect(written.join('')).toBe('')
 })
+
+test('error objects in fields are logged as their message, also within tables (lua-libraries.md §10)', async () => {
+  const written: string[] = []
+  const speaker = script(
+    'process.lua',
+    'speaker',
+    ['logger'],
+    `return { main = function()
+       local full = errors.new({ message = "the disk is full", kind = "Unavailable", details = { n = 1 } })
+       require("logger"):with({ cause = full }):error("failed", { error = full, list = { full, { why = full } } })
+     end }`,
+  )
+  const node = await nodeWith([], [speaker], written)
+  await node.start()
+  await node.exec('t:speaker', { host: 't:host' })
+  const line = written.map((text) => JSON.parse(text)).find(({ msg }) => msg === 'failed')
+  const full = 'the disk is full'
+  expect(line).toMatchObject({ error: full, cause: full, list: [full, { why: full }] })
+})
+
+test('a line without fields of its own says as an event, too, where it comes from', async () => {
+  const listener = script(
+    'process.lua',
+    'listener',
+    ['events', 'logger'],
+    `return { main = function()
+       local feed = require("events").subscribe("log", "warn")
+       require("logger"):warn("careful")
+       local data = feed:channel():receive().data
+       return data.fields.entry .. " " .. tostring(data.fields.pid == process.pid())
+     end }`,
+  )
+  const node = await nodeWith(['logmanager.stream_to_events=true'], [listener])
+  await node.start()
+  expect(await node.exec('t:listener', { host: 't:host' })).toBe('t:listener true')
+})
