@@ -3,6 +3,7 @@
 import { RE2JS } from 're2js'
 import { toBytes, toText } from '../../runtime/base/bytes.ts'
 import { messageOf } from '../../runtime/base/errors.ts'
+import { illFormedAt } from '../support/json-utf8.ts'
 import { scanText } from './scan.ts'
 
 /** A match: byte offsets of the whole and of each group, [start, end); undefined for a group that took no part. */
@@ -28,6 +29,7 @@ export class Pattern {
   /** @throws Error what is wrong with the pattern */
   constructor(source: string) {
     if (source.length > SOURCE_BYTES_MAX) throw new Error(`pattern has more than ${SOURCE_BYTES_MAX} bytes`)
+    if (illFormedAt(source) >= 0) throw new Error('error parsing regexp: invalid UTF-8')
     try {
       this.#compiled = RE2JS.compile(toText(source))
     } catch (thrown) {
