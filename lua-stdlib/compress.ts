@@ -53,7 +53,10 @@ function zlibFailure(name: string, kinds: { limit: 'Internal' | 'Invalid'; body:
   return (error: unknown): readonly LuaValue[] => {
     if (codeOf(error) === 'ERR_BUFFER_TOO_LARGE') return fail(kinds.limit, `${name}: output exceeds limit`)
     const text = error instanceof Error ? error.message : String(error)
-    const isHeader = /incorrect header|unknown compression method|invalid window size/.test(text)
+    const isHeader =
+      /incorrect header|unknown header|header crc|unknown compression method|invalid window size|missing dictionary/i.test(
+        text,
+      )
     return fail(isHeader ? 'Invalid' : kinds.body, `invalid ${name} data: ${text}`)
   }
 }
