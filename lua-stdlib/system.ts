@@ -3,7 +3,7 @@
 
 import { availableParallelism, hostname } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
-import type { Value } from '../runtime/base/value.ts'
+import { integerValue, type Value } from '../runtime/base/value.ts'
 import type { Call, HostFunction, LuaTable, LuaValue, Returns } from '../runtime/lua/engine.ts'
 import type { LibraryModule } from '../runtime/services.ts'
 import { integerArg, processOf, stringArg, toNumber } from './support/args.ts'
@@ -100,28 +100,37 @@ class Setting {
   }
 }
 
+/** A number without its fraction, exact up to 64 bits; undefined for what is none or fits none. */
+function wholeOf(value: LuaValue): number | bigint | undefined {
+  if (typeof value === 'bigint') return value
+  const given = toNumber(value)
+  if (given === undefined || !Number.isFinite(given)) return undefined
+  const whole = BigInt(Math.trunc(given))
+  return whole === BigInt.asIntN(64, whole) ? (integerValue(whole) as number | bigint) : undefined
+}
+
 function setLimit(call: Call, limit: Setting): Returns {
   const refused = denied(call, 'system.control', 'memory_limit')
   if (refused !== undefined) return refused
-  const given = toNumber(call.arg(1))
+  const given = wholeOf(call.arg(1))
   if (given === undefined) return fail('Invalid', 'memory limit value required')
-  if (given < 0 && given !== -1) return fail('Invalid', 'memory limit must be non-negative or -1')
-  return [limit.replace(given === -1 ? UNLIMITED : Math.trunc(given)), undefined]
+  if (given < -1) return fail('Invalid', 'memory limit must be non-negative or -1')
+  return [limit.replace(given === -1 ? UNLIMITED : given), undefined]
 }
 
 function setPercent(call: Call, percent: Setting): Returns {
   const refused = denied(call, 'system.gc', 'gc_percent')
   if (refused !== undefined) return refused
-  const given = toNumber(call.arg(1))
-  if (given === undefined) return fail('Invalid', 'percent value required')
-  return [percent.replace(Math.trunc(given)), undefined]
+  const given = wholeOf(call.arg(1))
+  return given === undefined ? fail('Invalid', 'percent value required') : [percent.replace(given), undefined]
 }
 
 function maxProcs(call: Call, procs: Setting): Returns {
   if (call.arg(1) === undefined) return denied(call, 'system.read', 'gomaxprocs') ?? [procs.value, undefined]
   const refused = denied(call, 'system.control', 'gomaxprocs')
   if (refused !== undefined) return refused
-  const given = integerArg(call, 1, 'max_procs')
+  integerArg(call, 1, 'max_procs')
+  const given = wholeOf(call.arg(1)) ?? 0
   return given <= 0 ? fail('Invalid', 'max_procs must be positive') : [procs.replace(given), undefined]
 }
 
