@@ -22,21 +22,30 @@ interface Read {
 
 /** Reads that may wait at once; a process has few coroutines that read. */
 const READS_MAX = 1000
+/** Of one read or line: no string of a script is longer. */
+const TEXT_BYTES_MAX = 256 * 1024 * 1024
 const NEWLINE = 10
 const RETURN = 13
 
 export class TerminalIo {
   readonly #streams: StandardStreams
+  readonly #textBytesMax: number
   readonly #reads = new Queue<Read>(READS_MAX)
+  /** Input that nobody has taken yet. */
   #chunks: Uint8Array[] = []
+  #chunkBytes = 0
+  /** How many of the chunks are known to hold no line end, and their bytes. */
+  #searchedCount = 0
+  #searchedBytes = 0
   #isListening = false
   #isEnded = false
   #failure: ErrorValue | undefined
   #writing = 0
   #idle: (() => void)[] = []
 
-  constructor(streams: StandardStreams) {
+  constructor(streams: StandardStreams, textBytesMax = TEXT_BYTES_MAX) {
     this.#streams = streams
+    this.#textBytesMax = textBytesMax
   }
 
   handle(line: HostLine, message: TerminalMessage): void {
@@ -92,7 +101,9 @@ export class TerminalIo {
     if (!this.#isListening) {
       this.#isListening = true
       stdin.on('data', (chunk: Buffer | string) => {
-        this.#chunks.push(typeof chunk === 'string' ? toUint8Array(toBytes(chunk)) : chunk)
+        const bytes = typeof chunk === 'string' ? toUint8Array(toBytes(chunk)) : chunk
+        this.#chunks.push(bytes)
+        this.#chunkBytes += bytes.length
         this.#serve()
       })
       stdin.on('end', () => this.#end(undefined))
@@ -110,9 +121,14 @@ export class TerminalIo {
   #serve(): void {
     for (let read = this.#reads.peek(); read !== undefined; read = this.#reads.peek()) {
       const bytes = this.#take(read.bytesMax)
-      if (bytes === undefined && !this.#isEnded) return
+      const isTooLong = bytes === undefined && this.#chunkBytes > this.#textBytesMax
+      if (bytes === undefined && !this.#isEnded && !isTooLong) return
       this.#reads.shift()
-      this.#answer(read, bytes, bytes === undefined ? this.#failure : undefined)
+      this.#answer(
+        read,
+        bytes,
+        bytes === undefined ? (isTooLong ? lineTooLong(this.#textBytesMax) : this.#failure) : undefined,
+      )
     }
     if (!this.#isEnded) this.#streams.stdin.pause()
   }
@@ -121,20 +137,50 @@ export class TerminalIo {
     read.line.port.post({ kind: 'terminal-data', ref: read.ref, bytes, error })
   }
 
-  /** What is there for this read; undefined when it must wait, or when the input has ended. */
+  /** What is there for this read; undefined when it must wait, when the input has ended, or when the line is too long. */
   #take(bytesMax: number | 'line'): string | undefined {
     if (this.#chunks.length === 0) return undefined
-    const all = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks)
-    this.#chunks = [all]
-    if (bytesMax !== 'line') return this.#cut(all, Math.min(bytesMax, all.length), 0)
-    const end = all.indexOf(NEWLINE)
-    if (end >= 0) return this.#cut(all, end + 1, end > 0 && all[end - 1] === RETURN ? 2 : 1)
-    return this.#isEnded ? this.#cut(all, all.length, 0) : undefined
+    if (bytesMax !== 'line') return fromUint8Array(this.#cut(Math.min(bytesMax, this.#chunkBytes, this.#textBytesMax)))
+    const length = this.#lineLength()
+    if (length === undefined || length > this.#textBytesMax) return undefined
+    const line = this.#cut(length)
+    const isReturned = line[length - 1] === NEWLINE && line[length - 2] === RETURN
+    const endLength = isReturned ? 2 : line[length - 1] === NEWLINE ? 1 : 0
+    return fromUint8Array(line.subarray(0, length - endLength))
   }
 
-  #cut(all: Uint8Array, length: number, endLength: number): string {
-    this.#chunks = length === all.length ? [] : [all.subarray(length)]
-    return fromUint8Array(all.subarray(0, length - endLength))
+  /** Of the first line with its end; at the end of the input all that is left. Looks through each chunk once. */
+  #lineLength(): number | undefined {
+    for (; this.#searchedCount < this.#chunks.length; this.#searchedCount++) {
+      const chunk = this.#chunks[this.#searchedCount] as Uint8Array
+      const end = chunk.indexOf(NEWLINE)
+      if (end >= 0) return this.#searchedBytes + end + 1
+      this.#searchedBytes += chunk.length
+    }
+    return this.#isEnded ? this.#chunkBytes : undefined
+  }
+
+  /** Takes so many bytes from the beginning. */
+  #cut(length: number): Uint8Array {
+    const parts: Uint8Array[] = []
+    let left = length
+    let count = 0
+    for (const chunk of this.#chunks) {
+      if (left < chunk.length) break
+      parts.push(chunk)
+      left -= chunk.length
+      count++
+    }
+    this.#chunks.splice(0, count)
+    const [next] = this.#chunks
+    if (left > 0 && next !== undefined) {
+      parts.push(next.subarray(0, left))
+      this.#chunks[0] = next.subarray(left)
+    }
+    this.#chunkBytes -= length
+    this.#searchedCount = 0
+    this.#searchedBytes = 0
+    return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts)
   }
 
   /** Why it cannot be done; undefined when it is. */
@@ -154,6 +200,10 @@ export class TerminalIo {
     this.#reads.clear()
     if (this.#isListening) this.#streams.stdin.pause()
   }
+}
+
+function lineTooLong(bytesMax: number): ErrorValue {
+  return new ErrorValue('Internal', toBytes(`the line has more than ${bytesMax} bytes; read it piece by piece`), false)
 }
 
 function rawUnavailable(why: string): ErrorValue {
