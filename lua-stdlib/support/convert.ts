@@ -72,9 +72,10 @@ function keyText(engine: Engine, key: LuaValue): string {
   return type === 'boolean' ? String(key) : opaqueText(type, key)
 }
 
-/** What stands for a value that is no data. */
+/** What stands for a value that is no data: a time or the like is its text. */
 function opaqueText(type: string, value: LuaValue): string {
-  return value instanceof HostObject ? `${type}: ${value.className}` : `${type}: builtin`
+  if (!(value instanceof HostObject)) return `${type}: builtin`
+  return value.text() ?? `${type}: ${value.className}`
 }
 
 /** Whether a stored value is a list; an empty table is a map. */

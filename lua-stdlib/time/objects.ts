@@ -82,6 +82,9 @@ export class LocationObject extends HostObject {
   override get className(): string {
     return 'Location'
   }
+  override text(): string {
+    return this.zone.name
+  }
 }
 
 export class DurationObject extends HostObject {
@@ -92,6 +95,9 @@ export class DurationObject extends HostObject {
   }
   override get className(): string {
     return 'Duration'
+  }
+  override text(): string {
+    return toBytes(formatDuration(this.ns))
   }
 }
 
@@ -111,6 +117,9 @@ export class TimeObject extends HostObject {
 
   override get className(): string {
     return 'Time'
+  }
+  override text(): string {
+    return formatTime(DEFAULT_LAYOUT, this.at, this.zone)
   }
 
   get reading(): Reading {
@@ -245,10 +254,7 @@ export const timeClass: HostClass = {
     truncate: rounding('truncate', truncate),
   },
   metamethods: {
-    tostring: (call) => {
-      const time = self(call, 'tostring')
-      return formatTime(DEFAULT_LAYOUT, time.at, time.zone)
-    },
+    tostring: (call) => self(call, 'tostring').text(),
   },
 }
 

@@ -45,6 +45,10 @@ export abstract class HostObject {
   leave(): Value {
     return undefined
   }
+  /** What `tostring` shows, a byte string, where the object itself is a value; undefined for a handle on something. */
+  text(): string | undefined {
+    return undefined
+  }
 }
 
 /** An error object as a script holds it. */
