@@ -143,6 +143,8 @@ export class Metrics implements NodeService {
         : kind === 'gauge'
           ? new prom.Gauge(options)
           : new prom.Histogram(options)
+    // The library begins with a series of no labels at zero, which nobody recorded.
+    metric.remove()
     const made = { kind, metric, labelNames: new Set<string>(), series: new Set<string>() }
     this.#known.set(name, made)
     return made

@@ -38,6 +38,16 @@ test('gauges and histograms have labels too', async () => {
   expect(found).toContain('took_count{queue="b"} 1')
 })
 
+test('there are no series but those that were recorded', async () => {
+  const { note, lines } = collector()
+  note('count', 'orders', 1, { shop: 'a' })
+  note('set', 'depth', 7, { queue: 'a' })
+  note('observe', 'took', 1, { queue: 'a' })
+  expect((await lines()).filter((line) => !line.includes('="a"'))).toEqual([])
+  note('change', 'depth', 1)
+  expect(await lines()).toContain('depth 1')
+})
+
 test('names become legal ones, and no label breaks the format', async () => {
   const { note, lines } = collector()
   note('count', '9 lives.left', 1, { 'a-b': 'x"y\nz' })
