@@ -196,6 +196,8 @@ class RaftBackend implements StoreBackend {
   }
 
   #putOf(given: string, value: StoreEntry['value'], ttlMs: number): WritePut {
+    // The group says so, too, but what is no safe integer does not get there.
+    if (!Number.isSafeInteger(Math.ceil(ttlMs))) throw invalid('ttl must be between 0 and 10 years')
     return { key: keyOf(given), value: encodeValue(value, this.#hooks.valueBytesMax), ttlMs, keepsExpiry: false }
   }
 
