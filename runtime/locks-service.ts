@@ -1,5 +1,6 @@
 // Locks of the cluster, for `system.lock`. cluster.md §7.
 
+import { isUtf8 } from 'node:buffer'
 import { toBytes, toText } from './base/bytes.ts'
 import { MoonmeshError } from './base/errors.ts'
 import { record, type Value } from './base/value.ts'
@@ -80,4 +81,9 @@ export class LocksService implements NodeService {
   }
 }
 
-const textOf = (name: Value): string => toText(String(name))
+/** @throws MoonmeshError `Invalid`: as text, names that are none would be one and the same */
+function textOf(name: Value): string {
+  const bytes = String(name)
+  if (isUtf8(Buffer.from(bytes, 'latin1'))) return toText(bytes)
+  throw new MoonmeshError('Invalid', 'a lock name is 1 to 255 bytes of UTF-8', { retryable: false })
+}
