@@ -56,8 +56,8 @@ function numberOf(value: Value): number | undefined {
   return value instanceof Float ? value.value : undefined
 }
 
-/** The integer part. What no exit code can say is a failure: cut to a byte, 256 would pass for success. */
-function exitCodeOf(value: number): number {
+/** Of a number that a script gives: its integer part. What no exit code can say is a failure: cut to a byte, 256 would pass for success. */
+export function exitCodeOf(value: number): number {
   const code = Math.trunc(value)
   return code >= 0 && code <= 255 ? code : 255
 }

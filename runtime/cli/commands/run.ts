@@ -12,7 +12,7 @@ import type { Log } from '../../log.ts'
 import type { Node, StartReport } from '../../node.ts'
 import type { Outcome } from '../../services.ts'
 import { type AppOptions, loadAppAt, repeated, requireApp } from '../app.ts'
-import { CommandFailure, EXIT_FAILED, EXIT_OK, EXIT_USAGE, terminalEnd } from '../exit.ts'
+import { CommandFailure, EXIT_FAILED, EXIT_OK, EXIT_USAGE, exitCodeOf, terminalEnd } from '../exit.ts'
 import { type CommonOptions, Output, plural } from '../output.ts'
 import { Reloader } from '../reload.ts'
 import { Signals } from '../signals.ts'
@@ -104,7 +104,7 @@ async function run(path: string, options: RunOptions, context: RunContext): Prom
   const exitAsked = new Promise<number>((resolve) => {
     askForExit = resolve
   })
-  const node = new Node({ app, log, withAdmin: true, onExit: askForExit })
+  const node = new Node({ app, log, withAdmin: true, onExit: (code) => askForExit(exitCodeOf(code)) })
   const reread = (): Promise<LoadResult> => loadAppAt(path, { ...options, set })
   const isLogForMachines = format === 'json'
   const watched = options.watch === true ? (options.config ?? []) : undefined
