@@ -171,7 +171,36 @@ function sectionsOf(text: string): Section[] {
   return sections
 }
 
-/** Fenced blocks of code, and what stands between them. */
+/** Fenced blocks of code, and what stands between them. A fence that nothing closes begins none. */
 function codeBlocksOf(text: string): string[] {
-  return text.split(/(^```[\s\S]*?^```[^\S\n]*$)/m).filter((part) => part.trim() !== '')
+  const lines = text.split('\n')
+  const closing = nextClosings(lines)
+  const parts: string[] = []
+  let between: string[] = []
+  for (let i = 0; i < lines.length; i++) {
+    const line = lines[i] as string
+    const end = line.startsWith(FENCE) ? closing[i] : undefined
+    if (end === undefined) {
+      between.push(line)
+      continue
+    }
+    parts.push(between.join('\n'), lines.slice(i, end + 1).join('\n'))
+    between = []
+    i = end
+  }
+  parts.push(between.join('\n'))
+  return parts.filter((part) => part.trim() !== '')
+}
+
+const FENCE = '```'
+
+/** For each line the next one behind it that closes a block. All at once: looking for each from its beginning takes the square of the lines. */
+function nextClosings(lines: readonly string[]): (number | undefined)[] {
+  const next: (number | undefined)[] = new Array(lines.length)
+  let closing: number | undefined
+  for (let i = lines.length - 1; i >= 0; i--) {
+    next[i] = closing
+    if ((lines[i] as string).trimEnd() === FENCE) closing = i
+  }
+  return next
 }

@@ -51,3 +51,14 @@ test('chunks that overlap nearly wholly are refused before there are too many', 
   expect(() => splitText('a'.repeat(150), options(30, 29), 1000)).toThrow(TooManyCharacters)
   expect(splitText('a'.repeat(900), options(30, 0), 1000)).toHaveLength(30)
 })
+
+test('blocks of code end at the next line that is a fence alone', () => {
+  const rules = { ...options(60, 0), codeBlocks: true, headingHierarchy: false }
+  const text = 'one\n```lua\nlocal a\n\n```\ntwo\n```\nb\n```  \n```open\nthree'
+  expect(splitMarkdown(text, rules)).toEqual(['one', '```lua\nlocal a\n\n```', 'two', '```\nb\n```', '```open\nthree'])
+})
+
+test('fences that nothing closes take no longer than other lines', () => {
+  const rules = { ...options(100, 0), codeBlocks: true, headingHierarchy: false }
+  expect(splitMarkdown('```x\n'.repeat(150_000), rules).length).toBeGreaterThan(1000)
+})
