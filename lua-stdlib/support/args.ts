@@ -103,11 +103,12 @@ export function toNumber(value: LuaValue): number | undefined {
   if (value instanceof Float) return value.value
   if (typeof value === 'bigint') return Number(value)
   if (typeof value !== 'string') return undefined
-  const text = value.trim()
-  return /^[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|0[xX][0-9a-fA-F]+)$/.test(text)
-    ? hexOrDecimal(text)
-    : undefined
+  const [, text] = NUMERAL.exec(value) ?? []
+  return text === undefined ? undefined : hexOrDecimal(text)
 }
+
+/** Between spaces of ASCII: other bytes are parts of characters. Each text matches in one way at most, or long ones would take for ever. */
+const NUMERAL = /^[ \t-\r]*([-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|0[xX][0-9a-fA-F]+))[ \t-\r]*$/
 
 function hexOrDecimal(text: string): number {
   const sign = text[0] === '-' ? -1 : 1
