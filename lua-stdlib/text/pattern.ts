@@ -1,7 +1,7 @@
 // Regular expressions of RE2 over byte strings. lua-libraries.md §17.1; what "all matches" and "split" mean follows Go's regexp package.
 
 import { RE2JS } from 're2js'
-import { toBytes, toText } from '../../runtime/base/bytes.ts'
+import { partOf, toBytes, toText } from '../../runtime/base/bytes.ts'
 import { messageOf } from '../../runtime/base/errors.ts'
 import { illFormedAt } from '../support/json-utf8.ts'
 import { scanText } from './scan.ts'
@@ -93,7 +93,7 @@ export class Pattern {
       const name = (braced ?? plain) as string
       const index = /^\d+$/.test(name) ? Number(name) : this.groupNames.indexOf(name)
       const group = index < 0 ? undefined : match[index]
-      return group === undefined ? '' : bytes.slice(group.start, group.end)
+      return group === undefined ? '' : partOf(bytes, group.start, group.end)
     })
   }
 
@@ -109,10 +109,10 @@ export class Pattern {
       if (countMax > 0 && pieces.length === countMax - 1) break
       const whole = match[0] as { start: number; end: number }
       end = whole.start
-      if (whole.end !== 0) pieces.push(bytes.slice(begin, end))
+      if (whole.end !== 0) pieces.push(partOf(bytes, begin, end))
       begin = whole.end
     }
-    if (end !== bytes.length) pieces.push(bytes.slice(begin))
+    if (end !== bytes.length) pieces.push(partOf(bytes, begin, bytes.length))
     return pieces
   }
 }

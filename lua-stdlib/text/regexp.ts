@@ -1,5 +1,6 @@
 // `text.regexp`: what scripts see of patterns. lua-libraries.md §17.1.
 
+import { partOf } from '../../runtime/base/bytes.ts'
 import { messageOf } from '../../runtime/base/errors.ts'
 import {
   type Call,
@@ -58,7 +59,7 @@ function listOf(call: Call, items: readonly LuaValue[]): LuaTable {
 
 /** The whole and its groups as texts; '' for a group that took no part. */
 const texts = (subject: string, match: Match): string[] =>
-  match.map((group) => (group === undefined ? '' : subject.slice(group.start, group.end)))
+  match.map((group) => (group === undefined ? '' : partOf(subject, group.start, group.end)))
 
 const wholeOf = (subject: string, match: Match): string => texts(subject, match)[0] as string
 

@@ -40,3 +40,22 @@ export function toUint8Array(bytes: string): Uint8Array {
 export function ownBytes(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes)
 }
+
+/** Of shorter texts V8 makes copies. */
+const VIEW_MIN = 13
+/** Parts of shorter texts may keep them. */
+const LONG_MIN = 16 * 1024
+const room = Buffer.alloc(4096)
+
+/**
+ * A part of a byte string. What V8 makes of `slice` is a view of the whole, which lives as long as the part: small parts of long texts are
+ * copied here, or a few characters would keep a document.
+ */
+export function partOf(text: string, from: number, to: number): string {
+  const part = text.slice(from, to)
+  const { length } = part
+  if (text.length < LONG_MIN || length < VIEW_MIN || length * 2 >= text.length) return part
+  if (length > room.length) return Buffer.from(part, 'latin1').toString('latin1')
+  room.write(part, 0, 'latin1')
+  return room.toString('latin1', 0, length)
+}

@@ -12,6 +12,7 @@ import type {
   Statement,
   TableNode,
 } from './ast.ts'
+import { longConstants } from './long-strings.ts'
 import { ArithmeticError, arithmetic, bitwise, isInteger, type Num, negate, toDouble, toInteger } from './number.ts'
 import { FOR_ITERATOR, OP } from './opcodes.ts'
 import { parse } from './parser.ts'
@@ -46,6 +47,7 @@ export function compile(chunkName: string, source: string): Proto {
     const { main, types } = parse(chunkName, source)
     const proto = new FunctionCompiler(chunkName, main, undefined).finish()
     proto.types = types
+    proto.longConstants = longConstants(proto)
     return proto
   } catch (error) {
     // An expression of thousands of operands.

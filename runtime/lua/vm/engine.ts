@@ -47,6 +47,9 @@ import { Box, CALLING, Closure, LuaError, Native, Root, SUSPENDING, typeName, ty
 const NO_VALUES: readonly LuaValue[] = []
 /** A process with a small limit may ask for so much in one turn: what it keeps is counted after it. */
 const TURN_BYTES_MAX = 64 * 1024 * 1024
+/** What tables that functions of the host make take, and each of their fields. */
+const TABLE_BYTES = 80
+const FIELD_BYTES = 16
 /** Registers of a new thread besides those of its function. */
 const ROOM = 12
 /** How far a chain of `__index` tables is followed. */
@@ -181,7 +184,10 @@ export class VmEngine implements Engine {
   }
 
   load(code: LuaCode, environment: LuaTable): LuaFunction {
-    return new Closure(code as unknown as Proto, [new Box(environment as unknown as Table)]) as unknown as LuaFunction
+    const chunk = code as unknown as Proto
+    // They are those of whoever runs it, which is who runs next.
+    for (const length of chunk.longConstants) this.machine.longStrings.add(length)
+    return new Closure(chunk, [new Box(environment as unknown as Table)]) as unknown as LuaFunction
   }
 
   // ---- what scripts see
@@ -211,6 +217,7 @@ export class VmEngine implements Engine {
     const restorer = new Restorer(this.#forSaving, this.#withOwn(shared), owner, bytes, this.#memoryBytesMax)
     const restored = restorer.restore()
     const account = new Account(this.#memoryBytesMax)
+    if (!restorer.longStrings.isEmpty) account.addLong(restorer.longStrings)
     for (const root of restorer.roots) {
       if (root.status === 'dead') continue
       root.account = account
@@ -335,6 +342,7 @@ export class VmEngine implements Engine {
   }
 
   newTable(): LuaTable {
+    this.machine.give(TABLE_BYTES)
     return new Table() as unknown as LuaTable
   }
 
@@ -345,6 +353,9 @@ export class VmEngine implements Engine {
   set(table: LuaTable, key: LuaValue, value: LuaValue): void {
     const target = table as unknown as Table
     const madeKey = make(key)
+    const { machine } = this
+    machine.give(FIELD_BYTES)
+    if (typeof value === 'string') machine.giveText(value)
     if (typeof madeKey === 'string') target.setData(madeKey, make(value))
     else if (madeKey !== undefined && !Number.isNaN(madeKey)) target.set(madeKey, make(value))
   }
@@ -383,21 +394,32 @@ export class VmEngine implements Engine {
 
   copyIn(value: Value): LuaValue {
     if (value instanceof TableValue) return this.#tableIn(value) as unknown as LuaValue
-    if (typeof value === 'string') this.machine.allocated += stringBytes(value)
+    if (typeof value === 'string') this.#arrived(value)
     return scalarIn(value) as LuaValue
   }
 
   /** What arrives counts as asked for by whoever runs next: that is its receiver, or one of few others. */
   #tableIn(value: TableValue): Table {
-    const { machine } = this
     const { form } = value
     if (form instanceof Shape) {
-      machine.allocated += bytesOf(value)
+      this.#tableArrived(value)
       return flatIn(form, value.values)
     }
-    return deepIn(value, (each) => {
-      machine.allocated += bytesOf(each)
-    })
+    return deepIn(value, (each) => this.#tableArrived(each))
+  }
+
+  /** What a copy takes, roughly. Long strings count, though they are shared: the receiver may be the last to hold them. */
+  #tableArrived({ array, keys, values }: TableValue): void {
+    this.machine.allocated += 100 + 16 * (array.length + keys.length)
+    for (let i = 0; i < array.length; i++) this.#arrived(array[i])
+    for (let i = 0; i < values.length; i++) this.#arrived(values[i])
+  }
+
+  #arrived(value: Value): void {
+    if (typeof value !== 'string' || value.length <= 64) return
+    const { machine } = this
+    machine.allocated += value.length
+    machine.made(value)
   }
 
   // ---- running
@@ -445,6 +467,7 @@ export class VmEngine implements Engine {
       status = this.#outOfMemory(root)
     } else {
       status = this.#turn(root, input)
+      if (!machine.longStrings.isEmpty) account.addLong(machine.longStrings)
       if (machine.allocated > 0 && account.isOverdrawn(machine.allocated)) {
         machine.co = root.active
         if (status === 'preempted') status = this.#outOfMemory(root)
@@ -452,6 +475,7 @@ export class VmEngine implements Engine {
       }
     }
     machine.allocated = 0
+    machine.given = 0
     machine.giveBack()
     if (status === 'done' || status === 'error') account.remove(root)
     this.owner = undefined
@@ -570,7 +594,7 @@ export class VmEngine implements Engine {
       const at = machine.transferAt(co)
       machine.room(co.S, at, input.values.length)
       const { values } = input
-      for (let i = 0; i < values.length; i++) co.S[at + i] = make(values[i])
+      for (let i = 0; i < values.length; i++) co.S[at + i] = given(machine, values[i])
       return machine.deliver(at, values.length)
     } catch (thrown) {
       return machine.caught(thrown)
@@ -585,16 +609,22 @@ export class VmEngine implements Engine {
 
 const asModule = (functions: Record<string, Native>): ModuleTable => functions as unknown as ModuleTable
 
+/** A value that the process gets from the host. */
+function given(machine: Machine, value: LuaValue): Val {
+  if (typeof value === 'string') machine.giveText(value)
+  return make(value)
+}
+
 /** Leaves what a host function returned from `S[at]` on. */
 function leave(machine: Machine, S: Val[], at: number, returned: Exclude<Returns, typeof SUSPEND>): number {
   if (returned === undefined) return 0
   if (!Array.isArray(returned)) {
-    S[at] = make(returned as LuaValue)
+    S[at] = given(machine, returned as LuaValue)
     return 1
   }
   const { length } = returned
   if (length > 4) machine.room(S, at, length)
-  for (let i = 0; i < length; i++) S[at + i] = make(returned[i] as LuaValue)
+  for (let i = 0; i < length; i++) S[at + i] = given(machine, returned[i] as LuaValue)
   return length
 }
 
@@ -666,16 +696,6 @@ function fillOut({ array, keys, values }: TableValue, table: Table, copies: Map<
     values.push(copied)
   })
 }
-
-/** What a copy takes, roughly. Long strings count, though they are shared: the receiver may be the last to hold them. */
-function bytesOf({ array, keys, values }: TableValue): number {
-  let bytes = 100 + 16 * (array.length + keys.length)
-  for (let i = 0; i < array.length; i++) bytes += stringBytes(array[i])
-  for (let i = 0; i < values.length; i++) bytes += stringBytes(values[i])
-  return bytes
-}
-
-const stringBytes = (value: Value): number => (typeof value === 'string' && value.length > 64 ? value.length : 0)
 
 /** Of what `flatOut` has made: scalars. */
 function flatIn(shape: Shape, values: readonly Value[]): Table {

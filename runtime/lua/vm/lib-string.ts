@@ -1,7 +1,9 @@
 // The string library.
 
+import { partOf } from '../../base/bytes.ts'
 import { format } from './format.ts'
 import { type Natives, natives, positionArgument, stringArgument, textOf } from './library.ts'
+import { LONG_STRING_MIN } from './long-strings.ts'
 import { type Machine, STRING_BYTES_MAX } from './machine.ts'
 import { pack, packSize, unpack } from './pack.ts'
 import type { Pattern } from './patterns.ts'
@@ -110,7 +112,7 @@ function gsub(m: Machine, S: Val[], at: number, count: number): number {
     m.budget -= steps >> 3
   }
   m.checkLength(size + source.length - copied)
-  S[at] = out + source.slice(copied)
+  S[at] = m.made(out + source.slice(copied))
   S[at + 1] = done
   return 2
 }
@@ -193,7 +195,7 @@ function rep(m: Machine, S: Val[], at: number, count: number): number {
   const size = (text.length + separator.length) * times - separator.length
   if (size > STRING_BYTES_MAX) throw m.error('resulting string too large')
   m.checkLength(size)
-  S[at] = separator === '' || times === 1 ? text.repeat(times) : (text + separator).repeat(times - 1) + text
+  S[at] = m.made(separator === '' || times === 1 ? text.repeat(times) : (text + separator).repeat(times - 1) + text)
   return 1
 }
 
@@ -228,26 +230,31 @@ export function stringLibrary(): Natives {
       else if (from === 0) from = 1
       if (to < 0) to = length + to + 1
       else if (to > length) to = length
-      S[at] = from > to ? '' : text.slice(from - 1, to)
+      const size = to - from + 1
+      if (size <= 0) S[at] = ''
+      else {
+        if (size > 64 && size < LONG_STRING_MIN) m.give(size)
+        S[at] = m.made(partOf(text, from - 1, to))
+      }
       return 1
     },
     upper(m, S, at, count) {
       const text = stringArgument(m, S, at, count, 1)
       m.checkLength(text.length)
-      S[at] = changeCase(text, true)
+      S[at] = m.made(changeCase(text, true))
       return 1
     },
     lower(m, S, at, count) {
       const text = stringArgument(m, S, at, count, 1)
       m.checkLength(text.length)
-      S[at] = changeCase(text, false)
+      S[at] = m.made(changeCase(text, false))
       return 1
     },
     rep,
     reverse(m, S, at, count) {
       const text = stringArgument(m, S, at, count, 1)
       m.checkLength(text.length)
-      S[at] = reversed(text)
+      S[at] = m.made(reversed(text))
       return 1
     },
     byte(m, S, at, count) {
@@ -283,7 +290,7 @@ export function stringLibrary(): Natives {
       return 1
     },
     format(m, S, at, count) {
-      S[at] = format(m, S, at, count)
+      S[at] = m.made(format(m, S, at, count))
       return 1
     },
     find: (m, S, at, count) => search(m, S, at, count, true),
@@ -291,7 +298,7 @@ export function stringLibrary(): Natives {
     gmatch,
     gsub,
     pack(m, S, at, count) {
-      S[at] = pack(m, S, at, count)
+      S[at] = m.made(pack(m, S, at, count))
       return 1
     },
     packsize(m, S, at, count) {

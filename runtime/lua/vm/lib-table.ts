@@ -117,7 +117,7 @@ function concat(m: Machine, S: Val[], at: number, count: number): number {
   }
   m.checkLength(size)
   m.budget -= parts.length >> 3
-  S[at] = parts.join(separator)
+  S[at] = m.made(parts.join(separator))
   return 1
 }
 

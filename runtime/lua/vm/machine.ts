@@ -6,6 +6,7 @@ import { ErrorValue, Float } from '../../base/value.ts'
 import { ErrorObject, HostObject } from '../engine.ts'
 import { newTemplates } from './format.ts'
 import { compileEntry, HEAT_LEFT, JS_DEPTH_MAX, MULTI, SPREAD_MAX, UNWIND } from './jit.ts'
+import { LONG_STRING_MIN, LongStrings } from './long-strings.ts'
 import {
   ArithmeticError,
   arithmetic,
@@ -293,12 +294,45 @@ export class Machine {
     const length = a.length + b.length
     if (length > STRING_BYTES_MAX) throw new LuaError('not enough memory')
     if (length > 64) this.allocate(32 + Math.min(a.length, b.length))
+    if (length >= LONG_STRING_MIN) this.longStrings.add(length)
   }
 
   /** @throws LuaError */
   checkLength(length: number): void {
     if (length > STRING_BYTES_MAX) throw new LuaError('not enough memory')
     if (length > 64) this.allocate(length)
+  }
+
+  /** A string was made. The process is charged for it elsewhere. @returns it */
+  made(text: string): string {
+    if (text.length >= LONG_STRING_MIN) this.longStrings.add(text.length)
+    return text
+  }
+
+  /** Those of this turn. */
+  readonly longStrings = new LongStrings()
+
+  /**
+   * Counts bytes that the process was given, by a function of the host or as part of a text. They are no error, however many: the turn ends
+   * after so many, and what the process holds is counted.
+   */
+  give(bytes: number): void {
+    this.allocated += bytes
+    this.given += bytes
+    if (this.given * 4 > this.allocationLimit) {
+      this.given = 0
+      if (this.budget > 0) this.budget = 0
+    }
+  }
+
+  /** Bytes since the turn began, or was last cut short for them. */
+  given = 0
+
+  /** A string that the process was given. */
+  giveText(text: string): void {
+    if (text.length <= 64) return
+    this.give(text.length)
+    this.made(text)
   }
 
   /** The script may catch it, and must not go on asking for much in the same turn. */
@@ -2330,7 +2364,7 @@ export class Machine {
       if (text.length > STRING_BYTES_MAX) break
     }
     this.checkLength(text.length)
-    return text
+    return this.made(text)
   }
 
   fillList(table: Table, stored: number, values: Val[]): void {

@@ -3,6 +3,7 @@
 
 import { getHeapStatistics } from 'node:v8'
 import { Float } from '../../base/value.ts'
+import { LONG_STRING_MIN, LongStrings } from './long-strings.ts'
 import { Table } from './table.ts'
 import { Box, Closure, Coroutine, Native, type Val } from './value.ts'
 
@@ -18,8 +19,6 @@ const LARGE_NUMBER_BYTES = 32
 const OBJECT_BYTES = 24
 /** What is asked for is counted at its least. */
 const ASKED_FACTOR = 2
-/** Strings of this length are told apart by their length alone: to compare them would build them first. */
-const ROPE_MIN = 1024 * 1024
 const VALUE_BYTES = 8
 /** So much of a table, or of a string, is as much work to count as a small object. */
 const TABLE_STEP_BYTES = 64
@@ -45,6 +44,8 @@ export class Account {
   #others: Set<Coroutine> | undefined = undefined
   #sinceLook = 0
   #held = 0
+  /** Undefined while it has none. */
+  #longStrings: LongStrings | undefined = undefined
 
   constructor(limit: number) {
     this.limit = limit
@@ -68,6 +69,12 @@ export class Account {
     return this.#thread === undefined ? others : [this.#thread, ...others]
   }
 
+  /** Long strings that the process was given, or made. */
+  addLong(strings: LongStrings): void {
+    this.#longStrings ??= new LongStrings()
+    this.#longStrings.take(strings)
+  }
+
   /** @returns whether what the process holds is counted when it has asked for so many bytes more */
   isLookDue(bytes: number): boolean {
     const { limit } = this
@@ -82,14 +89,16 @@ export class Account {
     this.#sinceLook += bytes * ASKED_FACTOR
     if (!isDue) return false
     const { limit } = this
-    this.#held = heldBy(this.#threads, { bytesMax: limit }).bytes
+    const held = heldBy(this.#threads, this.#longStrings, { bytesMax: limit })
+    if (held.isWhole) this.#longStrings?.keep(held.longPlaces)
+    this.#held = held.bytes
     this.#sinceLook = 0
     return this.#held >= limit
   }
 
   /** What the process holds now; when counting ended before that was known, at least what was counted, or the last look saw. */
   estimate(limits: Omit<CountLimits, 'bytesMax'>): Counted {
-    const { bytes, steps, isWhole } = heldBy(this.#threads, { bytesMax: this.limit, ...limits })
+    const { bytes, steps, isWhole } = heldBy(this.#threads, this.#longStrings, { bytesMax: this.limit, ...limits })
     return { bytes: isWhole ? bytes : Math.max(bytes, this.#held), steps, isWhole }
   }
 }
@@ -117,11 +126,17 @@ interface Marked {
 
 let rounds = 0
 
+interface Held extends Counted {
+  /** In how many places long strings of each length are. */
+  readonly longPlaces: ReadonlyMap<number, number>
+}
+
 /** The bytes of all that the threads reach, roughly. */
-function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Counted {
+function heldBy(threads: Iterable<Coroutine>, long: LongStrings | undefined, limits: CountLimits): Held {
   const { bytesMax, stepsMax = Number.POSITIVE_INFINITY, isShared = () => false } = limits
   const round = ++rounds
-  const strings = new Set<string | number>()
+  const strings = new Set<string>()
+  const longPlaces = new Map<number, number>()
   const open: object[] = []
   let bytes = 0
   let steps = 0
@@ -132,11 +147,17 @@ function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Counted {
         bytes += SHORT_STRING_BYTES
         return
       }
-      const key = value.length < ROPE_MIN ? value : value.length
+      if (value.length >= LONG_STRING_MIN) {
+        const { length } = value
+        const place = (longPlaces.get(length) ?? 0) + 1
+        longPlaces.set(length, place)
+        if (place <= (long?.countMax(length) ?? place)) bytes += length
+        return
+      }
       // To know whether a string was seen is to read it.
       steps += value.length / STRING_STEP_BYTES
-      if (steps >= stepsMax || strings.has(key)) return
-      strings.add(key)
+      if (steps >= stepsMax || strings.has(value)) return
+      strings.add(value)
       bytes += value.length
     } else if (typeof value === 'number') {
       if (!Number.isSafeInteger(value)) bytes += NUMBER_BYTES
@@ -180,5 +201,5 @@ function heldBy(threads: Iterable<Coroutine>, limits: CountLimits): Counted {
       visit(object.resumer)
     } else if (object instanceof Native) visit(object.held)
   }
-  return { bytes, steps, isWhole: open.length === 0 && bytes < bytesMax && steps < stepsMax }
+  return { bytes, steps, isWhole: open.length === 0 && bytes < bytesMax && steps < stepsMax, longPlaces }
 }

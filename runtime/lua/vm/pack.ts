@@ -1,5 +1,6 @@
 // string.pack, string.unpack, string.packsize (manual §6.4.2).
 
+import { partOf } from '../../base/bytes.ts'
 import { integerArgument, numberArgument, positionArgument, stringArgument } from './library.ts'
 import type { Machine } from './machine.ts'
 import { float, toDouble, wrap } from './number.ts'
@@ -296,12 +297,12 @@ export function unpack(m: Machine, S: Val[], at: number, count: number): number 
         break
       }
       case 'fixed':
-        values.push(data.slice(position, position + size))
+        values.push(m.made(partOf(data, position, position + size)))
         break
       case 'string': {
         const length = Number(readInteger(m, data, position, size, reader.isLittle, false))
         if (length < 0 || length > data.length - position - size) throw m.argumentError(2, 'data string too short')
-        values.push(data.slice(position + size, position + size + length))
+        values.push(m.made(partOf(data, position + size, position + size + length)))
         position += length
         break
       }
@@ -309,7 +310,7 @@ export function unpack(m: Machine, S: Val[], at: number, count: number): number 
         // Where no zero follows, the text ends with the data.
         const zero = data.indexOf('\0', position)
         const end = zero < 0 ? data.length : zero
-        values.push(data.slice(position, end))
+        values.push(m.made(partOf(data, position, end)))
         position = end + 1
         break
       }

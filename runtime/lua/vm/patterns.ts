@@ -2,6 +2,7 @@
 // back. Steps are counted as the reference takes them, one for each item at each place, skipped places included: a pattern that explodes ends
 // as an error.
 
+import { partOf } from '../../base/bytes.ts'
 import { Kept } from './kept.ts'
 import type { Machine } from './machine.ts'
 import type { LuaError, Val } from './value.ts'
@@ -232,7 +233,7 @@ export class Pattern {
     const { level } = this
     this.#machine.room(S, at, level)
     if (level === 0 && hasWhole) {
-      S[at] = source.slice(this.begin, end)
+      S[at] = partOf(source, this.begin, end)
       return 1
     }
     for (let i = 0; i < level; i++) S[at + i] = this.#captured(i, source)
@@ -243,13 +244,13 @@ export class Pattern {
   capture(index: number, source: string, end: number): Val {
     if (index < this.level) return this.#captured(index, source)
     if (index !== 0) throw this.#machine.error(`invalid capture index %${index + 1}`)
-    return source.slice(this.begin, end)
+    return partOf(source, this.begin, end)
   }
 
   #captured(index: number, source: string): Val {
     const kind = this.#kinds[index]
     const start = this.#starts[index] as number
-    if (kind === TEXT) return source.slice(start, this.#ends[index])
+    if (kind === TEXT) return partOf(source, start, this.#ends[index] as number)
     if (kind === POSITION) return start + 1
     throw this.#machine.error('unfinished capture')
   }

@@ -26,6 +26,8 @@ export class Place {
 
 export type Entry = (...args: unknown[]) => Val
 
+const NONE: readonly number[] = []
+
 export class Proto {
   code: Int32Array = new Int32Array(0)
   /** The line of each instruction. */
@@ -40,6 +42,8 @@ export class Proto {
   chunkName = ''
   /** Of a chunk: the declared types whose values it uses. */
   types: ChunkTypes | undefined = undefined
+  /** Of a chunk: the lengths of its long constants (long-strings.ts). */
+  longConstants: readonly number[] = NONE
   line = 0
   endLine = 0
   /** By instruction: how the source calls its operands, as `local 'x'`. */

@@ -17,6 +17,7 @@ import { compiledHash, KIND, LOOPS, STATUS, WAITS } from './heap-form.ts'
 import { CONTINUATIONS, Wrap } from './lib-base.ts'
 import { GlobalMatch } from './lib-string.ts'
 import { BOX, DEAD, Liveness, LOOP, LOOP_REST, VALUE } from './liveness.ts'
+import { LongStrings } from './long-strings.ts'
 import { DEPTH_MAX, NESTING_MAX, SLOTS_MAX } from './machine.ts'
 import { Proto } from './proto.ts'
 import { Table } from './table.ts'
@@ -84,6 +85,8 @@ export class Restorer {
   /** How each coroutine says that it stands. */
   readonly #status = new Map<Coroutine, number>()
   readonly roots: Root[] = []
+  /** Of what has been read. */
+  readonly longStrings = new LongStrings()
 
   constructor(
     engine: RestoringEngine,
@@ -158,6 +161,7 @@ export class Restorer {
 
   #charged(text: string): string {
     this.#charge(text.length)
+    this.longStrings.add(text.length)
     return text
   }
 
@@ -173,6 +177,7 @@ export class Restorer {
     const chunk = found.code as unknown as Proto
     if (compiledHash(chunk) !== compiled) throw conflict(`${name} was compiled by another version of Moonmesh`)
     this.#chunks.push(chunk)
+    for (const length of chunk.longConstants) this.longStrings.add(length)
     const open = [chunk]
     for (let proto = open.pop(); proto !== undefined; proto = open.pop()) {
       for (const constant of proto.constants) if (typeof constant === 'string') this.#constants.add(constant)

@@ -25,6 +25,15 @@ class Host {
       engine.set(this.#base, name, table)
       if (name === 'string') engine.setStringMethods(table)
     }
+    let count = 0
+    const given = engine.function('given', (call) => `${count++}`.padStart(Number(call.arg(1)), '.'))
+    const filled = engine.function('filled', (call) => {
+      const table = engine.newTable()
+      for (let i = 1; i <= Number(call.arg(1)); i++) engine.set(table, i, i)
+      return table
+    })
+    engine.set(this.#base, 'given', given)
+    engine.set(this.#base, 'filled', filled)
     this.#engine = engine
   }
 
@@ -118,10 +127,54 @@ describe('memory', () => {
 
   test.each([
     ['what it makes before it waits', 'local t = {} while true do t[#t + 1] = ("x"):rep(1e5) .. #t wait() end', 10],
+    ['equal texts', 'local t = {} while true do t[#t + 1] = ("x"):rep(1e5) wait() end', 10],
+    [
+      'equal texts of a megabyte and more',
+      'local t = {} while true do t[#t + 1] = ("x"):rep(2e6):upper() wait() end',
+      10,
+    ],
+    [
+      'texts of one length',
+      'local t = {} while true do t[#t + 1] = (#t % 10 .. ("x"):rep(1e5)):upper() wait() end',
+      10,
+    ],
+    ['ends of long texts', 'local t = {} while true do t[#t + 1] = ("x"):rep(1e5):sub(#t % 9 + 1) wait() end', 10],
+    ['parts of long texts', 'local t = {} while true do t[#t + 1] = ("x"):rep(1e5):match("x(.*)") wait() end', 10],
+    ['texts of functions of the host', 'local t = {} while true do t[#t + 1] = given(100000) wait() end', 10],
+    [
+      'short texts of functions of the host',
+      'local t = {} while true do for i = 1, 100 do t[#t + 1] = given(900) end wait() end',
+      10,
+    ],
+    [
+      'tables of functions of the host',
+      'local t = {} while true do for i = 1, 100 do t[#t + 1] = filled(50) end wait() end',
+      10,
+    ],
     ['the messages it gets', 'local t = {} while true do t[#t + 1] = wait() end', 1e5],
     ['tables in messages', 'local t = {} while true do t[#t + 1] = wait().text end', 1e5],
   ])('a process that keeps %s is stopped when it goes on', (_what, source, bytes) => {
     expect(new Host(512 * MEBIBYTE).runWaiting(source, 8 * MEBIBYTE, bytes)).toEqual(['error', NO_MEMORY])
+  })
+
+  test.each([
+    ['that it made', 'local s = ("x"):rep(1e5)'],
+    ['that it was given', 'local s = given(100000)'],
+    ['of its code', `local s = "${'x'.repeat(20_000)}"`],
+    [
+      'of which it made many before',
+      'local s for i = 1, 500 do s = ("x"):rep(1e5):upper() wait() end for i = 1, 9 do wait() end',
+    ],
+  ])('a long text %s counts once, in however many places it is', (_which, source) => {
+    const places = 'local t = {} for i = 1, 400 do t[i] = { s, s } wait() end return "end"'
+    expect(new Host(512 * MEBIBYTE).runWaiting(`${source} ${places}`, 8 * MEBIBYTE, 10)).toEqual(['done', 'end'])
+  })
+
+  test('what functions of the host give in one turn is counted before it is too much', () => {
+    const source = 'local t = {} while true do t[#t + 1] = given(1000000) end'
+    expect(endOf(source, 40 * MEBIBYTE)).toEqual(['error', NO_MEMORY])
+    const garbage = 'for i = 1, 2000 do given(1000000) end return "end"'
+    expect(endOf(garbage, 40 * MEBIBYTE)).toEqual(['done', 'end'])
   })
 
   test('a process that waits and lets go is not stopped', () => {
