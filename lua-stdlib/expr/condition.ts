@@ -5,14 +5,14 @@ import { ExprError, ProgramCache } from './program.ts'
 
 const CACHED_MAX = 1000
 
-/** Tells whether an expression is true of an environment; one that is wrong, or fails, is not. */
-export function expressionTester(): (source: string, env: TableValue) => boolean {
+/** Tells whether an expression is true of an environment; undefined when it is wrong, or fails. */
+export function expressionTester(): (source: string, env: TableValue) => boolean | undefined {
   const cache = new ProgramCache(CACHED_MAX)
   return (source, env) => {
     try {
       return cache.get(source).run(env) === true
     } catch (thrown) {
-      if (thrown instanceof ExprError) return false
+      if (thrown instanceof ExprError) return undefined
       throw thrown
     }
   }

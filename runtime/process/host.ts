@@ -804,11 +804,19 @@ export abstract class Host implements ProcessHost {
     if (this.#stopping === undefined) {
       this.#stopping = { reason, isDone: false }
       const atMs = this.env.wallMs()
-      for (const process of this.#processes.list()) this.notify(process, { kind: 'cancel', from: '', reason, atMs })
+      for (const process of this.#processes.list()) {
+        if (this.endsDeaf && process.mailbox.events === undefined) this.kill(process, terminated())
+        else this.notify(process, { kind: 'cancel', from: '', reason, atMs })
+      }
     }
     if (timeoutMs <= 0) this.#forceAll()
     else this.after(timeoutMs, () => this.#forceAll())
     this.#checkStopped()
+  }
+
+  /** Whether a process that does not listen for CANCEL ends at once when the host stops: nobody is told that could make use of the time. */
+  protected get endsDeaf(): boolean {
+    return false
   }
 
   #forceAll(): void {

@@ -77,6 +77,11 @@ export class LuaHost extends Host {
     return new MoonmeshError('Unavailable', text, { retryable: true })
   }
 
+  /** As a program without a handler for its signal does. */
+  protected override get endsDeaf(): boolean {
+    return this.terminal !== undefined
+  }
+
   codeOf(entryId: string): CodeEntry | undefined {
     return this.#entries.get(entryId)
   }

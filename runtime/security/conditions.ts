@@ -5,13 +5,15 @@ import { toText } from '../base/bytes.ts'
 import { Float, record, TableValue, type Value } from '../base/value.ts'
 import type { Conditions, PolicyCondition, PolicyRequest } from './core/policies.ts'
 
-/** Tells whether an expression (lua-libraries.md §15) is true; what cannot be evaluated is not. */
-export type EvaluateExpression = (source: string, env: TableValue) => boolean
+/** Tells whether an expression (lua-libraries.md §15) is true; undefined when it cannot be evaluated. */
+export type EvaluateExpression = (source: string, env: TableValue) => boolean | undefined
 
 export function policyConditions(evaluate: EvaluateExpression): Conditions {
   return (policy, request) =>
     policy.conditions.every((condition) => holds(condition, request)) &&
-    (policy.expression === undefined || evaluate(policy.expression, environmentOf(request)))
+    // Nobody is let in by what cannot be evaluated: it allows nothing, and denies.
+    (policy.expression === undefined ||
+      (evaluate(policy.expression, environmentOf(request)) ?? policy.effect === 'deny'))
 }
 
 function environmentOf({ actor, action, resource, meta }: PolicyRequest): TableValue {

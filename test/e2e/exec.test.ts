@@ -192,6 +192,17 @@ test('a program that asks for its end is not waited for', async () => {
   expect(performance.now() - startedMs).toBeLessThan(9000)
 })
 
+test('a program that does not listen ends with the first signal', async () => {
+  cli.write({ 'app.yaml': APP, 'main.lua': 'return function() require("io").print("up") channel.new():receive() end' })
+  const program = cli.start(['run', 'app.yaml', '--exec', 'app:main'])
+  await program.until('up')
+  const sentMs = performance.now()
+  program.signal('SIGINT')
+  expect(await program.exit()).toMatchObject({ code: 130 })
+  // Less than a host gives its processes to end.
+  expect(performance.now() - sentMs).toBeLessThan(9000)
+})
+
 test('a program that is asked to end has the time to do so, and may be hurried', async () => {
   cli.write({
     'app.yaml': APP.replace('[io]', '[io, time]'),

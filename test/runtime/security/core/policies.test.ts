@@ -18,7 +18,7 @@ const ann = { id: 'ann', meta: record({ level: 3, teams: new TableValue(['red', 
 const request = { actor: ann, action: 'docs.read', resource: 'docs:a', meta: record({ owner: 'ann', size: 10 }) }
 
 function verdict(...policies: Policy[]): string {
-  const table = new PolicyTable(policyConditions((source) => source === 'true'))
+  const table = new PolicyTable(policyConditions((source) => (source === 'fails' ? undefined : source === 'true')))
   table.replace({ isStrict: false, policies })
   return table.evaluate(
     policies.map(({ id }) => id),
@@ -84,4 +84,10 @@ test('a condition compares two fields; an expression must be true', () => {
   expect(verdict(policy('a', { conditions: own }))).toBe('allow')
   expect(verdict(policy('a', { expression: 'true' }))).toBe('allow')
   expect(verdict(policy('a', { expression: 'false' }))).toBe('undefined')
+})
+
+test('an expression that cannot be evaluated lets nobody in', () => {
+  expect(verdict(policy('a', { expression: 'fails' }))).toBe('undefined')
+  expect(verdict(policy('a'), policy('b', { expression: 'fails', effect: 'deny' }))).toBe('deny')
+  expect(verdict(policy('a'), policy('b', { expression: 'false', effect: 'deny' }))).toBe('allow')
 })
