@@ -34,6 +34,9 @@ export class ChannelObject extends HostObject {
   override get className(): string {
     return 'Channel'
   }
+  override heldValues(): readonly LuaValue[] {
+    return this.channel.buffered().filter((item) => !(item instanceof Deferred)) as readonly LuaValue[]
+  }
 }
 
 /** A channel of our own making, as the script holds it. */
@@ -51,6 +54,9 @@ class CaseObject extends HostObject {
   }
   override get className(): string {
     return 'ChannelCase'
+  }
+  override heldValues(): readonly LuaValue[] {
+    return [this.on, this.value]
   }
 }
 

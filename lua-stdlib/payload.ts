@@ -5,11 +5,20 @@ import { Packr } from 'msgpackr'
 import { fromUint8Array, toBytes, toText, toUint8Array } from '../runtime/base/bytes.ts'
 import { messageOf } from '../runtime/base/errors.ts'
 import { numberText } from '../runtime/base/number-text.ts'
-import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../runtime/base/value.ts'
+import {
+  ErrorValue,
+  Float,
+  floatValue,
+  integerValue,
+  TableValue,
+  type Value,
+  valueBytes,
+} from '../runtime/base/value.ts'
 import {
   type Call,
   type Engine,
   ErrorObject,
+  HOST_OBJECT_BYTES,
   HostObject,
   type LuaTable,
   type LuaValue,
@@ -71,6 +80,9 @@ export class PayloadObject extends HostObject {
     this.mayHoldEmptyObjects = options.mayHoldEmptyObjects ?? false
   }
 
+  override heldBytes(): number {
+    return HOST_OBJECT_BYTES + valueBytes(this.content)
+  }
   override get className(): string {
     return 'Payload'
   }

@@ -3,11 +3,12 @@
 import { toText } from '../runtime/base/bytes.ts'
 import { type Channel, Deferred } from '../runtime/base/channel.ts'
 import { readMemoryLimit } from '../runtime/base/memory-limit.ts'
-import { TableValue, type Value } from '../runtime/base/value.ts'
+import { TableValue, topBytes, type Value, valueBytes } from '../runtime/base/value.ts'
 import {
   type Call,
   type Engine,
   ErrorObject,
+  HOST_OBJECT_BYTES,
   HostObject,
   type LuaTable,
   type LuaValue,
@@ -52,6 +53,16 @@ class MessageObject extends HostObject {
   }
   override get className(): string {
     return 'Message'
+  }
+  override askedBytes(): number {
+    let bytes = HOST_OBJECT_BYTES
+    for (const value of this.envelope.values) bytes += topBytes(value)
+    return bytes
+  }
+  override heldBytes(): number {
+    let bytes = HOST_OBJECT_BYTES
+    for (const value of this.envelope.values) bytes += valueBytes(value)
+    return bytes
   }
 }
 

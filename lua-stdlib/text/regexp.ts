@@ -16,6 +16,10 @@ import { fail } from '../support/fail.ts'
 import { damaged } from '../support/saving.ts'
 import { type Match, Pattern, TooSlow } from './pattern.ts'
 
+/** What a compiled pattern takes, as measured. */
+const PATTERN_BYTES = 3000
+const PATTERN_BYTES_PER_BYTE = 350
+
 class RegexpObject extends HostObject {
   readonly pattern: Pattern
   constructor(pattern: Pattern) {
@@ -24,6 +28,12 @@ class RegexpObject extends HostObject {
   }
   override get className(): string {
     return 'text.Regexp'
+  }
+  override askedBytes(): number {
+    return this.heldBytes()
+  }
+  override heldBytes(): number {
+    return PATTERN_BYTES + PATTERN_BYTES_PER_BYTE * this.pattern.source.length
   }
 }
 

@@ -88,3 +88,47 @@ export function record(fields: Record<string, Value>): TableValue {
 }
 
 export const list = (items: Value[]): TableValue => new TableValue(items)
+
+/** What a value takes, roughly, without the tables in a table. */
+export function topBytes(value: Value): number {
+  if (typeof value === 'string') return value.length
+  if (!(value instanceof TableValue)) return 0
+  const { array, keys, values } = value
+  let bytes = 100 + 16 * (array.length + keys.length)
+  for (let i = 0; i < array.length; i++) bytes += lengthOf(array[i])
+  for (let i = 0; i < values.length; i++) bytes += lengthOf(values[i])
+  return bytes
+}
+
+const lengthOf = (value: Value): number => (typeof value === 'string' ? value.length : 0)
+
+/** Of so many values; what is beyond them is left out. */
+const VALUES_COUNTED_MAX = 10_000
+
+/** What a value takes, roughly. */
+export function valueBytes(value: Value): number {
+  if (typeof value === 'string') return value.length
+  return value instanceof TableValue || value instanceof ErrorValue ? treeBytes(value) : 0
+}
+
+function treeBytes(from: TableValue | ErrorValue): number {
+  const seen = new Set<Value>()
+  const open: Value[] = [from]
+  let bytes = 0
+  for (let left = VALUES_COUNTED_MAX; left > 0 && open.length > 0; left--) {
+    const value = open.pop()
+    bytes += 16
+    if (typeof value === 'string') bytes += value.length
+    else if (value instanceof ErrorValue) {
+      bytes += 100 + value.message.length + value.stack.length
+      if (value.details !== undefined) open.push(value.details)
+    } else if (value instanceof TableValue && !seen.has(value)) {
+      seen.add(value)
+      bytes += 100
+      const { array, keys, values } = value
+      for (let i = 0; i < array.length && i < left; i++) open.push(array[i])
+      for (let i = 0; i < keys.length && i < left; i++) open.push(keys[i], values[i])
+    }
+  }
+  return bytes
+}

@@ -2,7 +2,7 @@
 // tables, functions, "suspend until", raise, budget. An engine (fengari*.ts) implements `Engine` and nothing here knows which.
 
 import type { ChunkTypes } from '../base/type-node.ts'
-import { ErrorValue, type Float, type Value } from '../base/value.ts'
+import { ErrorValue, type Float, type Value, valueBytes } from '../base/value.ts'
 
 declare const brand: unique symbol
 /** A table of the engine, by identity. */
@@ -35,6 +35,10 @@ export type LuaValue =
 
 export type LuaType = 'nil' | 'boolean' | 'number' | 'string' | 'table' | 'function' | 'thread' | 'userdata'
 
+/** Most are small, with a table or two behind them. */
+export const HOST_OBJECT_BYTES = 200
+const NO_VALUES: readonly LuaValue[] = []
+
 /** An object of ours that scripts hold as userdata. One object is one userdata: `==` in a script is identity here. */
 export abstract class HostObject {
   /** The engine's own wrapper; belongs to the engine alone. */
@@ -49,6 +53,20 @@ export abstract class HostObject {
   text(): string | undefined {
     return undefined
   }
+  /** The engine's mark of what it has counted; belongs to the engine alone. */
+  seenIn = 0
+  /** What counts as asked for when the script gets it; known at once. */
+  askedBytes(): number {
+    return HOST_OBJECT_BYTES
+  }
+  /** What it takes, roughly, without the values of the script in it. */
+  heldBytes(): number {
+    return HOST_OBJECT_BYTES
+  }
+  /** Values of the script that it holds. */
+  heldValues(): readonly LuaValue[] {
+    return NO_VALUES
+  }
 }
 
 /** An error object as a script holds it. */
@@ -60,6 +78,9 @@ export class ErrorObject extends HostObject {
   }
   override get className(): string {
     return 'Error'
+  }
+  override heldBytes(): number {
+    return HOST_OBJECT_BYTES + valueBytes(this.error)
   }
   /** An error without a kind is `Internal` once it has left its process (lua-core.md §12.3). */
   override leave(): Value {

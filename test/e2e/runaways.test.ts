@@ -14,6 +14,15 @@ const GROWING = {
   nested: 't = { t }',
   coroutines: 't[i] = coroutine.create(function() end)',
   text: 's = s .. s',
+  equalTexts: 't[i] = string.rep("x", 100000)',
+  longTexts: 't[i] = string.rep(i % 10, 2000000):upper()',
+  encoded: 't[i] = require("base64").encode(string.rep("x", 1000) .. i)',
+  decoded: 't[i] = require("json").decode("[[1],[2],[3]]")',
+  times: 't[i] = require("time").now()',
+  patterns: 't[i] = require("text").regexp.compile("a+" .. i)',
+  errors: 't[i] = errors.new("x")',
+  channels: 't[i] = channel.new(0)',
+  buffers: 'local c = channel.new(1000) t[i] = c for k = 1, 1000 do c:send({ k }) end',
 }
 const FAILING = {
   recursion: 'local function f() return 1 + f() end f()',
@@ -41,6 +50,7 @@ const app = {
     ...Object.entries(bodies).map(([name, body]) => ({
       name,
       kind: 'process.lua',
+      modules: ['base64', 'json', 'text', 'time'],
       source: `return function() local t, s = {}, "xx" ${body} end`,
     })),
     {

@@ -612,6 +612,7 @@ const asModule = (functions: Record<string, Native>): ModuleTable => functions a
 /** A value that the process gets from the host. */
 function given(machine: Machine, value: LuaValue): Val {
   if (typeof value === 'string') machine.giveText(value)
+  else if (value instanceof HostObject) machine.allocated += value.askedBytes()
   return make(value)
 }
 

@@ -3,6 +3,7 @@
 
 import { getHeapStatistics } from 'node:v8'
 import { Float } from '../../base/value.ts'
+import { HostObject } from '../engine.ts'
 import { LONG_STRING_MIN, LongStrings } from './long-strings.ts'
 import { Table } from './table.ts'
 import { Box, Closure, Coroutine, Native, type Val } from './value.ts'
@@ -200,6 +201,10 @@ function heldBy(threads: Iterable<Coroutine>, long: LongStrings | undefined, lim
       for (const { varargs } of object.frames) for (const value of varargs) visit(value)
       visit(object.resumer)
     } else if (object instanceof Native) visit(object.held)
+    else if (object instanceof HostObject) {
+      bytes += object.heldBytes() - OBJECT_BYTES
+      for (const value of object.heldValues()) visit(value as Val)
+    }
   }
   return { bytes, steps, isWhole: open.length === 0 && bytes < bytesMax && steps < stepsMax, longPlaces }
 }

@@ -2,12 +2,26 @@
 
 import { describe, expect, test } from 'vitest'
 import { record } from '../../../../runtime/base/value.ts'
-import { ErrorObject, type LuaThread, type LuaValue, SUSPEND } from '../../../../runtime/lua/engine.ts'
+import { ErrorObject, HostObject, type LuaThread, type LuaValue, SUSPEND } from '../../../../runtime/lua/engine.ts'
 import { VmEngine } from '../../../../runtime/lua/vm/engine.ts'
 
 const BUDGET = 10_000
 const TURNS_MAX = 100_000
 const MEBIBYTE = 2 ** 20
+
+class Handle extends HostObject {
+  readonly #value: LuaValue
+  constructor(value: LuaValue) {
+    super()
+    this.#value = value
+  }
+  override get className(): string {
+    return 'Handle'
+  }
+  override heldValues(): LuaValue[] {
+    return [this.#value]
+  }
+}
 
 class Host {
   readonly #engine: VmEngine
@@ -34,6 +48,12 @@ class Host {
     })
     engine.set(this.#base, 'given', given)
     engine.set(this.#base, 'filled', filled)
+    engine.defineClass({ name: 'Handle', methods: {} })
+    engine.set(
+      this.#base,
+      'handle',
+      engine.function('handle', (call) => new Handle(call.arg(1))),
+    )
     this.#engine = engine
   }
 
@@ -146,6 +166,8 @@ describe('memory', () => {
       'local t = {} while true do for i = 1, 100 do t[#t + 1] = given(900) end wait() end',
       10,
     ],
+    ['objects of the host', 'local t = {} while true do for i = 1, 100 do t[#t + 1] = handle() end wait() end', 10],
+    ['what objects of the host hold', 'local t = {} while true do t[#t + 1] = handle(("x"):rep(1e5)) wait() end', 10],
     [
       'tables of functions of the host',
       'local t = {} while true do for i = 1, 100 do t[#t + 1] = filled(50) end wait() end',
