@@ -1,11 +1,12 @@
 // The prompt of `runtime attach`: lines that are edited, completed and remembered, sent to a console of the node, and what it says of them.
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import type { ConsoleNews } from '../consoles.ts'
+import { makeDirectory } from '../make-directory.ts'
 import type { ConsoleClient } from './console.ts'
 import { EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK } from './exit.ts'
 import { type Output, printable } from './output.ts'
@@ -187,7 +188,7 @@ async function readHistory(file: string): Promise<string[]> {
 /** Others must not read what was typed. Where it cannot be kept, it is not. */
 async function writeHistory(file: string, history: readonly string[]): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    await makeDirectory(dirname(file), 0o700)
     await writeFile(file, `${[...history].reverse().join('\n')}\n`, { mode: 0o600 })
   } catch {
     // A history is a convenience.

@@ -1,11 +1,12 @@
 // Environment variables as entries: storages, and variables that name a place in one. lua-libraries.md §12.
 
-import { chmod, mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Entry, StorageEntry, VariableEntry } from '../app/load.ts'
 import { toBytes, toText } from '../base/bytes.ts'
 import { MoonmeshError } from '../base/errors.ts'
 import { record, type Value } from '../base/value.ts'
+import { makeDirectory } from '../make-directory.ts'
 import type { NodeService } from '../node-services.ts'
 import type { ResourceKeeper } from '../resources.ts'
 import { isStorable, linesOf, withVariable } from './core/env-file.ts'
@@ -221,7 +222,7 @@ class FileStorage implements Storage {
     const changed = withVariable(bytes ?? '', toBytes(name), value)
     const aside = `${path}.new`
     try {
-      if (bytes === undefined) await mkdir(dirname(path), { recursive: true, mode: dirMode })
+      if (bytes === undefined) await makeDirectory(dirname(path), dirMode)
       // Nobody else may read the secrets of a file that is there.
       const mode = bytes === undefined ? undefined : (await stat(path)).mode & PERMISSIONS
       await writeFile(aside, changed, { encoding: 'latin1', mode: mode ?? fileMode, flush: true })

@@ -45,3 +45,7 @@ test('a new file has the mode that is set', async () => {
   expect(statSync(join(dir, 'below/new.env')).mode & 0o777 & ~0o644).toBe(0)
   expect(readFileSync(join(dir, 'below/new.env'), 'utf8')).toBe('A=x\n')
 })
+
+test.runIf(process.platform === 'linux')('a place that takes no directories is an error, not a hang', async () => {
+  await expect(set('/proc/nowhere/new.env', 'x')).rejects.toThrow('/proc/nowhere')
+})
