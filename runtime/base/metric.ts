@@ -31,25 +31,23 @@ export interface ReadMetric {
   reset(): void
 }
 
-/** What goes up and down. */
-export function gauge(
+type Make = (
   name: string,
   help: string,
   labelNames: readonly string[],
   read: () => Reading | Promise<Reading>,
-): ReadMetric {
-  return readMetric('gauge', name, help, labelNames, async () => linesOf(await read(), labelNames))
-}
+) => ReadMetric
+
+const ofNumbers =
+  (type: 'gauge' | 'counter'): Make =>
+  (name, help, labelNames, read) =>
+    readMetric(type, name, help, labelNames, async () => linesOf(await read(), labelNames))
+
+/** What goes up and down. */
+export const gauge = ofNumbers('gauge')
 
 /** What only grows while the node runs. */
-export function counter(
-  name: string,
-  help: string,
-  labelNames: readonly string[],
-  read: () => Reading | Promise<Reading>,
-): ReadMetric {
-  return readMetric('counter', name, help, labelNames, async () => linesOf(await read(), labelNames))
-}
+export const counter = ofNumbers('counter')
 
 /** How often a duration fell where: a histogram for every combination of labels, or one. */
 export function histogram(

@@ -89,18 +89,20 @@ export function record(fields: Record<string, Value>): TableValue {
 
 export const list = (items: Value[]): TableValue => new TableValue(items)
 
+/** Shorter texts take nothing of their own. */
+const TEXT_MIN = 65
+
 /** What a value takes, roughly, without the tables in a table. */
 export function topBytes(value: Value): number {
-  if (typeof value === 'string') return value.length
-  if (!(value instanceof TableValue)) return 0
+  if (!(value instanceof TableValue)) return textBytes(value)
   const { array, keys, values } = value
   let bytes = 100 + 16 * (array.length + keys.length)
-  for (let i = 0; i < array.length; i++) bytes += lengthOf(array[i])
-  for (let i = 0; i < values.length; i++) bytes += lengthOf(values[i])
+  for (let i = 0; i < array.length; i++) bytes += textBytes(array[i])
+  for (let i = 0; i < values.length; i++) bytes += textBytes(values[i])
   return bytes
 }
 
-const lengthOf = (value: Value): number => (typeof value === 'string' ? value.length : 0)
+const textBytes = (value: Value): number => (typeof value === 'string' && value.length >= TEXT_MIN ? value.length : 0)
 
 /** Of so many values; what is beyond them is left out. */
 const VALUES_COUNTED_MAX = 10_000

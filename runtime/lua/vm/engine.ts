@@ -5,7 +5,7 @@ import { toBytes } from '../../base/bytes.ts'
 import { MoonmeshError, messageOf } from '../../base/errors.ts'
 import { errorFrom } from '../../base/plain.ts'
 import type { ChunkTypes } from '../../base/type-node.ts'
-import { ErrorValue, Float, floatValue, integerValue, TableValue, type Value } from '../../base/value.ts'
+import { ErrorValue, Float, floatValue, integerValue, TableValue, topBytes, type Value } from '../../base/value.ts'
 import {
   type Call,
   type Engine,
@@ -36,6 +36,7 @@ import { mathLibrary } from './lib-math.ts'
 import { stringLibrary } from './lib-string.ts'
 import { tableLibrary } from './lib-table.ts'
 import { toText } from './library.ts'
+import { LONG_STRING_MIN } from './long-strings.ts'
 import { Machine } from './machine.ts'
 import { Account, defaultLimit } from './memory.ts'
 import type { Proto } from './proto.ts'
@@ -355,9 +356,9 @@ export class VmEngine implements Engine {
     const madeKey = make(key)
     const { machine } = this
     machine.give(FIELD_BYTES)
-    if (typeof value === 'string') machine.giveText(value)
-    if (typeof madeKey === 'string') target.setData(madeKey, make(value))
-    else if (madeKey !== undefined && !Number.isNaN(madeKey)) target.set(madeKey, make(value))
+    const madeValue = given(machine, value)
+    if (typeof madeKey === 'string') target.setData(madeKey, madeValue)
+    else if (madeKey !== undefined && !Number.isNaN(madeKey)) target.set(madeKey, madeValue)
   }
 
   lookup(value: LuaTable | HostObject, key: string): LuaValue {
@@ -394,7 +395,7 @@ export class VmEngine implements Engine {
 
   copyIn(value: Value): LuaValue {
     if (value instanceof TableValue) return this.#tableIn(value) as unknown as LuaValue
-    if (typeof value === 'string') this.#arrived(value)
+    this.#arrived(value)
     return scalarIn(value) as LuaValue
   }
 
@@ -402,24 +403,20 @@ export class VmEngine implements Engine {
   #tableIn(value: TableValue): Table {
     const { form } = value
     if (form instanceof Shape) {
-      this.#tableArrived(value)
+      this.#arrived(value)
       return flatIn(form, value.values)
     }
-    return deepIn(value, (each) => this.#tableArrived(each))
+    return deepIn(value, (each) => this.#arrived(each))
   }
 
   /** What a copy takes, roughly. Long strings count, though they are shared: the receiver may be the last to hold them. */
-  #tableArrived({ array, keys, values }: TableValue): void {
-    this.machine.allocated += 100 + 16 * (array.length + keys.length)
-    for (let i = 0; i < array.length; i++) this.#arrived(array[i])
-    for (let i = 0; i < values.length; i++) this.#arrived(values[i])
-  }
-
   #arrived(value: Value): void {
-    if (typeof value !== 'string' || value.length <= 64) return
     const { machine } = this
-    machine.allocated += value.length
-    machine.made(value)
+    const bytes = topBytes(value)
+    machine.allocated += bytes
+    if (bytes < LONG_STRING_MIN) return
+    const lists = value instanceof TableValue ? [value.array, value.values] : [[value]]
+    for (const list of lists) for (const text of list) if (typeof text === 'string') machine.made(text)
   }
 
   // ---- running

@@ -6,7 +6,7 @@ import { ErrorValue, Float } from '../../base/value.ts'
 import { ErrorObject, HostObject } from '../engine.ts'
 import { newTemplates } from './format.ts'
 import { compileEntry, HEAT_LEFT, JS_DEPTH_MAX, MULTI, SPREAD_MAX, UNWIND } from './jit.ts'
-import { LONG_STRING_MIN, LongStrings } from './long-strings.ts'
+import { LongStrings } from './long-strings.ts'
 import {
   ArithmeticError,
   arithmetic,
@@ -294,7 +294,7 @@ export class Machine {
     const length = a.length + b.length
     if (length > STRING_BYTES_MAX) throw new LuaError('not enough memory')
     if (length > 64) this.allocate(32 + Math.min(a.length, b.length))
-    if (length >= LONG_STRING_MIN) this.longStrings.add(length)
+    this.longStrings.add(length)
   }
 
   /** @throws LuaError */
@@ -305,7 +305,7 @@ export class Machine {
 
   /** A string was made. The process is charged for it elsewhere. @returns it */
   made(text: string): string {
-    if (text.length >= LONG_STRING_MIN) this.longStrings.add(text.length)
+    this.longStrings.add(text.length)
     return text
   }
 
